@@ -1,0 +1,50 @@
+# One line a command; options go through as  make train ARGS="--model deep".
+# The first target that needs it makes the virtual environment; the later ones start at once.
+
+PYTHON ?= python3
+VENV   ?= .venv
+HOST   ?= 127.0.0.1
+PORT   ?= 8080
+ARGS   ?=
+
+RUN   := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install train serve test check format clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  Options go through: make train ARGS="--model deep --epochs 10"; make train ARGS=--help lists them.'
+
+install: $(STAMP)  ## make the virtual environment and install into it
+
+train: $(STAMP)  ## train, evaluate and push a model
+	@$(RUN) -m trainer $(ARGS)
+
+serve: $(STAMP)  ## serve the newest model on HOST:PORT (127.0.0.1:8080)
+	@HOST=$(HOST) PORT=$(PORT) $(RUN) -m serving $(ARGS)
+
+test: $(STAMP)  ## run the tests
+	@$(RUN) -m pytest $(ARGS)
+
+check: $(STAMP)  ## format, lint and types
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+
+format: $(STAMP)  ## format the code in place
+	@$(RUN) -m ruff format .
+	@$(RUN) -m ruff check --fix .
+
+clean:  ## remove the virtual environment and caches; artifacts/ stays
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "error: Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing). Name another with PYTHON=python3.12." >&2; exit 2; }
+	@echo "Installing into $(VENV); this happens once and takes some minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[train,serve,dev]"
+	@touch $@
