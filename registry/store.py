@@ -1,0 +1,241 @@
+"""The store: the versions of one model on disk, each a directory that is whole as soon as it has a number.
+
+<root>/<name>/<version>/   a SavedModel and its card; TensorFlow Serving can serve <root>/<name> as it is
+<root>/<name>/pinned       one version number: serve this one; absent: the newest
+<root>/.staging/           what is on its way in or out, and the locks
+"""
+
+import errno
+import os
+import re
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from registry.card import CARD_PATH, CardError, ModelCard
+from registry.errors import RegistryError, refusals
+from registry.files import damage, hashes, sync, sync_tree
+from registry.staging import locked, slot
+
+SAVED_MODEL = "saved_model.pb"
+PINNED = "pinned"
+STAGING = ".staging"  # hidden, so no model can have this name
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_VERSION = re.compile(r"[1-9][0-9]*")  # "007" and "0" are no versions: one number, one spelling
+
+
+class ModelStore:
+    """The versions of the model `name` under `root` (usually artifacts/models). Reading never writes.
+
+    Any number of processes may use one store at once. Where the disk refuses, methods raise RegistryError.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise RegistryError(
+                f"A model's name must be letters, digits, '_', '.' and '-', and not begin with '.' or '-'. "
+                f"Received: {name!r}."
+            )
+        self.root = root
+        self.name = name
+
+    @property
+    def directory(self) -> Path:
+        return self.root / self.name
+
+    def path(self, version: int) -> Path:
+        return self.directory / str(version)
+
+    def versions(self) -> list[int]:
+        """The numbers of the versions, ascending. Anything else in the directory is left out."""
+        names = [name for name in self._entries() if _VERSION.fullmatch(name)]
+        with refusals("list the versions", self.directory):
+            return sorted(
+                int(name)
+                for name in names
+                if all((self.directory / name / part).is_file() for part in (SAVED_MODEL, CARD_PATH))
+            )
+
+    def newest(self) -> int | None:
+        return max(self.versions(), default=None)
+
+    def pinned(self) -> int | None:
+        """The pinned version. Raises RegistryError when the file holds nonsense or names no version."""
+        text = self._pin_text()
+        while text is not None:
+            if not _VERSION.fullmatch(text.strip()):
+                raise RegistryError(
+                    f"{self.directory / PINNED} must hold one version number. Received: {text[:40]!r}. "
+                    f"Pin a version, or unpin."
+                )
+            if (version := int(text)) in self.versions():
+                return version
+            again = self._pin_text()
+            if again == text:
+                raise RegistryError(
+                    f"{self.directory / PINNED} names version {version}, which is not there: "
+                    f"{self._there_are()}. Pin another, or unpin."
+                )
+            text = again  # Another process pinned anew and pruned while we looked.
+        return None
+
+    def served(self) -> int | None:
+        """The version to serve: the pinned one, else the newest; None when there are none."""
+        pinned = self.pinned()
+        return self.newest() if pinned is None else pinned
+
+    def card(self, version: int) -> ModelCard:
+        """The card of `version`. Raises RegistryError for an unknown version, CardError for a bad card."""
+        self._check_known(version)
+        return ModelCard.read(self.path(version))
+
+    def stage(self) -> AbstractContextManager[Path]:
+        """A fresh hidden directory to export into; what is not published is removed on the way out."""
+        return slot(self.root / STAGING)
+
+    def publish(self, staged: Path, card: ModelCard) -> int:
+        """Make the `staged` directory the next version, with `card` and its files' hashes in it.
+
+        Returns:
+            The new version's number: one more than the greatest there.
+
+        Raises:
+            RegistryError: no SavedModel in `staged`, a card of another model, or the disk refuses. Nothing is
+                published then, unless the message says so.
+        """
+        if card.name != self.name:
+            raise RegistryError(
+                f"The card must be of the model {self.name}. Received: a card of {card.name}."
+            )
+        if not (staged / SAVED_MODEL).is_file():
+            raise RegistryError(
+                f"A version must hold {SAVED_MODEL}. Received: {staged} without it; export first."
+            )
+        with refusals("publish a version", self.directory):
+            replace(card, files=hashes(staged)).write(staged)
+            sync_tree(staged)
+            self.directory.mkdir(parents=True, exist_ok=True)
+            version = self._move_in(staged)
+        with refusals(f"be sure that version {version}, now published, outlives a power cut", self.directory):
+            for each in (staged.parent, self.directory, self.root):
+                sync(each)
+        return version
+
+    def pin(self, version: int) -> None:
+        """Serve `version` from now on. Raises RegistryError for one that is unknown or damaged."""
+        with self._lock(shared=True):
+            self._check_known(version)
+            if problems := self.verify(version):
+                raise RegistryError(
+                    f"Version {version} of {self.name} is damaged, so not pinned: {'; '.join(problems)}."
+                )
+            with self.stage() as staged, refusals(f"pin version {version}", self.directory):
+                (staged / PINNED).write_text(f"{version}\n")
+                sync(staged / PINNED)
+                os.replace(staged / PINNED, self.directory / PINNED)
+                sync(self.directory)
+
+    def unpin(self) -> None:
+        """Serve the newest version from now on. Nothing pinned is no error."""
+        with refusals("unpin", self.directory):
+            if (self.directory / PINNED).exists():
+                (self.directory / PINNED).unlink(missing_ok=True)
+                sync(self.directory)
+
+    def prune(self, keep: int) -> list[int]:
+        """Remove all but the `keep` newest versions and the served one. Returns the removed, ascending."""
+        if keep < 1:
+            raise RegistryError(f"`keep` must be at least 1, for the newest version stays. Received: {keep}.")
+        with self._lock(shared=False):
+            served = self.served()
+            old = [version for version in self.versions()[:-keep] if version != served]
+            for version in old:
+                # Out of sight in one step, then deleted: no reader ever sees half a version.
+                with self.stage() as staged, refusals(f"remove version {version}", self.directory):
+                    os.rename(self.path(version), staged / "pruned")
+                    sync(self.directory)
+        return old
+
+    def verify(self, version: int | None = None) -> list[str]:
+        """Hash every file again and name what differs from the card; empty when all is whole.
+
+        Without a `version`, look at every version, at the pin and at what has no business in the directory.
+        Raises RegistryError when there is no directory of that `version`.
+        """
+        if version is not None:
+            # Damage may have cost it its SavedModel or its card, so ask for no more than the directory.
+            if not self.path(version).is_dir():
+                self._check_known(version)
+            return self._damage(version)
+        problems: list[str] = []
+        for name in sorted(self._entries(), key=lambda name: (len(name), name)):
+            if _VERSION.fullmatch(name) and (self.directory / name).is_dir():
+                problems += self._damage(int(name))
+            elif name != PINNED:
+                problems.append(f"{self.directory / name} is no version and does not belong here")
+        try:
+            self.pinned()
+        except RegistryError as error:
+            problems.append(str(error).rstrip("."))
+        return problems
+
+    def _damage(self, version: int) -> list[str]:
+        path = self.path(version)
+        try:
+            return [f"version {version}: {each}" for each in damage(path, ModelCard.read(path).files)]
+        except CardError as error:
+            return [f"version {version}: {str(error).rstrip('.')}"]
+        except OSError as error:
+            return [f"version {version}: {error.filename}: {error.strerror}"]
+
+    def _move_in(self, staged: Path) -> int:
+        # Pushes do not wait for one another: a rename onto a version that is there fails, so of two processes
+        # that want one number one gets it, and the other takes the next. They only keep prune out meanwhile:
+        # else a number could come free between the look and the rename, and numbers would not only grow.
+        with self._lock(shared=True):
+            version = 1 + max((int(name) for name in self._entries() if name.isdecimal()), default=0)
+            while True:
+                try:
+                    os.rename(staged, self.path(version))
+                except OSError as error:
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                        raise
+                    version += 1
+                else:
+                    return version
+
+    def _lock(self, shared: bool) -> AbstractContextManager[None]:
+        """Prune holds it alone; who relies on versions staying where they are shares it."""
+        return locked(self.root / STAGING / f"{self.name}.lock", shared)
+
+    def _entries(self) -> list[str]:
+        with refusals("list the versions", self.directory):
+            try:
+                return os.listdir(self.directory)
+            except FileNotFoundError:
+                return []
+
+    def _pin_text(self) -> str | None:
+        with refusals("read the pin", self.directory):
+            try:
+                return (self.directory / PINNED).read_text(errors="replace")
+            except FileNotFoundError:
+                return None
+
+    def _check_known(self, version: int) -> None:
+        if version not in self.versions():
+            raise RegistryError(
+                f"There is no version {version} of {self.name} in {self.root}: {self._there_are()}."
+            )
+
+    def _there_are(self) -> str:
+        versions = self.versions()
+        return f"there are {', '.join(map(str, versions))}" if versions else "there are none yet"
+
+
+def models(root: Path) -> list[str]:
+    """Names of the models under `root` that have at least one version, sorted."""
+    with refusals("list the models", root):
+        names = sorted(os.listdir(root)) if root.is_dir() else []
+    return [name for name in names if _NAME.fullmatch(name) and ModelStore(root, name).versions()]
