@@ -86,11 +86,14 @@ class ModelCard:
         for key in ("data", "config", "metrics", "libraries", "verdict", "files"):
             _check_json(getattr(self, key), key)
 
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
     def write(self, directory: Path) -> None:
         """Write the card into the version `directory`. Raises OSError when the disk refuses."""
         path = directory / CARD_PATH
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(self.to_json() + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, directory: Path) -> "ModelCard":

@@ -18,7 +18,7 @@ from registry.errors import refusals
 def locked(path: Path, shared: bool = False) -> Iterator[None]:
     """Hold the lock of the file at `path`, waiting for it; `shared` holders exclude only exclusive ones."""
     with ExitStack() as held:
-        with refusals("lock", path):
+        with refusals("lock the store", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             # "a+" makes the file, keeps it, and may read and write: NFS grants shared locks to readers only.
             file = held.enter_context(path.open("a+"))
@@ -34,7 +34,7 @@ def slot(staging: Path) -> Iterator[Path]:
     """
     with ExitStack() as held:
         # One at a time from making a slot to locking it, so that nobody takes a new slot for a dead one.
-        with locked(staging / "lock"), refusals("stage", staging):
+        with locked(staging / "lock"), refusals("stage a version", staging):
             _remove_dead_slots(staging)
             mine = Path(tempfile.mkdtemp(dir=staging))
             held.callback(shutil.rmtree, mine, ignore_errors=True)

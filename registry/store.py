@@ -128,7 +128,7 @@ class ModelStore:
             self._check_known(version)
             if problems := self.verify(version):
                 raise RegistryError(
-                    f"Version {version} of {self.name} is damaged, so not pinned: {'; '.join(problems)}."
+                    f"{self.name} was not pinned to a damaged version; pin another. {'; '.join(problems)}."
                 )
             with self.stage() as staged, refusals(f"pin version {version}", self.directory):
                 (staged / PINNED).write_text(f"{version}\n")
