@@ -1,6 +1,7 @@
 """The store of versions, seen from one process."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
@@ -80,7 +81,7 @@ def test_a_card_of_another_model_is_not_published(store: ModelStore, publish: Pu
 def test_a_link_is_not_published_for_it_may_lead_elsewhere(store: ModelStore, card: ModelCard) -> None:
     with store.stage() as staged:
         (staged / "saved_model.pb").write_bytes(b"graph")
-        (staged / "figures").symlink_to("/tmp")  # noqa: S108
+        (staged / "figures").symlink_to("..")
         with pytest.raises(RegistryError, match=r"plain files and directories only \(.*figures\)"):
             store.publish(staged, card)
     assert store.versions() == []
@@ -171,6 +172,39 @@ def test_prune_keeps_the_newest_and_the_pinned(store: ModelStore, publish: Publi
     assert store.prune(keep=9) == []
     assert store.verify() == []
     assert publish() == 6
+
+
+def test_a_pruned_version_is_out_of_sight_before_its_first_file_goes(
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(), publish()
+    there: list[bool] = []
+    rmtree = shutil.rmtree
+
+    def watched(path: Path, **options: bool) -> None:
+        there.append(store.path(1).exists())
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    assert store.prune(1) == [1]
+    assert set(there) == {False}
+
+
+def test_a_pin_that_moves_while_it_is_read_is_followed(
+    store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(), publish()
+    store.pin(1)
+    other = ModelStore(store.root, store.name)
+
+    def versions_after_the_other_acted() -> list[int]:
+        if other.pinned() == 1:
+            other.pin(2)
+            other.prune(1)
+        return other.versions()
+
+    monkeypatch.setattr(store, "versions", versions_after_the_other_acted)
+    assert store.pinned() == 2
 
 
 @pytest.mark.parametrize("keep", [0, -1])
