@@ -1,1 +1,1 @@
-"""Serving room: pushed SavedModels behind HTTP. It imports the registry alone; the contract is the artifact."""
+"""Serving room: SavedModels behind HTTP. It imports the registry alone; the contract is the artifact."""

@@ -1,0 +1,84 @@
+"""The command line: `python -m serving` checks that it can serve, then becomes gunicorn."""
+
+import argparse
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+from registry.card import CardError
+from registry.store import RegistryError
+from serving.model import NoModelError, find
+from serving.settings import Settings, SettingsError, describe
+
+SAMPLE = Path(__file__).parent / "samples" / "ankle-boot.png"
+ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where to reach a server that listens everywhere
+
+
+class ListenError(RuntimeError):
+    """The address cannot be listened on; the message names the variable to change."""
+
+
+def main() -> None:
+    """Check, say where, and hand over; exit with status 2 and one line on stderr when that is no use."""
+    _parser().parse_args()
+    try:
+        settings = Settings.from_environ(os.environ)
+        store, version = find(settings)
+        store.card(version)
+        listener = listen(settings)
+    except (SettingsError, NoModelError, RegistryError, CardError, ListenError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    url = _url(settings.host, listener.getsockname()[1])
+    sample = os.path.relpath(SAMPLE)
+    print(
+        f"Serving {store.name} version {version} at {url}; try: curl -F image=@{sample} {url}/predict",
+        flush=True,
+    )
+    # The workers serve this model even when a second one is pushed meanwhile.
+    os.environ["MODEL_NAME"] = store.name
+    # The listening socket goes along, so that nobody can take the port in between.
+    listener.set_inheritable(True)
+    configuration = Path(__file__).with_name("gunicorn.conf.py")
+    arguments = ["-m", "gunicorn", "--config", str(configuration), "--bind", f"fd://{listener.fileno()}"]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # no shell, and that is the point
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A listening socket at HOST and PORT. Raises ListenError when the system does not give it."""
+    host, port = settings.host, settings.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # `::` takes IPv4 too where the system can, as people expect of "every address".
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(
+                f"port {port} on {host} is in use: stop what uses it, or set another PORT"
+            ) from error
+        if error.errno == errno.EACCES:
+            raise ListenError(
+                f"PORT must be one that you may open, such as 8080. Received: {port}"
+            ) from error
+        raise ListenError(f"HOST must be an address of this machine. Received: {host!r}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="python -m serving",
+        description="Serve the newest (or pinned) version of a pushed model over HTTP.",
+        epilog=f"It is configured by environment variables [and their defaults]:\n{describe()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _url(host: str, port: int) -> str:
+    host = ANY.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The native face: predictions with labels, and whether the service is alive and ready."""
+
+from typing import Any
+
+import numpy as np
+from flask import Blueprint, request
+from numpy.typing import NDArray
+
+from serving.errors import InvalidImageError, UnsupportedMediaTypeError
+from serving.images import Batch, Source, from_files, from_json
+from serving.model import Served
+from serving.settings import Settings
+
+IMAGE_TYPES = {"image/png", "image/jpeg"}
+# What curl sends with -d or --data-binary when it is not told a type, and other clients without one.
+UNTOLD_TYPES = {"", "application/x-www-form-urlencoded"}
+TOP = 3
+
+
+def blueprint(served: Served, settings: Settings) -> Blueprint:
+    """The routes POST /predict, GET /healthz and GET /readyz over the predictor in `served`."""
+    native = Blueprint("native", __name__)
+
+    @native.post("/predict")
+    def predict() -> dict[str, Any]:
+        """Classify one image or many. Raises the errors of `serving.errors` for `app.py` to translate.
+
+        The body is JSON (`images` or `image`), a PNG or JPEG file, or a form with such files. The reply's
+        `predictions` are in the order of the request, their probabilities rounded to six places.
+        """
+        predictor = served.predictor(settings.ready_timeout)
+        card = predictor.card
+        batch = _read_batch(card.input.shape, settings)
+        probabilities = predictor.predict(batch.images)
+        return {
+            "model": card.name,
+            "version": predictor.version,
+            "predictions": _predictions(probabilities, card.classes, batch.sources),
+        }
+
+    @native.get("/healthz")
+    def healthz() -> dict[str, str]:
+        """Alive: this process answers."""
+        return {"status": "alive"}
+
+    @native.get("/readyz")
+    def readyz() -> dict[str, Any]:
+        """Ready: a model is loaded and warm; else NotReadyError, which is answered with 503."""
+        predictor = served.predictor()
+        return {"status": "ready", "model": predictor.card.name, "version": predictor.version}
+
+    return native
+
+
+def _read_batch(shape: tuple[int, ...], settings: Settings) -> Batch:
+    coding = request.headers.get("Content-Encoding", "identity")
+    if coding != "identity":
+        raise UnsupportedMediaTypeError(
+            f"The body must not be compressed. Received: Content-Encoding {coding}."
+        )
+    kind = request.mimetype
+    if kind == "multipart/form-data":
+        return from_files(_uploads(), shape, settings)
+    body = request.get_data(cache=False)
+    if kind in UNTOLD_TYPES:
+        kind = "application/json" if body.lstrip()[:1] in (b"{", b"[") else "image/png"
+    if kind in IMAGE_TYPES:
+        return from_files([(None, body)], shape, settings)
+    if kind == "application/json":
+        return from_json(body, shape, settings)
+    raise UnsupportedMediaTypeError(
+        f"The body must be application/json, image/png, image/jpeg or multipart/form-data. Received: {kind}."
+    )
+
+
+def _uploads() -> list[tuple[str | None, bytes]]:
+    """Name and content of each file in the form; within a field they keep the order of the request."""
+    if request.form:
+        fields = ", ".join(request.form)
+        raise InvalidImageError(f"The form must hold files only. Received a field that is no file: {fields}.")
+    files = [(file.filename, file.read()) for _, file in request.files.items(multi=True)]
+    if not files:
+        raise InvalidImageError("The form must hold at least one file. Received: none.")
+    return files
+
+
+def _predictions(
+    probabilities: NDArray[np.float32], classes: tuple[str, ...], sources: tuple[Source, ...]
+) -> list[dict[str, Any]]:
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP].tolist()
+    rounded = np.round(probabilities.astype(np.float64), 6).tolist()
+    return [_prediction(*each, classes) for each in zip(rounded, best, sources, strict=True)]
+
+
+def _prediction(
+    probabilities: list[float], best: list[int], source: Source, classes: tuple[str, ...]
+) -> dict[str, Any]:
+    notes = {"file": source.file, "converted": source.converted}
+    return {
+        "label": classes[best[0]],
+        "index": best[0],
+        "probability": probabilities[best[0]],
+        "top": [{"label": classes[index], "probability": probabilities[index]} for index in best],
+        "probabilities": dict(zip(classes, probabilities, strict=True)),
+        **{key: note for key, note in notes.items() if note},
+    }

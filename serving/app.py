@@ -1,0 +1,97 @@
+"""The Flask application: its faces, and the one place where errors become HTTP replies (RFC 9457)."""
+
+import io
+from http import HTTPStatus
+from typing import IO, Any
+
+from flask import Flask, Request, Response, jsonify, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from serving.api import native
+from serving.errors import InvalidImageError, NotReadyError, TooLargeError, UnsupportedMediaTypeError
+from serving.model import Served
+from serving.settings import Settings
+
+STATUS: dict[type[Exception], HTTPStatus] = {
+    InvalidImageError: HTTPStatus.BAD_REQUEST,
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+class MemoryRequest(Request):
+    """A request whose uploads stay in memory: its body is limited, and no image touches the disk."""
+
+    def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
+        return io.BytesIO()
+
+
+def create_app(served: Served, settings: Settings) -> Flask:
+    """The application over the predictor in `served`, which may still be empty."""
+    app = Flask(__name__, static_folder=None)
+    app.request_class = MemoryRequest
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # a label comes before its details
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
+        MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images.py` is who counts them
+    )
+    app.register_blueprint(native.blueprint(served, settings))
+    _translate_errors(app, settings)
+    return app
+
+
+def _translate_errors(app: Flask, settings: Settings) -> None:
+    """Let every error leave as problem details: the domain's own, HTTP's, and those that nobody foresaw."""
+
+    def domain_error(error: Exception) -> Response:
+        status = STATUS[type(error)]
+        retry = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+        return _problem(status, str(error), retry)
+
+    for kind in STATUS:
+        app.register_error_handler(kind, domain_error)
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        allow = {"Allow": ", ".join(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
+        return _problem(HTTPStatus(error.code or 500), _detail(error, app, settings), allow)
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> Response:
+        app.logger.exception("%s %r failed", request.method, request.path)
+        return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed here; its log says why.")
+
+
+def _problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """Problem details (RFC 9457); the type about:blank says that the status tells the kind of problem."""
+    response = jsonify(type="about:blank", title=status.phrase, status=status.value, detail=detail)
+    response.status_code = status
+    response.content_type = "application/problem+json"
+    response.headers.extend(headers or {})
+    return response
+
+
+def _detail(error: HTTPException, app: Flask, settings: Settings) -> str:
+    """One sentence of what was expected and what came."""
+    match error:
+        case NotFound():
+            routes = (f"{' '.join(_methods(rule.methods))} {rule.rule}" for rule in app.url_map.iter_rules())
+            return f"The path must be one of: {', '.join(sorted(routes))}. Received: {request.path}."
+        case MethodNotAllowed():
+            methods = " or ".join(_methods(error.valid_methods))
+            return f"{request.path} must be called with {methods}. Received: {request.method}."
+        case RequestEntityTooLarge():
+            size = f"{request.content_length} bytes" if request.content_length else "more"
+            return (
+                f"A request may hold {settings.max_body_bytes} bytes and {settings.max_images} images. "
+                f"Received: {size}."
+            )
+        case _:
+            return error.description or ""
+
+
+def _methods(methods: Any) -> list[str]:
+    """The methods that do something, without those that come with them."""
+    return sorted(set(methods or ()) - {"HEAD", "OPTIONS"})

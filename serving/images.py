@@ -1,0 +1,181 @@
+"""Request bodies become checked image batches here, or fail with one sentence that says why.
+
+JSON carries pixels and must fit the model as it is; image files are made to fit, and the reply says how.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from serving.errors import InvalidImageError, TooLargeError
+from serving.pixels import brief, from_lists, times
+from serving.settings import Settings
+
+# The limit is the settings' own, checked on the header; Pillow's would only warn up to twice its value.
+Image.MAX_IMAGE_PIXELS = None
+
+COLOURS = {1: "L", 3: "RGB"}  # the mode that Pillow gives to so many channels
+COLOUR_NAMES = {
+    "1": "black and white",
+    "I;16": "16-bit grey",
+    "L": "grey",
+    "LA": "grey",
+    "P": "palette",
+    "RGBA": "RGB",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an image came from: the name of its file and what was done to make it fit, if any."""
+
+    file: str | None = None
+    converted: str | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images for the model, uint8 of shape (n, height, width, channels), and the source of each."""
+
+    images: NDArray[np.uint8]
+    sources: tuple[Source, ...]
+
+
+def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
+    """Read `{"images": [image, ...]}`, or `{"image": image}`: nested lists of whole numbers from 0 to 255.
+
+    Args:
+        body: the JSON text.
+        shape: (height, width, channels) of the model.
+
+    Raises:
+        InvalidImageError: not JSON, other keys, or pixels that `from_lists` refuses.
+        TooLargeError: too many images for `settings`.
+    """
+    content = _parse(body)
+    size = times(shape)
+    wanted = f'a JSON object with the key "images" (n x {size} numbers) or "image" ({size} numbers)'
+    if not isinstance(content, dict):
+        raise InvalidImageError(f"The body must be {wanted}. Received: {brief(content)}.")
+    if content.keys() not in ({"image"}, {"images"}):
+        keys = ", ".join(map(brief, content)) or "none"
+        raise InvalidImageError(f"The body must be {wanted}. Received the keys: {keys}.")
+    if "image" in content:
+        return Batch(from_lists([content["image"]], shape, lambda _: "image"), (Source(),))
+    images = content["images"]
+    if not isinstance(images, list) or not images:
+        raise InvalidImageError(f"`images` must be a list of at least one image. Received: {brief(images)}.")
+    _check_count(len(images), settings)
+    return Batch(from_lists(images, shape), (Source(),) * len(images))
+
+
+def from_files(files: Sequence[tuple[str | None, bytes]], shape: Sequence[int], settings: Settings) -> Batch:
+    """Decode image files and make each fit the model.
+
+    Args:
+        files: name and content of each, at least one; the name is None where the body itself is the image.
+        shape: (height, width, channels) of the model.
+
+    Raises:
+        InvalidImageError: empty, broken, truncated, or neither PNG nor JPEG.
+        TooLargeError: too many files, or pixels in one of them, for `settings`.
+    """
+    _check_count(len(files), settings)
+    # One after the other, so that no more than one image is held at its full size.
+    fitted = [_fit(_decode(content, name or "The body", settings), shape) for name, content in files]
+    sources = (Source(name, note) for (name, _), (_, note) in zip(files, fitted, strict=True))
+    return Batch(np.stack([image for image, _ in fitted]), tuple(sources))
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except InvalidImageError:
+        raise
+    except RecursionError:
+        raise InvalidImageError("The body must be JSON of five levels. Received: far more levels.") from None
+    except ValueError as error:
+        raise InvalidImageError(
+            f"The body must be JSON. Received: {len(body)} bytes that are not ({error})."
+        ) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidImageError(f"Each pixel must be a whole number from 0 to 255. Received: {name}.")
+
+
+def _check_count(count: int, settings: Settings) -> None:
+    if count > settings.max_images:
+        raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {count}.")
+
+
+def _decode(content: bytes, name: str, settings: Settings) -> Image.Image:
+    """Decode a PNG or JPEG, its size checked before its pixels are read."""
+    wanted = f"{name} must be a PNG or JPEG image"
+    if not content:
+        raise InvalidImageError(f"{wanted}. Received: nothing.")
+    try:
+        image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+    except Exception:
+        # Decoders raise whatever they like on broken input: OSError, SyntaxError, struct.error, ...
+        raise InvalidImageError(
+            f"{wanted}. Received: {len(content)} bytes that are neither, beginning with {content[:12]!r}."
+        ) from None
+    if (pixels := image.width * image.height) > settings.max_image_pixels:
+        raise TooLargeError(
+            f"{name} must have at most {settings.max_image_pixels} pixels. "
+            f"Received: {image.width}x{image.height}, which is {pixels}."
+        )
+    try:
+        image.load()
+    except Exception as error:
+        raise InvalidImageError(
+            f"{wanted}. Received: {len(content)} bytes of {image.format}, broken or cut off ({error})."
+        ) from None
+    return image
+
+
+def _fit(image: Image.Image, shape: Sequence[int]) -> tuple[NDArray[np.uint8], str | None]:
+    """The one place where images are converted: upright, then the model's colours, then its size.
+
+    Transparent parts become black. Proportions are not kept: the whole image fills the model's frame.
+
+    Args:
+        image: decoded, in any mode that PNG and JPEG have.
+        shape: (height, width, channels); channels is a key of COLOURS.
+
+    Returns:
+        uint8 of `shape`, and in words what was done; None when nothing was.
+    """
+    height, width, channels = shape
+    upright = ImageOps.exif_transpose(image)
+    coloured, opaque = _recolour(upright, COLOURS[channels])
+    # Bilinear, and widened when shrinking so that every pixel counts, as tf.image.resize does with antialias.
+    fitted = coloured.resize((width, height), Image.Resampling.BILINEAR)
+    before, after = (COLOUR_NAMES.get(each.mode, each.mode) for each in (upright, fitted))
+    notes = {
+        "turned upright": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+        f"resized from {upright.width}x{upright.height}": upright.size != fitted.size,
+        f"{before} to {after}": before != after,
+        "transparent parts to black": not opaque,
+    }
+    done = ", ".join(note for note, applies in notes.items() if applies)
+    return np.asarray(fitted).reshape(height, width, channels), done or None
+
+
+def _recolour(image: Image.Image, mode: str) -> tuple[Image.Image, bool]:
+    """The image in the model's colours, and whether it was opaque already."""
+    if image.mode == "I;16":
+        # Pillow would cut 16 bits off at 255 instead of scaling them down; a transparent shade is lost here.
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image.convert(mode), True
+    seen = image.convert("RGBA")
+    opaque = seen.getchannel("A").getextrema() == (255, 255)
+    return Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen).convert(mode), opaque

@@ -1,0 +1,81 @@
+"""The model that is served: which one it is on disk, and the loaded version that answers for it now."""
+
+import threading
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.card import ModelCard
+from registry.store import ModelStore, models
+from serving.errors import NotReadyError
+from serving.settings import Settings
+
+
+class NoModelError(RuntimeError):
+    """There is nothing to serve, or no telling which; the message says how to mend it."""
+
+
+class ModelError(RuntimeError):
+    """A version cannot be served: it does not load, or is not what its card says."""
+
+
+class Predictor(Protocol):
+    """One loaded and warm version of a model. Any thread may call it."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def version(self) -> int: ...
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities of shape (n, classes) for raw images of shape (n, height, width, channels)."""
+        ...
+
+
+class Served:
+    """The place of the predictor that answers now: empty until one is loaded and warm, then swapped whole.
+
+    A request takes the predictor once and keeps it to its end, so that its reply is of one version.
+    """
+
+    def __init__(self, predictor: Predictor | None = None) -> None:
+        self._predictor = predictor
+        self._filled = threading.Event()
+        if predictor is not None:
+            self._filled.set()
+
+    def replace(self, predictor: Predictor) -> None:
+        """Let `predictor` answer from the next request on."""
+        self._predictor = predictor
+        self._filled.set()
+
+    def predictor(self, timeout: float = 0) -> Predictor:
+        """The predictor of now, waited for up to `timeout` seconds. Raises NotReadyError if none came."""
+        self._filled.wait(timeout)
+        if self._predictor is None:
+            raise NotReadyError("The model is being loaded. Try again in a moment.")
+        return self._predictor
+
+
+def find(settings: Settings) -> tuple[ModelStore, int]:
+    """The store of the model to serve, and the version that it serves now.
+
+    Raises:
+        NoModelError: no model pushed yet, none of that name, or several and none named.
+        RegistryError: the disk refuses, or the pin is broken.
+    """
+    root, name = settings.model_root, settings.model_name
+    pushed = models(root)
+    if not pushed:
+        raise NoModelError(f'no model in {root} yet: run "make train" first')
+    if name is None and len(pushed) > 1:
+        raise NoModelError(f"several models in {root} ({', '.join(pushed)}): choose one with MODEL_NAME")
+    if name is not None and name not in pushed:
+        raise NoModelError(f"MODEL_NAME must be a model in {root} ({', '.join(pushed)}). Received: {name!r}")
+    store = ModelStore(root, name or pushed[0])
+    version = store.served()
+    if version is None:
+        raise NoModelError(f'no version of {store.name} in {root} any more: run "make train" again')
+    return store, version

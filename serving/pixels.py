@@ -1,0 +1,102 @@
+"""Nested lists of numbers become uint8 arrays here, or the first fault is named by its place in the lists."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import InvalidImageError
+
+
+def from_lists(
+    images: list[Any], shape: Sequence[int], name_of: Callable[[int], str] = "images[{}]".format
+) -> NDArray[np.uint8]:
+    """Pack `images`, at least one, each height x width x channels of whole numbers from 0 to 255.
+
+    Args:
+        images: nested lists as JSON gives them; with one channel, height x width will do.
+        shape: (height, width, channels) of the model.
+        name_of: what an error calls the image of an index.
+
+    Returns:
+        uint8 of shape (n, height, width, channels).
+
+    Raises:
+        InvalidImageError: ragged or wrongly shaped lists, non-numbers, fractions, numbers out of range.
+    """
+    height, width, channels = shape
+    # The first pixel tells whether a single channel has its own innermost lists.
+    sizes = (height, width) if channels == 1 and not isinstance(_first_pixel(images), list) else tuple(shape)
+    dimensions = (len(images), *sizes)
+    nodes = images
+    for depth, size in enumerate(sizes):
+        # Sets of types and lengths, since a Python loop over rows and pixels costs more than the model.
+        if set(map(type, nodes)) != {list} or set(map(len, nodes)) != {size}:
+            fault = next(i for i, node in enumerate(nodes) if type(node) is not list or len(node) != size)
+            place = _place(fault, dimensions[: depth + 1], name_of)
+            wanted = f"a list of {times(sizes[depth:])} numbers"
+            raise InvalidImageError(f"`{place}` must be {wanted}. Received: {brief(nodes[fault])}.")
+        nodes = list(chain.from_iterable(nodes))
+    values = _as_floats(nodes)
+    good = (values >= 0) & (values <= 255) & (values == np.floor(values))
+    if not good.all():
+        fault = int(np.argmin(good))
+        raise InvalidImageError(_refusal(nodes[fault], _place(fault, dimensions, name_of)))
+    return values.astype(np.uint8).reshape(len(images), height, width, channels)
+
+
+def times(sizes: Sequence[int]) -> str:
+    """Sizes as people write them: 28 x 28 x 1."""
+    return " x ".join(map(str, sizes))
+
+
+def brief(value: Any) -> str:
+    """A JSON value in a few words, for an error message."""
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return "an object"
+    text = json.dumps(value, ensure_ascii=False)  # null and true, not None and True: the reader wrote JSON
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def _first_pixel(images: list[Any]) -> Any:
+    node: Any = images
+    for _ in range(3):
+        if not isinstance(node, list) or not node:
+            return None
+        node = node[0]
+    return node
+
+
+def _as_floats(nodes: list[Any]) -> NDArray[np.float64]:
+    """The numbers as float64; NaN, which passes no check, for what is no number or too long for a float."""
+    if set(map(type, nodes)) <= {int, float}:
+        try:
+            return np.array(nodes, np.float64)
+        except OverflowError:
+            pass
+    return np.array(
+        [
+            node if type(node) is float or (type(node) is int and abs(node) < 2**53) else math.nan
+            for node in nodes
+        ],
+        np.float64,
+    )
+
+
+def _place(index: int, dimensions: Sequence[int], name_of: Callable[[int], str]) -> str:
+    """Where the flat `index` lies: the image's own name, then one [index] a level."""
+    image, *rest = np.unravel_index(index, dimensions)
+    return name_of(int(image)) + "".join(f"[{level}]" for level in rest)
+
+
+def _refusal(value: Any, place: str) -> str:
+    sentence = f"`{place}` must be a whole number from 0 to 255. Received: {brief(value)}."
+    if isinstance(value, float) and 0 < value < 1:
+        sentence += " Send raw pixels: the model scales them itself."
+    return sentence

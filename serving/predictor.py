@@ -1,0 +1,110 @@
+"""The predictor: one version's SavedModel behind a plain function. The one file that imports TensorFlow."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.card import ModelCard
+from serving.model import ModelError
+
+# TensorFlow reads this while it is imported: errors are shown, its remarks about the processor are not.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import tensorflow as tf
+
+SIGNATURE = "serving_default"
+
+
+class SavedModelPredictor:
+    """One version on TensorFlow: loaded, checked against its card and warm once constructed. Thread-safe.
+
+    Args:
+        directory: of the version, with its SavedModel and its card.
+        version: its number.
+
+    Raises:
+        CardError: the card is missing or damaged.
+        ModelError: the SavedModel does not load, or its signature or its answers are not those of the card.
+    """
+
+    def __init__(self, directory: Path, version: int) -> None:
+        self.card = ModelCard.read(directory)
+        self.version = version
+        try:
+            # Kept, because a signature alone does not keep the model's variables alive.
+            self._model = tf.saved_model.load(str(directory))
+            self._signature = self._model.signatures[SIGNATURE]
+        except Exception as error:
+            # A damaged SavedModel raises anything from OSError over IndexError to TensorFlow's own errors.
+            raise ModelError(f"{directory} does not load: {_first_line(error)}") from error
+        self._check_signature()
+        self._warm_up()
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities.
+
+        Args:
+            images: raw pixels 0..255 of shape (n, height, width, channels), n at least 1; any numeric dtype.
+
+        Returns:
+            float32 of shape (n, classes), in the order of the card's classes.
+        """
+        # A tensor of one dtype and a free batch dimension: the signature never traces anew.
+        tensor = tf.constant(images, self.card.input.dtype)
+        probabilities: NDArray[np.float32] = self._signature(**{self.card.input.name: tensor})[
+            self.card.output.name
+        ].numpy()
+        return probabilities
+
+    def _check_signature(self) -> None:
+        card = self.card
+        if len(card.input.shape) != 3 or card.input.shape[2] not in (1, 3):
+            raise ModelError(
+                f"The card's input must be (height, width, 1 or 3). Received: {card.input.shape}."
+            )
+        if card.output.shape != (len(card.classes),) or card.output.dtype != "float32":
+            raise ModelError(
+                f"The card's output must be float32 of ({len(card.classes)},), one a class. "
+                f"Received: {card.output.dtype} of {card.output.shape}."
+            )
+        _, inputs = self._signature.structured_input_signature
+        for kind, spec, tensors in (
+            ("input", card.input, inputs),
+            ("output", card.output, self._signature.structured_outputs),
+        ):
+            if _describe(tensors) != {spec.name: (spec.dtype, (None, *spec.shape))}:
+                raise ModelError(
+                    f"The SavedModel's {kind} must be {spec.name}, {spec.dtype} of (None, {spec.shape}), "
+                    f"as its card says. Received: {_describe(tensors)}."
+                )
+
+    def _warm_up(self) -> None:
+        """Run the model once, so that no client pays for its first run, and look at what comes out."""
+        answer = self.predict(np.zeros((1, *self.card.input.shape), np.uint8))
+        if not np.allclose(answer.sum(axis=1), 1, atol=1e-3):
+            raise ModelError(
+                f"The SavedModel must answer with probabilities. Received: {answer[0].tolist()}."
+            )
+
+
+def limit_threads(count: int) -> None:
+    """Let TensorFlow compute with `count` threads, and take GPU memory only as it needs it.
+
+    It would size its pools by the host's processors, whatever the container may use. Call it before the first
+    model is loaded; afterwards TensorFlow raises RuntimeError.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
+    for device in tf.config.list_physical_devices("GPU"):
+        # Or the first worker would take all of it.
+        tf.config.experimental.set_memory_growth(device, True)
+
+
+def _describe(tensors: dict[str, Any]) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+    return {name: (tensor.dtype.name, tuple(tensor.shape)) for name, tensor in tensors.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

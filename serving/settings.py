@@ -1,0 +1,96 @@
+"""The settings of the service: read from the environment once, checked at birth, listed by `--help`."""
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """An environment variable holds nonsense; the message names it, what was expected and what came."""
+
+
+def _about(meaning: str, low: int = 0, high: int = 0) -> dict[str, Any]:
+    """What `--help` says of a setting, and the range of one that is a whole number."""
+    return {"help": meaning, "low": low, "high": high}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that can be set from outside; each field is an environment variable in capitals.
+
+    Raises:
+        SettingsError: a value out of its range, or a host that is none.
+    """
+
+    host: str = field(default="127.0.0.1", metadata=_about("address to listen on; 0.0.0.0 for every one"))
+    port: int = field(default=8080, metadata=_about("port to listen on; 0 for any free one", 0, 65535))
+    workers: int = field(default=1, metadata=_about("processes, each with its own copy of the model", 1, 64))
+    threads: int = field(default=4, metadata=_about("requests that one worker handles at a time", 1, 256))
+    # One thread answered a single image in 298 us where TensorFlow's default took 513 us, on two cores.
+    tf_threads: int = field(default=1, metadata=_about("threads of TensorFlow in a worker", 1, 256))
+    artifacts: Path = field(default=Path("artifacts"), metadata=_about("where the trainer keeps its work"))
+    models: Path | None = field(default=None, metadata=_about("where pushed models lie [ARTIFACTS/models]"))
+    model_name: str | None = field(default=None, metadata=_about("model to serve [the only one in MODELS]"))
+    max_body_bytes: int = field(default=16 * 2**20, metadata=_about("largest request body", 1, 2**31 - 1))
+    max_images: int = field(default=256, metadata=_about("most images in one request", 1, 65536))
+    # 4096 x 4096: a 12-megapixel photo fits, and decoded in colour it takes 48 MiB at most.
+    max_image_pixels: int = field(default=2**24, metadata=_about("most pixels of one image file", 1, 2**30))
+    ready_timeout: int = field(default=10, metadata=_about("seconds to wait for a loading model", 0, 600))
+    # Kubernetes kills after 30 s; the service is done before.
+    graceful_timeout: int = field(default=25, metadata=_about("seconds to finish after SIGTERM", 1, 3600))
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            low, high = each.metadata["low"], each.metadata["high"]
+            if each.type is int and not low <= value <= high:
+                raise SettingsError(_refusal(each, value))
+        if not self.host or any(char.isspace() or char in "/[]@" for char in self.host):
+            raise SettingsError(
+                f"HOST must be an address or a host name, such as 127.0.0.1. Received: {self.host!r:.40}."
+            )
+
+    @property
+    def model_root(self) -> Path:
+        """The directory that holds one directory a model."""
+        return self.models or self.artifacts / "models"
+
+    @property
+    def address(self) -> str:
+        """host:port, an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings; a variable that is absent or empty keeps its default.
+
+        Raises:
+            SettingsError: not a whole number where one belongs, or refused by the settings themselves.
+        """
+        given = ((each, environ.get(each.name.upper())) for each in fields(cls))
+        values: dict[str, Any] = {each.name: _parse(each, text) for each, text in given if text}
+        return cls(**values)
+
+
+def describe() -> str:
+    """One line a variable with its meaning and default, for `--help`."""
+    lines = []
+    for each in fields(Settings):
+        default = "" if each.default is None else f" [{each.default}]"
+        lines.append(f"  {each.name.upper():<17} {each.metadata['help']}{default}")
+    return "\n".join(lines)
+
+
+def _parse(variable: Field[Any], text: str) -> int | str | Path:
+    if variable.type is int:
+        # int() would also take "1_0", " 1" and Arabic digits.
+        if not (text.removeprefix("-").isascii() and text.removeprefix("-").isdigit() and len(text) < 20):
+            raise SettingsError(_refusal(variable, text))
+        return int(text)
+    return Path(text) if variable.type in (Path, Path | None) else text
+
+
+def _refusal(variable: Field[Any], received: object) -> str:
+    low, high = variable.metadata["low"], variable.metadata["high"]
+    return f"{variable.name.upper()} must be a whole number from {low} to {high}. Received: {received!r:.40}."

@@ -1,0 +1,90 @@
+"""Every error leaves as problem details, with one sentence and nothing of the inside."""
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from numpy.typing import NDArray
+
+from serving.app import create_app
+from serving.model import Served
+from serving.settings import Settings
+
+
+def assert_problem(reply: Any, status: int, title: str, detail: str) -> None:
+    assert reply.status_code == status
+    assert reply.content_type == "application/problem+json"
+    assert reply.json == {"type": "about:blank", "title": title, "status": status, "detail": detail}
+
+
+def test_an_invalid_image_is_a_bad_request(client: FlaskClient) -> None:
+    detail = "`image` must be a list of 28 x 28 numbers. Received: 3."
+    assert_problem(client.post("/predict", json={"image": 3}), 400, "Bad Request", detail)
+
+
+def test_an_unknown_path_names_the_known_ones(client: FlaskClient) -> None:
+    detail = "The path must be one of: GET /healthz, GET /readyz, POST /predict. Received: /nowhere."
+    assert_problem(client.get("/nowhere"), 404, "Not Found", detail)
+
+
+def test_a_wrong_method_names_the_right_one(client: FlaskClient) -> None:
+    reply = client.get("/predict")
+    detail = "/predict must be called with POST. Received: GET."
+    assert_problem(reply, 405, "Method Not Allowed", detail)
+    assert set(reply.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+
+
+def test_a_wrong_media_type_names_the_right_ones(client: FlaskClient) -> None:
+    reply = client.post("/predict", data="x", content_type="text/plain")
+    assert (reply.status_code, reply.json["title"]) == (415, "Unsupported Media Type")
+
+
+@pytest.mark.parametrize("form", [True, False])
+def test_a_body_over_the_limit_is_refused_with_the_limit(predictor: Any, form: bool) -> None:
+    client = create_app(Served(predictor), Settings(max_body_bytes=1000)).test_client()
+    data: Any = {"image": (io.BytesIO(bytes(2000)), "a.png")} if form else bytes(2000)
+    reply = client.post("/predict", data=data, content_type=None if form else "image/png")
+    assert reply.status_code == 413
+    assert reply.json["detail"].startswith("A request may hold 1000 bytes and 256 images. Received: 2")
+    assert predictor.seen is None
+
+
+def test_more_files_than_allowed_are_refused_with_the_limit(predictor: Any) -> None:
+    client = create_app(Served(predictor), Settings(max_images=2)).test_client()
+    for count in (3, 9):
+        files = [(io.BytesIO(b"x"), "a.png") for _ in range(count)]
+        reply = client.post("/predict", data={"image": files})
+        assert (reply.status_code, reply.json["title"]) == (413, "Request Entity Too Large")
+        assert "2 images" in reply.json["detail"]
+
+
+def test_an_error_that_nobody_foresaw_tells_the_log_and_not_the_client(
+    predictor: Any,
+    image: NDArray[np.uint8],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(images: NDArray[np.uint8]) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(predictor, "predict", fail)
+    client = create_app(Served(predictor), Settings()).test_client()
+    reply = client.post("/predict", json={"image": image.tolist()})
+    assert_problem(reply, 500, "Internal Server Error", "The server failed here; its log says why.")
+    assert "secret" in caplog.text
+
+
+def test_no_mutation_of_a_good_body_breaks_the_server(client: FlaskClient, image: NDArray[np.uint8]) -> None:
+    good = json.dumps({"image": image.tolist()}).encode()
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        body = bytearray(good)
+        for place in random.integers(0, len(body), 3):
+            body[place] = random.integers(0, 256)
+        body = body[: random.integers(0, len(body) + 1)] if random.random() < 0.3 else body
+        reply = client.post("/predict", data=bytes(body), content_type="application/json")
+        assert reply.status_code in (200, 400)
+    assert client.post("/predict", data=good, content_type="application/json").status_code == 200

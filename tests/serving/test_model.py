@@ -1,0 +1,76 @@
+"""Which model is served, and who answers for it now."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.card import ModelCard
+from registry.store import ModelStore
+from serving.errors import NotReadyError
+from serving.model import NoModelError, Served, find
+from serving.settings import Settings
+
+
+def push(root: Path, card: ModelCard) -> ModelStore:
+    store = ModelStore(root, card.name)
+    with store.stage() as staged:
+        (staged / "saved_model.pb").write_bytes(b"")
+        store.publish(staged, card)
+    return store
+
+
+def test_the_only_model_there_is_served_at_its_newest_version(tmp_path: Path, card: ModelCard) -> None:
+    push(tmp_path, card)
+    push(tmp_path, card)
+    store, version = find(Settings(models=tmp_path))
+    assert (store.name, version) == ("fashion_mnist", 2)
+
+
+def test_a_pinned_version_is_served_instead_of_the_newest(tmp_path: Path, card: ModelCard) -> None:
+    push(tmp_path, card)
+    push(tmp_path, card).pin(1)
+    assert find(Settings(models=tmp_path))[1] == 1
+
+
+def test_no_model_is_refused_with_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(NoModelError, match=r'^no model in .*/models yet: run "make train" first$'):
+        find(Settings(artifacts=tmp_path))
+
+
+def test_of_several_models_one_must_be_named(tmp_path: Path, card: ModelCard) -> None:
+    push(tmp_path, card)
+    push(tmp_path, replace(card, name="shoes"))
+    with pytest.raises(NoModelError, match=r"\(fashion_mnist, shoes\): choose one with MODEL_NAME$"):
+        find(Settings(models=tmp_path))
+    assert find(Settings(models=tmp_path, model_name="shoes"))[0].name == "shoes"
+
+
+@pytest.mark.parametrize("name", ["bags", "../fashion_mnist", "."])
+def test_a_name_that_is_not_there_is_refused(tmp_path: Path, card: ModelCard, name: str) -> None:
+    push(tmp_path, card)
+    with pytest.raises(
+        NoModelError, match=r"^MODEL_NAME must be a model in .* \(fashion_mnist\)\. Received: "
+    ):
+        find(Settings(models=tmp_path, model_name=name))
+
+
+def test_nobody_answers_before_the_first_predictor_is_there() -> None:
+    with pytest.raises(NotReadyError):
+        Served().predictor()
+
+
+def test_who_waits_gets_the_predictor_that_comes(predictor: Any) -> None:
+    served = Served()
+    timer = threading.Timer(0.05, served.replace, [predictor])
+    timer.start()
+    assert served.predictor(timeout=30) is predictor
+    timer.join()
+
+
+def test_a_replaced_predictor_answers_no_more(predictor: Any) -> None:
+    served, newer = Served(predictor), replace(predictor, version=8)
+    served.replace(newer)
+    assert served.predictor() is newer

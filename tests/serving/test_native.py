@@ -1,0 +1,131 @@
+"""The native face over a fake predictor, which calls an image by its first pixel."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from numpy.typing import NDArray
+from PIL import Image
+
+from serving.app import create_app
+from serving.model import Served
+from serving.settings import Settings
+
+
+def encoded(image: NDArray[np.uint8], kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_one_json_image_is_answered_with_its_label_and_all_probabilities(
+    client: FlaskClient, image: NDArray[np.uint8], predictor: Any
+) -> None:
+    reply = client.post("/predict", json={"image": image.tolist()})
+    assert reply.status_code == 200
+    assert reply.content_type == "application/json"
+    assert (reply.json["model"], reply.json["version"]) == ("fashion_mnist", 7)
+    (prediction,) = reply.json["predictions"]
+    assert list(prediction) == ["label", "index", "probability", "top", "probabilities"]
+    assert (prediction["label"], prediction["index"], prediction["probability"]) == ("Sandal", 5, 0.91)
+    assert prediction["top"][0] == {"label": "Sandal", "probability": 0.91}
+    assert len(prediction["top"]) == 3
+    assert list(prediction["probabilities"]) == list(predictor.card.classes)
+    assert (predictor.seen == image[None, ..., None]).all()
+
+
+def test_many_json_images_are_answered_in_their_order(client: FlaskClient, image: NDArray[np.uint8]) -> None:
+    reply = client.post("/predict", json={"images": [(image + shift).tolist() for shift in (0, 2, 1)]})
+    assert [each["label"] for each in reply.json["predictions"]] == ["Sandal", "Sneaker", "Shirt"]
+
+
+def test_the_top_is_sorted_and_ties_keep_the_order_of_the_classes(
+    client: FlaskClient, image: NDArray[np.uint8]
+) -> None:
+    (prediction,) = client.post("/predict", json={"image": image.tolist()}).json["predictions"]
+    assert [each["label"] for each in prediction["top"]] == ["Sandal", "T-shirt/top", "Trouser"]
+
+
+@pytest.mark.parametrize(("kind", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg")])
+def test_an_image_body_is_answered(client: FlaskClient, kind: str, media_type: str, predictor: Any) -> None:
+    grey = np.full((28, 28), 5, np.uint8)
+    reply = client.post("/predict", data=encoded(grey, kind), content_type=media_type)
+    assert reply.json["predictions"][0]["label"] == "Sandal"
+    assert "converted" not in reply.json["predictions"][0]
+    assert (predictor.seen == 5).all()
+
+
+def test_a_conversion_is_stated(client: FlaskClient) -> None:
+    colours = np.full((56, 56, 3), 5, np.uint8)
+    reply = client.post("/predict", data=encoded(colours), content_type="image/png")
+    assert reply.json["predictions"][0]["converted"] == "resized from 56x56, RGB to grey"
+
+
+def test_files_of_a_form_are_answered_in_their_order_with_their_names(client: FlaskClient) -> None:
+    files = [(io.BytesIO(encoded(np.full((28, 28), value, np.uint8))), f"{value}.png") for value in (7, 6)]
+    reply = client.post("/predict", data={"image": files})
+    assert [(each["file"], each["label"]) for each in reply.json["predictions"]] == [
+        ("7.png", "Sneaker"),
+        ("6.png", "Shirt"),
+    ]
+
+
+@pytest.mark.parametrize("media_type", [None, "application/x-www-form-urlencoded"])
+def test_a_body_of_no_told_type_is_recognized(
+    client: FlaskClient, image: NDArray[np.uint8], media_type: str | None
+) -> None:
+    text = b' {"image": ' + str(image.tolist()).encode() + b"}"
+    for body in (text, encoded(image)):
+        reply = client.post("/predict", data=body, content_type=media_type)
+        assert reply.json["predictions"][0]["label"] == "Sandal"
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({}, "The form must hold at least one file. Received: none."),
+        ({"top": "5"}, "The form must hold files only. Received a field that is no file: top."),
+        ({"image": (io.BytesIO(b"text"), "a.png")}, "a.png must be a PNG or JPEG image. Received: 4 bytes"),
+        ({"image": (io.BytesIO(b""), "a.png")}, "a.png must be a PNG or JPEG image. Received: nothing."),
+    ],
+)
+def test_a_form_without_proper_files_is_refused(
+    client: FlaskClient, form: dict[str, Any], message: str
+) -> None:
+    reply = client.post("/predict", data=form, content_type="multipart/form-data")
+    assert reply.status_code == 400
+    assert reply.json["detail"].startswith(message)
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "image/gif", "application/octet-stream", "nonsense"])
+def test_a_media_type_that_is_not_served_is_refused(client: FlaskClient, media_type: str) -> None:
+    reply = client.post("/predict", data=b"x", content_type=media_type)
+    assert reply.status_code == 415
+    assert reply.json["detail"] == (
+        "The body must be application/json, image/png, image/jpeg or multipart/form-data. "
+        f"Received: {media_type}."
+    )
+
+
+def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
+    reply = client.post("/predict", data=b"x", headers={"Content-Encoding": "gzip"})
+    assert reply.status_code == 415
+    assert reply.json["detail"].endswith("Received: Content-Encoding gzip.")
+
+
+def test_it_is_alive_before_it_is_ready() -> None:
+    served = Served()
+    client = create_app(served, Settings(ready_timeout=0)).test_client()
+    assert client.get("/healthz").json == {"status": "alive"}
+    for reply in (client.get("/readyz"), client.post("/predict", json={"image": []})):
+        assert reply.status_code == 503
+        assert reply.headers["Retry-After"] == "1"
+        assert reply.json["detail"] == "The model is being loaded. Try again in a moment."
+
+
+def test_it_is_ready_once_a_predictor_is_there(client: FlaskClient) -> None:
+    reply = client.get("/readyz")
+    assert reply.status_code == 200
+    assert reply.json == {"status": "ready", "model": "fashion_mnist", "version": 7}
