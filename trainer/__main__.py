@@ -1,0 +1,111 @@
+"""The trainer's command line: python -m trainer [options]. It parses, and calls the pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+from registry.store import RegistryError
+from trainer.config import MODELS, OPTIMIZERS, RECIPES, SCHEDULES, TrainConfig
+from trainer.idx import DataError
+
+INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options left out (None) keep the recipe's value."""
+    options = argparse.ArgumentParser(
+        prog="trainer",
+        description="Train, evaluate and push an image classifier. Without options: both CNNs with the default "
+        "recipe, and the better of them by validation accuracy is pushed.",
+    )
+    add = options.add_argument
+    add("--dataset", help="fashion_mnist (the default), or idx:PATH for a folder of four IDX files")
+    add("--model", help=f"{' or '.join(MODELS)}; left out: both are trained, the better is pushed")
+    add("--recipe", help="the settings to start from: default, or paper (plain, constant rate, nothing else); "
+        "naming an --optimizer starts from paper")  # fmt: skip
+    add("--optimizer", help=", ".join(OPTIMIZERS))
+    add(
+        "--learning-rate",
+        type=float,
+        help="peak rate; by default the recipe's, or one that suits --optimizer",
+    )
+    add("--schedule", help=f"{' or '.join(SCHEDULES)} (warm-up, then cosine decay)")
+    add("--warmup-epochs", type=float, help="length of the cosine schedule's warm-up")
+    add("--weight-decay", type=float, help="decoupled weight decay, for adamw")
+    add("--batch-size", type=int, help="images a step")
+    add("--epochs", type=int, help="the most epochs to train")
+    add("--patience", type=int, help="stop after so many epochs without a better one; 0: never")
+    add("--dropout", type=float, help="rate of the dropout before each hidden dense layer")
+    add("--label-smoothing", type=float, help="share of the target spread over all classes")
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="mirror half of the training images",
+    )
+    add("--shift", type=int, help="move training images by up to so many pixels")
+    add("--seed", type=int, help="seed of all chance (0)")
+    add(
+        "--artifacts",
+        type=Path,
+        default=os.environ.get("ARTIFACTS", "artifacts"),
+        help="where everything is kept",
+    )
+    return options
+
+
+def configs(arguments: argparse.Namespace) -> list[TrainConfig]:
+    """One config a model to train.
+
+    Raises:
+        ValueError: an unknown name, or a value out of range.
+    """
+    given = {
+        field.name: value
+        for field in fields(TrainConfig)
+        if (value := getattr(arguments, field.name, None)) is not None
+    }
+    # A recipe's rate, schedule and regularisation suit its own optimizer only.
+    name = arguments.recipe or ("paper" if "optimizer" in given else "default")
+    if name not in RECIPES:
+        raise ValueError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {name}.")
+    recipe = RECIPES[name]
+    if given.get("optimizer", recipe.optimizer) != recipe.optimizer:
+        replace(recipe, optimizer=given["optimizer"], weight_decay=0.0)  # refuses an unknown name
+        from trainer.optimizers import DEFAULT_RATES
+
+        given = {"learning_rate": DEFAULT_RATES[given["optimizer"]], **given}
+    models = [given.pop("model")] if "model" in given else list(MODELS)
+    return [replace(recipe, model=model, **given) for model in models]
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    # TensorFlow reads it when it is imported; its start-up notes are not for this command's users.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        chosen = configs(arguments)
+        from trainer import pipeline
+        from trainer.report import summary
+
+        print(summary(*pipeline.run(chosen, Path(arguments.artifacts))))
+    except (ValueError, DataError, RegistryError) as error:
+        return _fail(str(error), 2)
+    except OSError as error:
+        return _fail(f"{error.filename or 'disk'}: {error.strerror or error}.", 2)
+    except KeyboardInterrupt as interrupt:
+        return _fail(str(interrupt) or "Interrupted. Nothing was pushed.", INTERRUPTED)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"\nerror: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

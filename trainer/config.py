@@ -1,0 +1,126 @@
+"""One training run as data: a frozen TrainConfig that refuses nonsense at birth, and the recipes built of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MODELS = ("basic", "deep")
+OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
+SCHEDULES = ("constant", "cosine")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {value}.")
+
+
+def _between(
+    name: str, value: float, low: float, high: float, *, open_below: bool = False, open_above: bool = False
+) -> None:
+    inside = math.isfinite(value) and low <= value <= high
+    if not inside or (open_below and value == low) or (open_above and value == high):
+        bounds = f"{'above' if open_below else 'at least'} {low:g} and {'below' if open_above else 'at most'} {high:g}"
+        raise ValueError(f"`{name}` must be {bounds}. Received: {value}.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a run's result, apart from the images themselves.
+
+    The defaults are the paper's settings for model 1: SGD at a constant 0.01, batches of 64, 25 epochs,
+    no augmentation, no regularisation.
+
+    Attributes:
+        dataset: `fashion_mnist`, or `idx:PATH` for a folder of four IDX files.
+        model: a name in `MODELS`.
+        optimizer: a name in `OPTIMIZERS`.
+        learning_rate: the peak rate, in (0, 10].
+        schedule: `constant`, or `cosine` for a linear warm-up followed by a cosine decay to zero.
+        warmup_epochs: length of the warm-up of the cosine schedule, in epochs.
+        weight_decay: decoupled weight decay; only AdamW takes one.
+        batch_size: images a step.
+        epochs: the most epochs that are trained.
+        patience: stop after this many epochs without a better validation accuracy; 0 trains them all.
+            1 is the paper's Algorithm 1 ("keep the update if it beats every earlier one, else stop").
+        dropout: rate of the dropout before each hidden dense layer, in [0, 1).
+        label_smoothing: share of the target spread over all classes, in [0, 1).
+        mirror: mirror each training image left to right with probability one half.
+        shift: move each training image by up to this many pixels along both axes.
+        seed: seeds initial weights, dropout, shuffling and augmentation.
+    """
+
+    dataset: str = "fashion_mnist"
+    model: str = "basic"
+    optimizer: str = "sgd"
+    learning_rate: float = 0.01
+    schedule: str = "constant"
+    warmup_epochs: float = 1.0
+    weight_decay: float = 0.0
+    batch_size: int = 64
+    epochs: int = 25
+    patience: int = 0
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    mirror: bool = False
+    shift: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("model", self.model, MODELS)
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _between("learning_rate", self.learning_rate, 0, 10, open_below=True)
+        _between("warmup_epochs", self.warmup_epochs, 0, 1000)
+        _between("weight_decay", self.weight_decay, 0, 1)
+        _between("batch_size", self.batch_size, 1, 65_536)
+        _between("epochs", self.epochs, 1, 10_000)
+        _between("patience", self.patience, 0, 10_000)
+        _between("dropout", self.dropout, 0, 1, open_above=True)
+        _between("label_smoothing", self.label_smoothing, 0, 1, open_above=True)
+        _between("shift", self.shift, 0, 16)
+        _between("seed", self.seed, 0, 2**31 - 1)
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(
+                f"`weight_decay` goes with the optimizer adamw. Received: {self.weight_decay} with {self.optimizer}."
+            )
+
+    def asdict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits that two configs share only if they are equal."""
+        text = json.dumps(self.asdict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def __str__(self) -> str:
+        """One line for people: what is trained, and what differs from the plain settings."""
+        parts = [
+            f"{self.optimizer} {self.learning_rate:g} {self.schedule}",
+            f"batch {self.batch_size}",
+            f"{self.epochs} epochs",
+            f"seed {self.seed}",
+        ]
+        plain = TrainConfig()
+        for field in ("weight_decay", "dropout", "label_smoothing", "mirror", "shift", "patience"):
+            if (value := getattr(self, field)) != getattr(plain, field):
+                parts.append(field.replace("_", " ") + ("" if value is True else f" {value:g}"))
+        return f"{self.model}: " + ", ".join(parts)
+
+
+# `default` was chosen on the validation images alone; `paper` is what the paper trained.
+RECIPES: dict[str, TrainConfig] = {
+    "default": TrainConfig(
+        optimizer="adamw",
+        learning_rate=2e-3,
+        schedule="cosine",
+        weight_decay=4e-3,
+        dropout=0.2,
+        mirror=True,
+        shift=2,
+    ),
+    "paper": TrainConfig(),
+}

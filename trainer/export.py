@@ -1,0 +1,31 @@
+"""From a Keras model to a SavedModel with a fixed signature: raw pixels in, probabilities out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+from keras import layers
+
+INPUT = "images"
+OUTPUT = "probabilities"
+
+
+def serving_model(model: keras.Model) -> keras.Model:
+    """The model that clients see.
+
+    Takes `images`, float32 (batch, height, width, channels) of raw pixels 0..255, and returns
+    {"probabilities": float32 (batch, classes)}.
+    """
+    images = keras.Input(model.input_shape[1:], dtype="float32", name=INPUT)
+    probabilities = layers.Softmax(dtype="float32", name=OUTPUT)(model(images, training=False))
+    return keras.Model(images, {OUTPUT: probabilities}, name=model.name)
+
+
+def export_saved_model(model: keras.Model, directory: Path) -> None:
+    """Writes the SavedModel of `serving_model(model)`, its batch dimension free, into an existing directory."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    spec = keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name=INPUT)
+    archive.add_endpoint("serve", serving_model(model), input_signature=[spec])
+    archive.write_out(str(directory), verbose=False)

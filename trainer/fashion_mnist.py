@@ -1,0 +1,174 @@
+"""Where Fashion-MNIST comes from, and the proof that it is Fashion-MNIST.
+
+Four sources are tried in order: an already prepared TFDS directory (see `trainer.catalog`), IDX files on this
+machine, TFDS's own download, Debian's package. Mirrors have served MNIST's digits under this name, so the
+content is checked whatever the source; Debian compresses the files anew, so it is the decompressed content.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from trainer import idx
+from trainer.idx import DataError
+
+# SHA-256 of the decompressed IDX files.
+SHA256 = {
+    ("train", "images"): "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    ("train", "labels"): "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    ("test", "images"): "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    ("test", "labels"): "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+
+FOLDER_VARIABLE = "FASHION_MNIST_DIR"
+DEBIAN_PACKAGE = "dataset-fashion-mnist"
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+CONNECT_SECONDS = 5
+
+
+class SourceUnavailable(Exception):  # noqa: N818  - not an error as long as another source answers
+    """A source that is not there; the message says what was looked for."""
+
+
+def prepare(builder: Any) -> str:
+    """Prepares TFDS's `fashion_mnist` builder from the first source that is there; returns that source's name.
+
+    Raises:
+        DataError: a source held damaged files, or no source was there.
+    """
+    sources: list[Callable[[Any], str]] = [_from_files, _from_tfds, _from_debian]
+    tried = []
+    for source in sources:
+        try:
+            return source(builder)
+        except SourceUnavailable as reason:
+            tried.append(f"  - {reason}")
+    raise DataError(
+        "Fashion-MNIST is not on this machine and could not be fetched. Tried:\n"
+        + "\n".join(tried)
+        + f"\nTo mend it: name a folder with the four IDX files in {FOLDER_VARIABLE}, "
+        f"or install Debian's package (apt-get install {DEBIAN_PACKAGE})."
+    )
+
+
+def check(arrays: dict[tuple[str, str], Any], source: str) -> None:
+    """Raises DataError unless the decoded uint8 arrays, in IDX order, are Fashion-MNIST's published content."""
+    for part, expected in SHA256.items():
+        actual = idx.content_hash(arrays[part])
+        if actual != expected:
+            raise DataError(
+                f"{source} does not hold Fashion-MNIST: its {' '.join(part)} have SHA-256 {actual}, "
+                f"expected {expected}. Remove it and run again."
+            )
+
+
+def _from_files(builder: Any) -> str:
+    named = os.environ.get(FOLDER_VARIABLE)
+    folder = Path(named) if named else DEBIAN_FOLDER
+    missing = [idx.FILES[part] for part in SHA256 if idx.find(folder, part) is None]
+    if missing and named:
+        raise DataError(f"{FOLDER_VARIABLE}={named}: expected the four IDX files there; missing {', '.join(missing)}.")
+    if missing:
+        raise SourceUnavailable(f"IDX files: {FOLDER_VARIABLE} is not set, and there are none in {folder}")
+    _prepare_from(builder, folder)
+    return str(folder)
+
+
+def _from_tfds(builder: Any) -> str:
+    url = next(iter(builder.url_infos))
+    try:
+        # TFDS alone retries for minutes before it gives up on an unreachable host.
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the address is TFDS's own
+        urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()  # noqa: S310
+    except OSError as error:
+        raise SourceUnavailable(f"TFDS's download: {url} ({getattr(error, 'reason', error)})") from error
+    print("Downloading Fashion-MNIST with TensorFlow Datasets.", flush=True)
+    builder.download_and_prepare()
+    return "TensorFlow Datasets' download"
+
+
+def _from_debian(builder: Any) -> str:
+    with tempfile.TemporaryDirectory(prefix="fashion-mnist-") as temporary:
+        folder = Path(temporary)
+        try:
+            print(f"Downloading Fashion-MNIST with Debian's package {DEBIAN_PACKAGE}.", flush=True)
+            _apt_download(folder)
+            package = next(folder.glob("*.deb"))
+            _run(["dpkg-deb", "-x", package.name, "."], folder)
+        except SourceUnavailable as reason:
+            raise SourceUnavailable(f"Debian's package {DEBIAN_PACKAGE}: {reason}") from reason
+        _prepare_from(builder, folder / DEBIAN_FOLDER.relative_to("/"))
+    return f"Debian's package {DEBIAN_PACKAGE}"
+
+
+def _apt_download(folder: Path) -> None:
+    """Fetches the package into `folder` as any user, without touching the system's package lists."""
+    try:
+        _run(["apt-get", "download", DEBIAN_PACKAGE], folder)
+    except SourceUnavailable:
+        # A fresh machine has no package lists, and only root may write the system's: keep a set of our own.
+        lists = folder / "lists"
+        (lists / "partial").mkdir(parents=True)
+        own = ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={folder}"]
+        _run(["apt-get", *own, "update"], folder)
+        _run(["apt-get", *own, "download", DEBIAN_PACKAGE], folder)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SourceUnavailable(f"{command[0]}: {error}") from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SourceUnavailable(f"{command[0]} failed: {last}")
+
+
+def _prepare_from(builder: Any, folder: Path) -> None:
+    """Lets TFDS prepare its directory from local IDX files, once their content is known to be right."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import checksums
+
+    files = {part: _found(folder, part) for part in SHA256}
+    for part, path in files.items():
+        idx.read(path, 3 if part[1] == "images" else 1, SHA256[part])
+    print(
+        "Preparing Fashion-MNIST for TensorFlow Datasets; this happens once, in about half a minute.",
+        flush=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="tfds-", dir=builder.data_path.parent.parent) as temporary:
+        _link(files.values(), Path(temporary))
+        # TFDS knows the hashes of the original .gz files. The content is checked above, so it may
+        # take these files at their own hashes.
+        for url, info in list(builder.url_infos.items()):
+            builder.url_infos[url] = checksums.compute_url_info(Path(temporary) / info.filename)
+        builder.download_and_prepare(
+            download_dir=Path(temporary) / "downloads",
+            download_config=tfds.download.DownloadConfig(manual_dir=temporary),
+        )
+
+
+def _found(folder: Path, part: tuple[str, str]) -> Path:
+    path = idx.find(folder, part)
+    if path is None:
+        raise DataError(f"{folder / idx.FILES[part]}.gz: expected there, not found.")
+    return path
+
+
+def _link(files: Iterable[Path], folder: Path) -> None:
+    """Puts the files into `folder` under the compressed names that TFDS looks for."""
+    import gzip
+    import shutil
+
+    for path in files:
+        if path.suffix == ".gz":
+            (folder / path.name).symlink_to(path.resolve())
+        else:
+            with path.open("rb") as source, gzip.open(folder / f"{path.name}.gz", "wb", 1) as target:
+                shutil.copyfileobj(source, target)

@@ -1,0 +1,70 @@
+"""Figures of one run, as PNG files: curves, confusion matrix, and a sheet of test images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from trainer.data import Split
+
+# Two colours of the Okabe-Ito palette, told apart by colour-blind eyes and in print.
+TRAINING, VALIDATION = "#0072B2", "#D55E00"
+DPI = 120
+SHEET_ROWS, SHEET_COLUMNS = 5, 8
+
+
+def curves(history: dict[str, list[float]], best_epoch: int, title: str, path: Path) -> None:
+    """Loss and accuracy by epoch, the kept epoch marked."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    epochs = range(1, len(history["loss"]) + 1)
+    for axes, key, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
+        axes.plot(epochs, history[key], color=TRAINING, marker=".", label="training")
+        axes.plot(epochs, history[f"val_{key}"], color=VALIDATION, marker=".", linestyle="--", label="validation")
+        axes.axvline(best_epoch + 1, color="0.6", linewidth=1, label=f"kept: epoch {best_epoch + 1}")
+        axes.set(xlabel="Epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=DPI)
+
+
+def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
+    """Counts of true against predicted class; the shade is the share of the true class."""
+    count = len(classes)
+    side = max(5.0, 0.72 * count)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(confusion.shape):
+        ink = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=ink, fontsize=9)
+    axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(count), classes)
+    axes.set(xlabel="Predicted class", ylabel="True class", title=title)
+    figure.colorbar(image, ax=axes, label="Share of the true class", fraction=0.045)
+    figure.savefig(path, dpi=DPI)
+
+
+def sheet(split: Split, predicted: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
+    """The split's first images with their predicted class; wrong ones are framed and name the true class."""
+    figure = Figure(figsize=(1.5 * SHEET_COLUMNS, 1.75 * SHEET_ROWS), layout="constrained")
+    for index, axes in enumerate(figure.subplots(SHEET_ROWS, SHEET_COLUMNS).flat):
+        axes.set(xticks=[], yticks=[])
+        if index >= len(split):
+            axes.axis("off")
+            continue
+        axes.imshow(split.images[index].squeeze(), cmap="gray_r", vmin=0, vmax=255)
+        guess, truth = int(predicted[index]), int(split.labels[index])
+        if guess == truth:
+            axes.set_title(classes[guess], fontsize=9)
+            continue
+        axes.set_title(f"✗ {classes[guess]}\nis {classes[truth]}", fontsize=9, color=VALIDATION, fontweight="bold")
+        for spine in axes.spines.values():
+            spine.set(color=VALIDATION, linewidth=3)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=DPI)

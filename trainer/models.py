@@ -1,0 +1,64 @@
+"""The paper's two CNNs as pure functions of explicit arguments. Builders never compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+from keras import layers
+
+Shape = tuple[int, int, int]
+
+
+def basic_cnn(shape: Shape, classes: int, dropout: float = 0.0) -> keras.Model:
+    """The paper's model 1: one convolution block and one hidden dense layer.
+
+    Args:
+        shape: height, width and channels of an image; the model takes raw pixels 0..255.
+        classes: how many classes it tells apart.
+        dropout: rate of the dropout before the hidden dense layer.
+
+    Returns:
+        A model from (batch, *shape) to float32 logits (batch, classes); 402,986 parameters
+        for Fashion-MNIST's (28, 28, 1) and 10.
+    """
+    images = keras.Input(shape, name="images")
+    x = layers.Rescaling(1 / 255, name="rescale")(images)
+    x = _block(x, 16, "same", 1)
+    x = _head(x, [128], dropout)
+    return keras.Model(images, _logits(x, classes), name="basic")
+
+
+def deep_cnn(shape: Shape, classes: int, dropout: float = 0.0) -> keras.Model:
+    """The paper's model 2: two convolution blocks and two hidden dense layers.
+
+    Takes and returns what `basic_cnn` does; 334,154 parameters for Fashion-MNIST.
+    """
+    images = keras.Input(shape, name="images")
+    x = layers.Rescaling(1 / 255, name="rescale")(images)
+    x = _block(x, 16, "same", 1)
+    x = _block(x, 32, "valid", 2)
+    x = _head(x, [256, 128], dropout)
+    return keras.Model(images, _logits(x, classes), name="deep")
+
+
+MODELS: dict[str, Callable[..., keras.Model]] = {"basic": basic_cnn, "deep": deep_cnn}
+
+
+def _block(x: keras.KerasTensor, filters: int, padding: str, number: int) -> keras.KerasTensor:
+    x = layers.Conv2D(filters, 3, padding=padding, activation="relu", name=f"conv{number}")(x)
+    return layers.AveragePooling2D(2, name=f"pool{number}")(x)
+
+
+def _head(x: keras.KerasTensor, widths: list[int], dropout: float) -> keras.KerasTensor:
+    x = layers.Flatten(name="flatten")(x)
+    for number, width in enumerate(widths, start=1):
+        if dropout:
+            x = layers.Dropout(dropout, name=f"dropout{number}")(x)
+        x = layers.Dense(width, activation="relu", name=f"dense{number}")(x)
+    return x
+
+
+def _logits(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    # float32 whatever the precision policy: a half-precision softmax loses the small probabilities.
+    return layers.Dense(classes, dtype="float32", name="logits")(x)
