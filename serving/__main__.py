@@ -56,13 +56,9 @@ def listen(settings: Settings) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ListenError(
-                f"port {port} on {host} is in use: stop what uses it, or set another PORT"
-            ) from error
+            raise ListenError(f"port {port} on {host} is in use: stop what uses it, or set another PORT") from error
         if error.errno == errno.EACCES:
-            raise ListenError(
-                f"PORT must be one that you may open, such as 8080. Received: {port}"
-            ) from error
+            raise ListenError(f"PORT must be one that you may open, such as 8080. Received: {port}") from error
         raise ListenError(f"HOST must be an address of this machine. Received: {host!r}") from error
 
 

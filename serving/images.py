@@ -5,13 +5,14 @@ JSON carries pixels and must fit the model as it is; image files are made to fit
 
 import io
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from serving.errors import InvalidImageError, TooLargeError
 from serving.pixels import brief, from_lists, times
@@ -19,6 +20,8 @@ from serving.settings import Settings
 
 # The limit is the settings' own, checked on the header; Pillow's would only warn up to twice its value.
 Image.MAX_IMAGE_PIXELS = None
+# What it thinks of a client's file is for the client, not for the log.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 COLOURS = {1: "L", 3: "RGB"}  # the mode that Pillow gives to so many channels
 COLOUR_NAMES = {
@@ -28,6 +31,16 @@ COLOUR_NAMES = {
     "LA": "grey",
     "P": "palette",
     "RGBA": "RGB",
+}
+# EXIF's orientations but the upright one. ImageOps.exif_transpose would also write EXIF anew, and fail on damage.
+TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 
 
@@ -101,9 +114,7 @@ def _parse(body: bytes) -> Any:
     except RecursionError:
         raise InvalidImageError("The body must be JSON of five levels. Received: far more levels.") from None
     except ValueError as error:
-        raise InvalidImageError(
-            f"The body must be JSON. Received: {len(body)} bytes that are not ({error})."
-        ) from None
+        raise InvalidImageError(f"The body must be JSON. Received: {len(body)} bytes that are not ({error}).") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -154,19 +165,28 @@ def _fit(image: Image.Image, shape: Sequence[int]) -> tuple[NDArray[np.uint8], s
         uint8 of `shape`, and in words what was done; None when nothing was.
     """
     height, width, channels = shape
-    upright = ImageOps.exif_transpose(image)
+    turn = TURNS.get(_orientation(image))
+    upright = image if turn is None else image.transpose(turn)
     coloured, opaque = _recolour(upright, COLOURS[channels])
     # Bilinear, and widened when shrinking so that every pixel counts, as tf.image.resize does with antialias.
     fitted = coloured.resize((width, height), Image.Resampling.BILINEAR)
     before, after = (COLOUR_NAMES.get(each.mode, each.mode) for each in (upright, fitted))
     notes = {
-        "turned upright": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+        "turned upright": turn is not None,
         f"resized from {upright.width}x{upright.height}": upright.size != fitted.size,
         f"{before} to {after}": before != after,
         "transparent parts to black": not opaque,
     }
     done = ", ".join(note for note, applies in notes.items() if applies)
     return np.asarray(fitted).reshape(height, width, channels), done or None
+
+
+def _orientation(image: Image.Image) -> object:
+    """What the camera says in EXIF of how it was held; nothing, when what it says is damaged."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:
+        return None  # The pixels are whole, and they are what counts.
 
 
 def _recolour(image: Image.Image, mode: str) -> tuple[Image.Image, bool]:

@@ -81,10 +81,7 @@ def _as_floats(nodes: list[Any]) -> NDArray[np.float64]:
         except OverflowError:
             pass
     return np.array(
-        [
-            node if type(node) is float or (type(node) is int and abs(node) < 2**53) else math.nan
-            for node in nodes
-        ],
+        [node if type(node) is float or (type(node) is int and abs(node) < 2**53) else math.nan for node in nodes],
         np.float64,
     )
 

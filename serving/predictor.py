@@ -61,9 +61,7 @@ class SavedModelPredictor:
     def _check_signature(self) -> None:
         card = self.card
         if len(card.input.shape) != 3 or card.input.shape[2] not in (1, 3):
-            raise ModelError(
-                f"The card's input must be (height, width, 1 or 3). Received: {card.input.shape}."
-            )
+            raise ModelError(f"The card's input must be (height, width, 1 or 3). Received: {card.input.shape}.")
         if card.output.shape != (len(card.classes),) or card.output.dtype != "float32":
             raise ModelError(
                 f"The card's output must be float32 of ({len(card.classes)},), one a class. "
@@ -82,11 +80,9 @@ class SavedModelPredictor:
 
     def _warm_up(self) -> None:
         """Run the model once, so that no client pays for its first run, and look at what comes out."""
-        answer = self.predict(np.zeros((1, *self.card.input.shape), np.uint8))
+        answer = self.predict(np.full((1, *self.card.input.shape), 255, np.uint8))
         if not np.allclose(answer.sum(axis=1), 1, atol=1e-3):
-            raise ModelError(
-                f"The SavedModel must answer with probabilities. Received: {answer[0].tolist()}."
-            )
+            raise ModelError(f"The SavedModel must answer with probabilities. Received: {answer[0].tolist()}.")
 
 
 def limit_threads(count: int) -> None:

@@ -32,7 +32,7 @@ def _load(served: Served, settings: Settings) -> None:
     """Fill `served`, or end this worker, and with it the service, with the reason in one line."""
     begin = time.monotonic()
     try:
-        # Here and not at the head, because TensorFlow takes seconds to import, and probes are answered meanwhile.
+        # Here and not at the head: TensorFlow takes seconds to import, and probes are answered meanwhile.
         from serving.predictor import SavedModelPredictor, limit_threads
 
         limit_threads(settings.tf_threads)

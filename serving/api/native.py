@@ -6,6 +6,7 @@ import numpy as np
 from flask import Blueprint, request
 from numpy.typing import NDArray
 
+from serving.api import body
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 from serving.images import Batch, Source, from_files, from_json
 from serving.model import Served
@@ -14,6 +15,7 @@ from serving.settings import Settings
 IMAGE_TYPES = {"image/png", "image/jpeg"}
 # What curl sends with -d or --data-binary when it is not told a type, and other clients without one.
 UNTOLD_TYPES = {"", "application/x-www-form-urlencoded"}
+BEGINNINGS = {b"{": "application/json", b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 TOP = 3
 
 
@@ -53,31 +55,29 @@ def blueprint(served: Served, settings: Settings) -> Blueprint:
 
 
 def _read_batch(shape: tuple[int, ...], settings: Settings) -> Batch:
-    coding = request.headers.get("Content-Encoding", "identity")
-    if coding != "identity":
-        raise UnsupportedMediaTypeError(
-            f"The body must not be compressed. Received: Content-Encoding {coding}."
-        )
+    body.refuse_coding()
     kind = request.mimetype
     if kind == "multipart/form-data":
         return from_files(_uploads(), shape, settings)
-    body = request.get_data(cache=False)
+    content = body.read()
     if kind in UNTOLD_TYPES:
-        kind = "application/json" if body.lstrip()[:1] in (b"{", b"[") else "image/png"
+        kind = next((told for begin, told in BEGINNINGS.items() if content.lstrip().startswith(begin)), kind)
     if kind in IMAGE_TYPES:
-        return from_files([(None, body)], shape, settings)
+        return from_files([(None, content)], shape, settings)
     if kind == "application/json":
-        return from_json(body, shape, settings)
+        return from_json(content, shape, settings)
     raise UnsupportedMediaTypeError(
-        f"The body must be application/json, image/png, image/jpeg or multipart/form-data. Received: {kind}."
+        f"The body must be application/json, image/png, image/jpeg or multipart/form-data. "
+        f"Received: {kind or 'no Content-Type'}."
     )
 
 
 def _uploads() -> list[tuple[str | None, bytes]]:
     """Name and content of each file in the form; within a field they keep the order of the request."""
     if request.form:
-        fields = ", ".join(request.form)
-        raise InvalidImageError(f"The form must hold files only. Received a field that is no file: {fields}.")
+        # A part may come without a name; Werkzeug then calls it None, whatever its types say.
+        field = str(next(iter(request.form)))[:40]
+        raise InvalidImageError(f"The form must hold files only. Received a field that is no file: {field}.")
     files = [(file.filename, file.read()) for _, file in request.files.items(multi=True)]
     if not files:
         raise InvalidImageError("The form must hold at least one file. Received: none.")

@@ -113,12 +113,17 @@ def expected(weights: NDArray[np.float32]) -> Callable[[NDArray[np.uint8]], NDAr
 def models(tmp_path_factory: pytest.TempPathFactory, weights: NDArray[np.float32]) -> Path:
     """A models directory with one version: a real SavedModel of one layer, published by the real store."""
     root = tmp_path_factory.mktemp("models")
-    publish(root, weights, make_card())
+    publish_layer(root, weights, make_card())
     return root
 
 
-def publish(root: Path, weights: NDArray[np.float32], card: ModelCard) -> ModelStore:
-    """Publish a SavedModel of one layer with these `weights`, and this `card`, true or not."""
+@pytest.fixture
+def publish() -> Callable[[Path, NDArray[np.float32], ModelCard], Path]:
+    return publish_layer
+
+
+def publish_layer(root: Path, weights: NDArray[np.float32], card: ModelCard) -> Path:
+    """Publish a SavedModel of one layer with these `weights`; returns the directory of the version."""
     import tensorflow as tf
 
     module = tf.Module()
@@ -128,11 +133,10 @@ def publish(root: Path, weights: NDArray[np.float32], card: ModelCard) -> ModelS
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"probabilities": tf.nn.softmax(tf.reshape(images / 255, (-1, 784)) @ module.weights)}
 
-    store = ModelStore(root, "fashion_mnist")
+    store = ModelStore(root, card.name)
     with store.stage() as staged:
         tf.saved_model.save(module, str(staged), signatures={"serving_default": serve})
-        store.publish(staged, card)
-    return store
+        return store.path(store.publish(staged, card))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 from serving.errors import InvalidImageError, TooLargeError
 from serving.images import Batch, from_files, from_json
@@ -108,14 +108,31 @@ def test_every_pixel_counts_when_an_image_shrinks() -> None:
     assert abs(shrunk.astype(int) - 127).max() <= 2
 
 
-def test_a_photo_is_turned_upright() -> None:
-    picture = np.zeros((28, 28), np.uint8)
-    picture[:, :14] = 255
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_upright(image: NDArray[np.uint8], orientation: int) -> None:
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6  # the camera was turned: show it turned right by a quarter
-    batch = read(png(picture, "JPEG", exif=exif))
-    assert batch.images[0, 0, 0, 0] > 250
-    assert batch.images[0, 27, 0, 0] < 5
+    exif[ExifTags.Base.Orientation] = orientation
+    content = png(image, exif=exif)
+    with Image.open(io.BytesIO(content)) as opened:
+        upright = np.asarray(ImageOps.exif_transpose(opened))
+    batch = read(content)
+    assert (batch.images[0, ..., 0] == upright).all()
+    assert batch.sources[0].converted == (None if orientation == 1 else "turned upright")
+
+
+# Pillow warns of the damage; pytest makes errors of warnings, the service does not.
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_photo_with_damaged_notes_of_its_camera_is_taken() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.ResolutionUnit] = 2
+    content = png(np.full((28, 28), 77, np.uint8), "JPEG", exif=exif)
+    damaged = content.replace(b"\x01\x28\x00\x03", b"\x01\x28\x00\x02")  # a number that says it is text
+    assert damaged != content
+    with Image.open(io.BytesIO(damaged)) as opened, pytest.raises(struct.error):
+        ImageOps.exif_transpose(opened)
+    batch = read(damaged)
+    assert (batch.images == 77).all()
     assert batch.sources[0].converted == "turned upright"
 
 
@@ -150,23 +167,17 @@ def test_files_keep_their_order_and_names(image: NDArray[np.uint8]) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP"])
 def test_other_formats_are_refused(image: NDArray[np.uint8], kind: str) -> None:
-    with pytest.raises(
-        InvalidImageError, match=r"^The body must be a PNG or JPEG image\. Received: \d+ bytes"
-    ):
+    with pytest.raises(InvalidImageError, match=r"^The body must be a PNG or JPEG image\. Received: \d+ bytes"):
         read(png(image, kind))
 
 
 def test_text_that_is_named_png_is_refused_with_what_it_begins_with() -> None:
-    with pytest.raises(
-        InvalidImageError, match=r"^shoe\.png must be a PNG or JPEG image\..*beginning with b'hello'"
-    ):
+    with pytest.raises(InvalidImageError, match=r"^shoe\.png must be a PNG or JPEG image\..*beginning with b'hello'"):
         from_files([("shoe.png", b"hello")], SHAPE, LIMITS)
 
 
 def test_an_empty_file_is_refused() -> None:
-    with pytest.raises(
-        InvalidImageError, match=r"^shoe.png must be a PNG or JPEG image\. Received: nothing\.$"
-    ):
+    with pytest.raises(InvalidImageError, match=r"^shoe.png must be a PNG or JPEG image\. Received: nothing\.$"):
         from_files([("shoe.png", b"")], SHAPE, LIMITS)
 
 
@@ -191,9 +202,7 @@ def test_a_decompression_bomb_is_refused_by_its_header_alone() -> None:
     bomb = b"\x89PNG\r\n\x1a\n"
     for name, data in ((b"IHDR", header), (b"IDAT", b"no pixels at all")):
         bomb += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-    with pytest.raises(
-        TooLargeError, match=r"at most 10000 pixels\. Received: 50000x50000, which is 2500000000\.$"
-    ):
+    with pytest.raises(TooLargeError, match=r"at most 10000 pixels\. Received: 50000x50000, which is 2500000000\.$"):
         read(bomb)
 
 

@@ -51,9 +51,7 @@ def test_of_several_models_one_must_be_named(tmp_path: Path, card: ModelCard) ->
 @pytest.mark.parametrize("name", ["bags", "../fashion_mnist", "."])
 def test_a_name_that_is_not_there_is_refused(tmp_path: Path, card: ModelCard, name: str) -> None:
     push(tmp_path, card)
-    with pytest.raises(
-        NoModelError, match=r"^MODEL_NAME must be a model in .* \(fashion_mnist\)\. Received: "
-    ):
+    with pytest.raises(NoModelError, match=r"^MODEL_NAME must be a model in .* \(fashion_mnist\)\. Received: "):
         find(Settings(models=tmp_path, model_name=name))
 
 

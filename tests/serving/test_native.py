@@ -91,12 +91,17 @@ def test_a_body_of_no_told_type_is_recognized(
         ({"image": (io.BytesIO(b""), "a.png")}, "a.png must be a PNG or JPEG image. Received: nothing."),
     ],
 )
-def test_a_form_without_proper_files_is_refused(
-    client: FlaskClient, form: dict[str, Any], message: str
-) -> None:
+def test_a_form_without_proper_files_is_refused(client: FlaskClient, form: dict[str, Any], message: str) -> None:
     reply = client.post("/predict", data=form, content_type="multipart/form-data")
     assert reply.status_code == 400
     assert reply.json["detail"].startswith(message)
+
+
+@pytest.mark.parametrize("disposition", ["form-data", 'form-data; name=""', "nonsense"])
+def test_a_part_without_a_name_is_refused(client: FlaskClient, disposition: str) -> None:
+    body = f"--x\r\nContent-Disposition: {disposition}\r\n\r\n5\r\n--x--\r\n"
+    reply = client.post("/predict", data=body, content_type="multipart/form-data; boundary=x")
+    assert reply.status_code == 400
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "image/gif", "application/octet-stream", "nonsense"])
@@ -104,9 +109,24 @@ def test_a_media_type_that_is_not_served_is_refused(client: FlaskClient, media_t
     reply = client.post("/predict", data=b"x", content_type=media_type)
     assert reply.status_code == 415
     assert reply.json["detail"] == (
-        "The body must be application/json, image/png, image/jpeg or multipart/form-data. "
-        f"Received: {media_type}."
+        f"The body must be application/json, image/png, image/jpeg or multipart/form-data. Received: {media_type}."
     )
+
+
+@pytest.mark.parametrize(
+    ("media_type", "received"),
+    [
+        (None, "no Content-Type"),
+        ("application/x-www-form-urlencoded", "application/x-www-form-urlencoded"),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"image=shoe", b"GIF89a"])
+def test_a_body_of_no_told_type_that_nobody_knows_is_refused(
+    client: FlaskClient, body: bytes, media_type: str | None, received: str
+) -> None:
+    reply = client.post("/predict", data=body, content_type=media_type)
+    assert reply.status_code == 415
+    assert reply.json["detail"].endswith(f"Received: {received}.")
 
 
 def test_a_compressed_body_is_refused(client: FlaskClient) -> None:

@@ -64,9 +64,7 @@ def test_what_is_no_pixel_is_refused_by_its_place(value: Any, shown: str) -> Non
 
 
 def test_pixels_scaled_to_one_are_refused_with_the_reason() -> None:
-    with pytest.raises(
-        InvalidImageError, match=r"Received: 0\.5\. Send raw pixels: the model scales them itself\.$"
-    ):
+    with pytest.raises(InvalidImageError, match=r"Received: 0\.5\. Send raw pixels: the model scales them itself\.$"):
         from_lists(images(0.5), SHAPE)
 
 

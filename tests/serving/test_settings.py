@@ -20,9 +20,7 @@ def test_an_empty_variable_counts_as_absent() -> None:
 
 
 def test_variables_are_read_by_their_upper_case_names() -> None:
-    settings = Settings.from_environ(
-        {"HOST": "::1", "PORT": "9000", "ARTIFACTS": "/data", "MODEL_NAME": "shoes"}
-    )
+    settings = Settings.from_environ({"HOST": "::1", "PORT": "9000", "ARTIFACTS": "/data", "MODEL_NAME": "shoes"})
     assert settings.address == "[::1]:9000"
     assert settings.model_root == Path("/data/models")
     assert settings.model_name == "shoes"
@@ -35,9 +33,7 @@ def test_models_overrides_where_artifacts_would_have_them() -> None:
 
 @pytest.mark.parametrize("text", ["abc", "80.5", "1e3", " 80", "1_0", "٣", "-1", "65536", "9" * 5000, "--1"])
 def test_a_port_that_is_none_is_refused_with_its_name_range_and_what_came(text: str) -> None:
-    with pytest.raises(
-        SettingsError, match=r"^PORT must be a whole number from 0 to 65535\. Received: "
-    ) as caught:
+    with pytest.raises(SettingsError, match=r"^PORT must be a whole number from 0 to 65535\. Received: ") as caught:
         Settings.from_environ({"PORT": text})
     assert len(str(caught.value)) < 120
 

@@ -1,0 +1,90 @@
+"""The command line refuses, in one line and with status 2, what it could not serve."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from registry.card import CARD_PATH, ModelCard
+from registry.store import ModelStore
+from serving.__main__ import ListenError, listen
+from serving.settings import Settings
+
+
+def serve(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "serving", *arguments]
+    return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def pushed(tmp_path: Path, card: ModelCard) -> Path:
+    """A models directory that looks right from outside; no test here gets as far as loading it."""
+    store = ModelStore(tmp_path, card.name)
+    with store.stage() as staged:
+        (staged / "saved_model.pb").write_bytes(b"")
+        store.publish(staged, card)
+    return tmp_path
+
+
+def test_without_a_model_it_says_how_to_get_one() -> None:
+    done = serve(ARTIFACTS="artifacts-that-are-not-there", MODELS="")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == ('error: no model in artifacts-that-are-not-there/models yet: run "make train" first\n')
+
+
+def test_nonsense_in_a_variable_is_named() -> None:
+    done = serve(PORT="eighty")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: PORT must be a whole number from 0 to 65535. Received: 'eighty'.\n"
+
+
+def test_a_port_in_use_is_named(pushed: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = serve(MODELS=str(pushed), PORT=str(port))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (f"error: port {port} on 127.0.0.1 is in use: stop what uses it, or set another PORT\n")
+
+
+def test_a_damaged_card_is_named(pushed: Path) -> None:
+    card = pushed / "fashion_mnist" / "1" / CARD_PATH
+    card.write_text("{")
+    done = serve(MODELS=str(pushed), PORT="0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: The model card {card} is not JSON")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_lists_the_variables_and_their_defaults() -> None:
+    done = serve("--help")
+    assert done.returncode == 0
+    assert "PORT              port to listen on; 0 for any free one [8080]" in done.stdout
+
+
+def test_an_unknown_option_is_refused() -> None:
+    done = serve("--fast")
+    assert done.returncode == 2
+    assert "unrecognized arguments: --fast" in done.stderr
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_of_another_machine_is_refused(host: str) -> None:
+    with pytest.raises(ListenError, match=r"^HOST must be an address of this machine\. Received: "):
+        listen(Settings(host=host, port=0))
+
+
+def test_a_host_name_is_listened_on() -> None:
+    with listen(Settings(host="localhost", port=0)) as listener:
+        assert listener.getsockname()[1] > 0
+
+
+def test_neither_the_command_line_nor_gunicorn_s_master_imports_tensorflow_or_flask() -> None:
+    code = (
+        "import sys, runpy, serving.__main__; runpy.run_path('serving/gunicorn.conf.py'); "
+        "sys.exit(bool({'tensorflow', 'flask', 'PIL'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

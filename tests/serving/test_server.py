@@ -1,0 +1,177 @@
+"""The whole service: a real gunicorn on loopback with a real SavedModel, as clients meet it."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from numpy.typing import NDArray
+from PIL import Image
+
+import serving
+
+TIMEOUT = 60
+SAMPLES = sorted((Path(serving.__file__).parent / "samples").glob("*.png"))
+Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def pixels(sample: Path) -> NDArray[np.uint8]:
+    with Image.open(sample) as image:
+        return np.asarray(image)
+
+
+def answer(reply: requests.Response) -> NDArray[np.float64]:
+    """The probabilities of a good reply, (n, classes)."""
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["model"] == "fashion_mnist"
+    assert reply.json()["version"] == 1
+    return np.array([list(each["probabilities"].values()) for each in reply.json()["predictions"]])
+
+
+def test_there_is_a_sample_image_of_each_class() -> None:
+    assert len(SAMPLES) == 10
+    assert {pixels(sample).shape for sample in SAMPLES} == {(28, 28)}
+
+
+def test_json_is_answered_with_the_model_s_probabilities(server: Any, expected: Expected) -> None:
+    images = np.stack([pixels(sample) for sample in SAMPLES])
+    reply = requests.post(f"{server.url}/predict", json={"images": images.tolist()}, timeout=TIMEOUT)
+    assert np.allclose(answer(reply), expected(images), atol=1e-5)
+
+
+def test_a_png_is_answered_with_the_model_s_probabilities(server: Any, expected: Expected) -> None:
+    headers = {"Content-Type": "image/png"}
+    body = SAMPLES[0].read_bytes()
+    reply = requests.post(f"{server.url}/predict", data=body, headers=headers, timeout=TIMEOUT)
+    assert np.allclose(answer(reply), expected(pixels(SAMPLES[0])), atol=1e-5)
+
+
+def test_a_jpeg_is_answered_with_the_model_s_probabilities(server: Any, expected: Expected) -> None:
+    buffer = BytesIO()
+    Image.fromarray(pixels(SAMPLES[0])).save(buffer, "JPEG")
+    with Image.open(buffer) as image:
+        decoded = np.asarray(image)
+    headers = {"Content-Type": "image/jpeg"}
+    reply = requests.post(f"{server.url}/predict", data=buffer.getvalue(), headers=headers, timeout=TIMEOUT)
+    assert np.allclose(answer(reply), expected(decoded), atol=1e-5)
+
+
+def test_many_uploads_are_answered_in_their_order(server: Any, expected: Expected) -> None:
+    files = [("images", (sample.name, sample.read_bytes())) for sample in SAMPLES]
+    reply = requests.post(f"{server.url}/predict", files=files, timeout=TIMEOUT)
+    assert np.allclose(answer(reply), expected(np.stack([*map(pixels, SAMPLES)])), atol=1e-5)
+    assert [each["file"] for each in reply.json()["predictions"]] == [each.name for each in SAMPLES]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-F", f"image=@{SAMPLES[0]}"],
+        ["--data-binary", f"@{SAMPLES[0]}"],
+        ["-T", f"{SAMPLES[0]}", "-X", "POST"],
+        [
+            "-H",
+            "Transfer-Encoding: chunked",
+            "-H",
+            "Content-Type: image/png",
+            "--data-binary",
+            f"@{SAMPLES[0]}",
+        ],
+        ["-d", json.dumps({"image": pixels(SAMPLES[0]).tolist()})],
+        ["--json", json.dumps({"image": pixels(SAMPLES[0]).tolist()})],
+    ],
+    ids=["form", "binary", "upload", "chunked", "data", "json"],
+)
+def test_curl_needs_no_headers(server: Any, expected: Expected, options: list[str]) -> None:
+    command = [
+        "curl",
+        "-sS",
+        "--fail-with-body",
+        "--max-time",
+        str(TIMEOUT),
+        *options,
+        f"{server.url}/predict",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (prediction,) = json.loads(done.stdout)["predictions"]
+    assert np.allclose([*prediction["probabilities"].values()], expected(pixels(SAMPLES[0])), atol=1e-5)
+
+
+def test_the_printed_curl_works(server: Any) -> None:
+    found = re.search(r"try: (curl .*)", server.banner)
+    assert found, server.banner
+    done = subprocess.run(found[1].split(), capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    assert len(json.loads(done.stdout)["predictions"]) == 1
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_the_limit_is_refused_with_the_limit(server: Any, chunked: bool) -> None:
+    body = bytes(17 * 2**20)
+    data: Any = (body[start : start + 2**16] for start in range(0, len(body), 2**16)) if chunked else body
+    headers = {"Content-Type": "image/png"}
+    reply = requests.post(f"{server.url}/predict", data=data, headers=headers, timeout=TIMEOUT)
+    assert reply.status_code == 413
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert reply.json()["detail"].startswith("A request may hold 16777216 bytes and 256 images.")
+
+
+def test_an_error_is_a_problem_document(server: Any) -> None:
+    reply = requests.post(f"{server.url}/predict", json={"image": 3}, timeout=TIMEOUT)
+    assert reply.status_code == 400
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert reply.json()["detail"] == "`image` must be a list of 28 x 28 numbers. Received: 3."
+
+
+def test_it_is_alive_and_not_ready_until_the_model_is_warm_and_then_serves_to_the_end(
+    models: Path, start: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    sample = SAMPLES[0].read_bytes()
+    with start(models, THREADS="2") as server:
+        alive = requests.get(f"{server.url}/healthz", timeout=TIMEOUT)
+        assert alive.json() == {"status": "alive"}
+        statuses = server.wait_until_ready()
+        assert set(statuses) == {503, 200}
+
+        # A request in flight: its head and half of its body are there when SIGTERM comes.
+        port = int(server.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client:
+            head = f"POST /predict HTTP/1.1\r\nHost: test\r\nContent-Length: {len(sample)}\r\n\r\n"
+            client.sendall(head.encode() + sample[:100])
+            time.sleep(0.5)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            client.sendall(sample[100:])
+            reply = b"".join(iter(lambda: client.recv(65536), b""))
+        assert reply.startswith(b"HTTP/1.1 200 ")
+        assert b'"version":1' in reply
+        assert server.process.wait(TIMEOUT) == 0
+        log = server.log.read_text()
+        assert "fashion_mnist version 1 is ready after" in log
+        assert "Traceback" not in log
+
+
+def test_a_model_that_does_not_load_ends_the_service_with_the_reason(
+    tmp_path: Path,
+    publish: Callable[..., Path],
+    start: Callable[..., AbstractContextManager[Any]],
+    weights: NDArray[np.float32],
+    card: Any,
+) -> None:
+    directory = publish(tmp_path / "models", weights, card)
+    (directory / "variables" / "variables.index").write_bytes(b"")
+    with start(tmp_path / "models") as server:
+        assert server.process.wait(TIMEOUT) == 3
+        log = server.log.read_text()
+    assert f"cannot serve: {directory} does not load: " in log
+    assert "Traceback" not in log
