@@ -101,7 +101,7 @@ def from_files(files: Sequence[tuple[str | None, bytes]], shape: Sequence[int], 
     """
     _check_count(len(files), settings)
     # One after the other, so that no more than one image is held at its full size.
-    fitted = [_fit(_decode(content, name or "The body", settings), shape) for name, content in files]
+    fitted = [_fit(_decode(content, (name or "The body")[:60], settings), shape) for name, content in files]
     sources = (Source(name, note) for (name, _), (_, note) in zip(files, fitted, strict=True))
     return Batch(np.stack([image for image, _ in fitted]), tuple(sources))
 
