@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -32,9 +33,9 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     url = _url(settings.host, listener.getsockname()[1])
-    sample = os.path.relpath(SAMPLE)
+    sample = shlex.quote(f"image=@{os.path.relpath(SAMPLE)}")
     print(
-        f"Serving {store.name} version {version} at {url}; try: curl -F image=@{sample} {url}/predict",
+        f"Serving {store.name} version {version} at {url}; try: curl -F {sample} {url}/predict",
         flush=True,
     )
     # The workers serve this model even when a second one is pushed meanwhile.

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +69,15 @@ class FakePredictor:
         probabilities = np.full((len(images), len(self.card.classes)), 0.01, np.float32)
         probabilities[np.arange(len(images)), images[:, 0, 0, 0] % len(self.card.classes)] = 0.91
         return probabilities
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_the_caller() -> Iterator[None]:
+    """The shell that runs the tests may have a HOST or a PORT of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*(each.name.upper() for each in fields(Settings)), "GUNICORN_CMD_ARGS"):
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture

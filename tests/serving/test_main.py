@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import serving
 from registry.card import CARD_PATH, ModelCard
 from registry.store import ModelStore
 from serving.__main__ import ListenError, listen
@@ -83,8 +84,9 @@ def test_a_host_name_is_listened_on() -> None:
 
 
 def test_neither_the_command_line_nor_gunicorn_s_master_imports_tensorflow_or_flask() -> None:
+    configuration = Path(serving.__file__).with_name("gunicorn.conf.py")
     code = (
-        "import sys, runpy, serving.__main__; runpy.run_path('serving/gunicorn.conf.py'); "
+        f"import sys, runpy, serving.__main__; runpy.run_path({str(configuration)!r}); "
         "sys.exit(bool({'tensorflow', 'flask', 'PIL'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

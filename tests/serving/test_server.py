@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -111,7 +112,7 @@ def test_curl_needs_no_headers(server: Any, expected: Expected, options: list[st
 def test_the_printed_curl_works(server: Any) -> None:
     found = re.search(r"try: (curl .*)", server.banner)
     assert found, server.banner
-    done = subprocess.run(found[1].split(), capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    done = subprocess.run(shlex.split(found[1]), capture_output=True, text=True, timeout=TIMEOUT, check=True)
     assert len(json.loads(done.stdout)["predictions"]) == 1
 
 
