@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
+import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
 
 from registry.store import RegistryError
-from trainer.config import MODELS, OPTIMIZERS, RECIPES, SCHEDULES, TrainConfig
+from trainer.config import DEFAULT_RATES, MODELS, OPTIMIZERS, RECIPES, SCHEDULES, TrainConfig
 from trainer.idx import DataError
 
 INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
@@ -76,8 +78,6 @@ def configs(arguments: argparse.Namespace) -> list[TrainConfig]:
     recipe = RECIPES[name]
     if given.get("optimizer", recipe.optimizer) != recipe.optimizer:
         replace(recipe, optimizer=given["optimizer"], weight_decay=0.0)  # refuses an unknown name
-        from trainer.optimizers import DEFAULT_RATES
-
         given = {"learning_rate": DEFAULT_RATES[given["optimizer"]], **given}
     models = [given.pop("model")] if "model" in given else list(MODELS)
     return [replace(recipe, model=model, **given) for model in models]
@@ -85,10 +85,9 @@ def configs(arguments: argparse.Namespace) -> list[TrainConfig]:
 
 def main() -> int:
     arguments = parser().parse_args()
-    # TensorFlow reads it when it is imported; its start-up notes are not for this command's users.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         chosen = configs(arguments)
+        _import_tensorflow()
         from trainer import pipeline
         from trainer.report import summary
 
@@ -96,14 +95,32 @@ def main() -> int:
     except (ValueError, DataError, RegistryError) as error:
         return _fail(str(error), 2)
     except OSError as error:
-        return _fail(f"{error.filename or 'disk'}: {error.strerror or error}.", 2)
+        return _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
     except KeyboardInterrupt as interrupt:
+        print()  # the progress bar stands in the middle of its line
         return _fail(str(interrupt) or "Interrupted. Nothing was pushed.", INTERRUPTED)
     return 0
 
 
+def _import_tensorflow() -> None:
+    """Imports TensorFlow without its notes on absent GPU drivers, which it prints before it reads a log level."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow")
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
 def _fail(message: str, code: int) -> int:
-    print(f"\nerror: {message}", file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
     return code
 
 

@@ -12,6 +12,10 @@ MODELS = ("basic", "deep")
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")
 
+# What `--optimizer NAME` means without a rate: the paper's values where it has one (0.01 for SGD,
+# 0.0003 for Adam, from its script), Keras's defaults elsewhere.
+DEFAULT_RATES = {"sgd": 0.01, "momentum": 0.01, "rmsprop": 1e-3, "adam": 3e-4, "adamw": 1e-3}
+
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:

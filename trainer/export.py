@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 INPUT = "images"
@@ -23,9 +24,16 @@ def serving_model(model: keras.Model) -> keras.Model:
 
 
 def export_saved_model(model: keras.Model, directory: Path) -> None:
-    """Writes the SavedModel of `serving_model(model)`, its batch dimension free, into an existing directory."""
+    """Writes the SavedModel of `serving_model(model)`, its batch dimension free, into an existing directory.
+
+    Raises:
+        OSError: the disk is full or may not be written.
+    """
     archive = keras.export.ExportArchive()
     archive.track(model)
     spec = keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name=INPUT)
     archive.add_endpoint("serve", serving_model(model), input_signature=[spec])
-    archive.write_out(str(directory), verbose=False)
+    try:
+        archive.write_out(str(directory), verbose=False)
+    except tf.errors.OpError as error:  # TensorFlow's own kind, also for a full disk
+        raise OSError(f"The SavedModel could not be written to {directory}: {error.message}.") from error

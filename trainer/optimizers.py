@@ -20,10 +20,6 @@ OPTIMIZERS: dict[str, Callable[[Rate, float], keras.Optimizer]] = {
     "adamw": lambda rate, decay: keras.optimizers.AdamW(rate, weight_decay=decay),
 }
 
-# What `--optimizer NAME` means without a rate: the paper's values where it has one (0.01 for SGD,
-# 0.0003 for Adam, from its script), Keras's defaults elsewhere.
-DEFAULT_RATES = {"sgd": 0.01, "momentum": 0.01, "rmsprop": 1e-3, "adam": 3e-4, "adamw": 1e-3}
-
 
 def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.Optimizer:
     """The optimizer of a run of `config.epochs` epochs of `steps_per_epoch` steps."""

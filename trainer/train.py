@@ -116,7 +116,12 @@ def _keep(model: keras.Model, best_weights: list[Any] | None, history: dict[str,
 
 
 def _save(model: keras.Model, history: dict[str, list[float]], directory: Path) -> None:
-    model.save(directory / "model.keras")
+    written = directory / ".model.keras"  # half a file never has the name that others look for
+    try:
+        model.save(written)
+        written.rename(directory / "model.keras")
+    finally:
+        written.unlink(missing_ok=True)
     with (directory / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", *history])

@@ -66,9 +66,7 @@ def test_a_malformed_card_is_refused_by_the_name_of_its_field(
         ModelCard.read(tmp_path)
 
 
-def test_a_card_of_a_newer_format_asks_for_an_upgrade_whatever_its_fields(
-    tmp_path: Path, card: ModelCard
-) -> None:
+def test_a_card_of_a_newer_format_asks_for_an_upgrade_whatever_its_fields(tmp_path: Path, card: ModelCard) -> None:
     card.write(tmp_path)
     (tmp_path / CARD_PATH).write_text('{"format": 2, "something": "new"}')
     newer = r"written by a newer version of this project \(format 2, this one reads up to 1\): upgrade"
@@ -84,9 +82,7 @@ def test_a_card_of_a_newer_format_asks_for_an_upgrade_whatever_its_fields(
         ({"per_class": {0: 0.5}}, "`metrics.per_class` must have text keys"),
     ],
 )
-def test_a_card_refuses_at_birth_what_json_cannot_hold(
-    card: ModelCard, metrics: dict[str, Any], sentence: str
-) -> None:
+def test_a_card_refuses_at_birth_what_json_cannot_hold(card: ModelCard, metrics: dict[str, Any], sentence: str) -> None:
     with pytest.raises(CardError, match=sentence):
         replace(card, metrics=metrics)
 

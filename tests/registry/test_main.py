@@ -32,9 +32,7 @@ def run(store: ModelStore, capsys: pytest.CaptureFixture[str]) -> Run:
     return ran
 
 
-def test_list_is_an_aligned_table_that_marks_the_served_version(
-    store: ModelStore, publish: Publish, run: Run
-) -> None:
+def test_list_is_an_aligned_table_that_marks_the_served_version(store: ModelStore, publish: Publish, run: Run) -> None:
     publish(metrics={})
     publish()
     assert run("list") == (
@@ -81,9 +79,7 @@ VERDICT = {
 }
 
 
-def test_explain_tells_the_whole_story(
-    card: ModelCard, store: ModelStore, publish: Publish, run: Run
-) -> None:
+def test_explain_tells_the_whole_story(card: ModelCard, store: ModelStore, publish: Publish, run: Run) -> None:
     publish()
     history = {"val_accuracy": [0.7, 0.85, 0.9, 0.88], "val_loss": [0.9, 0.5, None, 0.3]}
     publish(
@@ -114,9 +110,7 @@ def test_explain_tells_the_whole_story(
         assert line in out.splitlines()
 
 
-def test_explain_leaves_out_what_the_card_does_not_have(
-    store: ModelStore, publish: Publish, run: Run
-) -> None:
+def test_explain_leaves_out_what_the_card_does_not_have(store: ModelStore, publish: Publish, run: Run) -> None:
     publish(), publish(), publish()
     store.pin(2)
     store.prune(1)
@@ -182,9 +176,7 @@ def test_verify_exits_1_where_something_is_damaged(store: ModelStore, publish: P
         ([], "required: COMMAND"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(
-    publish: Publish, run: Run, arguments: list[str], sentence: str
-) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(publish: Publish, run: Run, arguments: list[str], sentence: str) -> None:
     publish()
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
@@ -201,9 +193,7 @@ def test_a_card_that_cannot_be_read_is_a_mistake_too(store: ModelStore, publish:
     assert "upgrade" in err
 
 
-def test_the_model_must_be_named_where_there_are_several(
-    store: ModelStore, publish: Publish, run: Run
-) -> None:
+def test_the_model_must_be_named_where_there_are_several(store: ModelStore, publish: Publish, run: Run) -> None:
     publish()
     publish(ModelStore(store.root, "cifar10"), name="cifar10")
     assert "there are cifar10, fashion_mnist. Choose one with --name" in run("list")[2]
@@ -216,9 +206,7 @@ def test_no_models_at_all_says_where_it_looked(tmp_path: Path, run: Run) -> None
     assert err.startswith(f"error: There are no models in {tmp_path / 'nowhere'}.")
 
 
-def test_the_command_runs_on_its_own_in_a_plain_terminal(
-    store: ModelStore, publish: Publish, tmp_path: Path
-) -> None:
+def test_the_command_runs_on_its_own_in_a_plain_terminal(store: ModelStore, publish: Publish, tmp_path: Path) -> None:
     publish(metrics={"history": {"loss": [2.0, 1.0]}})
     environment: dict[str, Any] = os.environ | {"ARTIFACTS": str(tmp_path), "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(

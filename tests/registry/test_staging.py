@@ -184,9 +184,7 @@ def test_a_full_disk_leaves_the_served_version_whole(disk: Path, publish: Publis
     with store.stage() as staged:
         (staged / "saved_model.pb").write_bytes(b"graph")
         fill(staged / "weights")
-        with pytest.raises(
-            RegistryError, match=r"Cannot publish .* No space left on device.*; free some space"
-        ):
+        with pytest.raises(RegistryError, match=r"Cannot publish .* No space left on device.*; free some space"):
             store.publish(staged, card)
     assert store.versions() == [1]
     assert slots(store) == []
@@ -216,9 +214,7 @@ def test_a_read_only_disk_is_read_and_refuses_changes(disk: Path, publish: Publi
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes where permissions forbid it")
-def test_a_directory_without_write_permission_is_read_and_refuses_changes(
-    store: ModelStore, publish: Publish
-) -> None:
+def test_a_directory_without_write_permission_is_read_and_refuses_changes(store: ModelStore, publish: Publish) -> None:
     publish(), publish()
     store.pin(1)
     closed = [store.root, store.directory, store.root / ".staging", *(store.root / ".staging").iterdir()]

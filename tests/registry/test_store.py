@@ -15,9 +15,7 @@ from registry.store import ModelStore, RegistryError, models
 Publish = Callable[..., int]
 
 
-def test_a_published_version_is_whole_and_served(
-    store: ModelStore, card: ModelCard, publish: Publish
-) -> None:
+def test_a_published_version_is_whole_and_served(store: ModelStore, card: ModelCard, publish: Publish) -> None:
     assert publish() == 1
     assert store.versions() == [1]
     assert store.served() == store.newest() == 1
@@ -41,9 +39,7 @@ def test_versions_only_grow_also_past_strangers_with_a_number(store: ModelStore,
     assert store.versions() == [1, 10]
 
 
-def test_only_versions_and_the_pin_are_in_the_directory_that_is_served(
-    store: ModelStore, publish: Publish
-) -> None:
+def test_only_versions_and_the_pin_are_in_the_directory_that_is_served(store: ModelStore, publish: Publish) -> None:
     publish()
     store.pin(publish())
     assert sorted(os.listdir(store.directory)) == ["1", "2", "pinned"]
@@ -117,9 +113,7 @@ def test_an_unknown_version_names_those_there_are(store: ModelStore, publish: Pu
             ask(9)
 
 
-def test_a_card_of_a_newer_format_is_still_listed_and_says_to_upgrade(
-    store: ModelStore, publish: Publish
-) -> None:
+def test_a_card_of_a_newer_format_is_still_listed_and_says_to_upgrade(store: ModelStore, publish: Publish) -> None:
     publish()
     (store.path(1) / CARD_PATH).write_text('{"format": 2}')
     assert store.versions() == [1]
@@ -127,9 +121,7 @@ def test_a_card_of_a_newer_format_is_still_listed_and_says_to_upgrade(
         store.card(1)
 
 
-def test_a_pin_holds_against_newer_versions_until_it_is_taken_back(
-    store: ModelStore, publish: Publish
-) -> None:
+def test_a_pin_holds_against_newer_versions_until_it_is_taken_back(store: ModelStore, publish: Publish) -> None:
     publish(), publish()
     store.pin(1)
     assert publish() == 3
@@ -264,9 +256,7 @@ def test_strays_are_no_versions_yet_verify_reports_them(store: ModelStore, publi
     assert "version 6: There is no model card" in found
 
 
-def test_verify_still_names_what_a_version_without_its_saved_model_lacks(
-    store: ModelStore, publish: Publish
-) -> None:
+def test_verify_still_names_what_a_version_without_its_saved_model_lacks(store: ModelStore, publish: Publish) -> None:
     publish()
     (store.path(1) / "saved_model.pb").unlink()
     assert store.versions() == []

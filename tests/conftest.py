@@ -1,0 +1,30 @@
+"""What every room's tests share: a small sample of real images, and one finished training on it."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+from trainer import pipeline
+from trainer.config import TrainConfig
+from trainer.data import ImageDataset, load
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = Path(__file__).parent / "data" / "fashion_mnist_sample"
+
+
+@pytest.fixture(scope="session")
+def sample() -> ImageDataset:
+    """500 training images (400 of them train, 100 validate) and 200 test images of Fashion-MNIST."""
+    return load(f"idx:{SAMPLE}", Path("unused"))
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artifacts of one finished training on the sample: one run, one pushed version."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    config = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=6)
+    pipeline.run([config], folder)
+    return folder

@@ -1,0 +1,60 @@
+"""A config refuses nonsense at birth."""
+
+from dataclasses import replace
+
+import pytest
+
+from trainer import config, models, optimizers
+from trainer.config import RECIPES, TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", "resnet"),
+        ("optimizer", "lion"),
+        ("schedule", "step"),
+        ("learning_rate", 0.0),
+        ("learning_rate", -1.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("batch_size", 0),
+        ("epochs", 0),
+        ("epochs", 10**6),
+        ("patience", -1),
+        ("dropout", 1.0),
+        ("label_smoothing", -0.1),
+        ("shift", 17),
+        ("seed", -1),
+    ],
+)
+def test_config_refuses_a_value_out_of_range_and_says_what_came(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"`{field}` must be .*Received: {value}\."):
+        replace(TrainConfig(), **{field: value})
+
+
+def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="basic, deep"):
+        TrainConfig(model="resnet")
+
+
+def test_weight_decay_goes_with_adamw_only() -> None:
+    TrainConfig(optimizer="adamw", weight_decay=0.01)
+    with pytest.raises(ValueError, match="adamw"):
+        TrainConfig(optimizer="sgd", weight_decay=0.01)
+
+
+def test_the_names_that_a_config_knows_are_those_that_can_be_built() -> None:
+    assert tuple(models.MODELS) == config.MODELS
+    assert tuple(optimizers.OPTIMIZERS) == config.OPTIMIZERS == tuple(config.DEFAULT_RATES)
+
+
+def test_the_paper_recipe_is_what_the_paper_trained() -> None:
+    paper = RECIPES["paper"]
+    assert (paper.optimizer, paper.learning_rate, paper.schedule) == ("sgd", 0.01, "constant")
+    assert (paper.batch_size, paper.epochs, paper.dropout, paper.mirror, paper.shift) == (64, 25, 0, False, 0)
+
+
+def test_equal_configs_share_a_fingerprint_and_different_ones_do_not() -> None:
+    assert TrainConfig().fingerprint() == TrainConfig().fingerprint()
+    assert TrainConfig().fingerprint() != TrainConfig(seed=1).fingerprint()

@@ -1,0 +1,120 @@
+"""A user's mistake gives one clear line, exit code 2, and leaves nothing half-written."""
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SAMPLE
+from trainer.__main__ import configs, parser
+from trainer.config import RECIPES, TrainConfig
+
+
+def run(*options: str, artifacts: Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "trainer", *options, "--artifacts", str(artifacts)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def chosen(*options: str) -> list[TrainConfig]:
+    return configs(parser().parse_args(options))
+
+
+def test_without_options_both_models_train_with_the_default_recipe() -> None:
+    both = chosen()
+    assert [config.model for config in both] == ["basic", "deep"]
+    assert {config.learning_rate for config in both} == {RECIPES["default"].learning_rate}
+
+
+def test_a_named_model_trains_alone() -> None:
+    assert [config.model for config in chosen("--model", "deep")] == ["deep"]
+
+
+def test_naming_an_optimizer_starts_from_the_papers_plain_settings() -> None:
+    (config,) = chosen("--model", "basic", "--optimizer", "adam", "--learning-rate", "0.0003")
+    assert config == TrainConfig(model="basic", optimizer="adam", learning_rate=3e-4)
+
+
+def test_an_optimizer_without_a_rate_gets_one_that_suits_it() -> None:
+    assert chosen("--model", "basic", "--optimizer", "adam")[0].learning_rate == 3e-4
+    assert chosen("--model", "basic", "--optimizer", "sgd")[0].learning_rate == 0.01
+
+
+def test_options_can_take_the_default_recipe_apart() -> None:
+    (config,) = chosen("--model", "deep", "--no-mirror", "--shift", "0", "--epochs", "3")
+    assert (config.mirror, config.shift, config.epochs) == (False, 0, 3)
+    assert config.optimizer == RECIPES["default"].optimizer
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--model", "resnet"], "`model` must be one of basic, deep. Received: resnet."),
+        (["--optimizer", "lion"], "`optimizer` must be one of sgd, momentum, rmsprop, adam, adamw. Received: lion."),
+        (["--recipe", "best"], "`recipe` must be one of default, paper. Received: best."),
+        (["--learning-rate", "0"], "`learning_rate` must be above 0 and at most 10. Received: 0.0."),
+        (["--epochs", "0"], "`epochs` must be at least 1 and at most 10000. Received: 0."),
+        (["--dataset", "imagenet1"], "`dataset` must be"),
+        (["--dataset", "idx:/nowhere"], "/nowhere/train-images-idx3-ubyte.gz: expected an IDX file there"),
+        (["--epochs", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_a_mistake_gives_one_line_and_exit_code_2(options: list[str], expected: str, tmp_path: Path) -> None:
+    done = run(*options, artifacts=tmp_path / "artifacts")
+    assert done.returncode == 2
+    assert expected in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "artifacts" / "runs").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "corrupt", "mnist"])
+def test_damaged_data_is_named_with_what_was_expected(damage: str, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(SAMPLE, folder)
+    file = folder / "train-images-idx3-ubyte.gz"
+    content = file.read_bytes()
+    if damage == "truncated":
+        file.write_bytes(content[:1000])
+    elif damage == "corrupt":
+        file.write_bytes(content[:1000] + b"\0" * 100 + content[1100:])
+    # The sample itself is well-formed, and is not the whole of Fashion-MNIST: the third case is a wrong hash.
+    done = run(artifacts=tmp_path / "artifacts", FASHION_MNIST_DIR=str(folder), TFDS_DATA_DIR=str(tmp_path / "tfds"))
+    assert done.returncode == 2
+    assert f"error: {file}: " in done.stderr
+    assert ("expected content with SHA-256 c59f468a" if damage == "mnist" else "gzip file") in done.stderr
+    assert not (tmp_path / "artifacts" / "runs").exists()
+    assert not list((tmp_path / "artifacts" / "data").rglob("*.tfrecord*"))
+
+
+def test_no_source_of_data_says_what_was_tried_and_how_to_mend_it(tmp_path: Path) -> None:
+    if Path("/usr/share/datasets/fashion-mnist").is_dir():
+        pytest.skip("this machine has Fashion-MNIST installed")
+    done = run(
+        artifacts=tmp_path / "artifacts",
+        FASHION_MNIST_DIR="",
+        TFDS_DATA_DIR=str(tmp_path / "tfds"),
+        PATH=str(tmp_path),  # no apt-get
+        http_proxy="http://127.0.0.1:9",  # the discard port: nothing answers
+    )
+    assert done.returncode == 2
+    for expected in ("Tried:", "FASHION_MNIST_DIR is not set", "TFDS's download", "apt-get", "To mend it"):
+        assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_artifacts_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_bytes(gzip.compress(b""))
+    done = run("--dataset", f"idx:{SAMPLE}", "--epochs", "1", artifacts=blocked)
+    assert done.returncode == 2
+    assert str(blocked) in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,95 @@
+"""Training keeps the best epoch, stops where it should, and keeps what Ctrl-C interrupts."""
+
+import csv
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, SAMPLE
+from trainer.config import TrainConfig
+from trainer.data import ImageDataset
+from trainer.evaluate import evaluate
+from trainer.train import train
+
+QUICK = TrainConfig(optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=4)
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch(sample: ImageDataset, tmp_path: Path) -> None:
+    # A rate this high makes the validation accuracy swing, so that the last epoch is not the best.
+    result = train(replace(QUICK, learning_rate=0.03, epochs=8), sample, tmp_path)
+    accuracies = result.history["val_accuracy"]
+    assert result.best_epoch == int(np.argmax(accuracies)) < len(accuracies) - 1
+    measured = evaluate(result.model, sample.validation, 10).accuracy
+    assert measured == pytest.approx(max(accuracies)) == pytest.approx(result.validation_accuracy)
+
+
+def test_the_run_directory_holds_that_model_and_every_epoch(sample: ImageDataset, tmp_path: Path) -> None:
+    result = train(QUICK, sample, tmp_path)
+    saved = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    images = sample.test.images[:8]
+    np.testing.assert_array_equal(saved.predict(images, verbose=0), result.model.predict(images, verbose=0))
+    rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
+    assert [float(row["val_accuracy"]) for row in rows] == result.history["val_accuracy"]
+
+
+def test_patience_1_is_the_papers_algorithm_1(sample: ImageDataset, tmp_path: Path) -> None:
+    result = train(replace(QUICK, learning_rate=0.03, epochs=30, patience=1), sample, tmp_path)
+    accuracies = result.history["val_accuracy"]
+    assert len(accuracies) < 30
+    assert all(later > earlier for earlier, later in itertools.pairwise(accuracies[:-1]))
+    assert accuracies[-1] <= accuracies[-2] == result.validation_accuracy
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "rmsprop", "adam", "adamw"])
+def test_every_optimizer_learns(sample: ImageDataset, tmp_path: Path, optimizer: str) -> None:
+    rate = {"sgd": 0.1, "momentum": 0.02}.get(optimizer, 2e-3)
+    result = train(replace(QUICK, optimizer=optimizer, learning_rate=rate, batch_size=16), sample, tmp_path)
+    assert result.validation_accuracy > 0.4
+
+
+def test_label_smoothing_and_dropout_still_learn(sample: ImageDataset, tmp_path: Path) -> None:
+    result = train(replace(QUICK, label_smoothing=0.1, dropout=0.2, epochs=6), sample, tmp_path)
+    assert result.validation_accuracy > 0.5
+
+
+def test_the_seed_decides_the_result(sample: ImageDataset, tmp_path: Path) -> None:
+    first, second, other = (train(replace(QUICK, seed=seed), sample, tmp_path).history for seed in (1, 1, 2))
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-3)
+    assert first["loss"] != pytest.approx(other["loss"], rel=1e-3)
+
+
+def test_control_c_keeps_the_best_weights_and_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "trainer", "--dataset", f"idx:{SAMPLE}", "--model", "basic", "--epochs", "10000"]
+    process = subprocess.Popen(
+        [*command, "--artifacts", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for line in process.stdout:
+            if "Epoch 4/" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, err
+    (message,) = [line for line in err.splitlines() if line]
+    assert message.startswith("error: Interrupted after ")
+    assert "Kept: the best weights so far" in message
+    assert "Traceback" not in out + err
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert keras.saving.load_model(directory / "model.keras", compile=False).count_params() == 402_986
+    assert not (tmp_path / "models").exists()
