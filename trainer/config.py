@@ -119,12 +119,13 @@ class TrainConfig:
 RECIPES: dict[str, TrainConfig] = {
     "default": TrainConfig(
         optimizer="adamw",
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         schedule="cosine",
         weight_decay=4e-3,
-        dropout=0.2,
+        batch_size=128,
+        epochs=18,
+        dropout=0.1,
         mirror=True,
-        shift=2,
     ),
     "paper": TrainConfig(),
 }
