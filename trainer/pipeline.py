@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import keras
+import tensorflow as tf
+
 from registry.card import ModelCard, TensorSpec
 from registry.store import ModelStore
-from trainer import figures
+from trainer import checkpoint, figures
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset, load
 from trainer.evaluate import Evaluation, evaluate
@@ -33,33 +37,62 @@ class Run:
     evaluation: Evaluation
 
 
-def run(configs: Sequence[TrainConfig], artifacts: Path) -> tuple[list[Run], int, ModelStore]:
+def run(
+    configs: Sequence[TrainConfig],
+    artifacts: Path,
+    *,
+    resume: Path | None = None,
+    fresh: bool = False,
+    tensorboard: bool = False,
+) -> tuple[list[Run], int, ModelStore]:
     """Trains every config, pushes the one with the best validation accuracy.
 
     Args:
         configs: at least one, all of the same data set.
         artifacts: the directory of data, runs and models.
+        resume: the directory of the interrupted run to go on with; left out, one of the same config is looked for.
+        fresh: look for none.
+        tensorboard: write logs for TensorBoard into the run directories.
 
     Returns:
         The finished runs, the version pushed, and the store it is in.
     """
     dataset = load(configs[0].dataset, artifacts / "data")
-    runs = [train_and_evaluate(config, dataset, artifacts / "runs") for config in configs]
+    runs = []
+    for config in configs:
+        found = None if fresh else checkpoint.unfinished(artifacts / "runs", config)
+        directory = resume or found or _new_directory(artifacts / "runs", config)
+        runs.append(train_and_evaluate(config, dataset, directory, tensorboard))
     best = max(runs, key=lambda run: run.result.validation_accuracy)
     store = ModelStore(artifacts / "models", dataset.name)
     return runs, push(best, dataset, store), store
 
 
-def train_and_evaluate(config: TrainConfig, dataset: ImageDataset, runs: Path) -> Run:
-    """One run from config to figures; the test images are used once, when training is over."""
+def train_and_evaluate(config: TrainConfig, dataset: ImageDataset, directory: Path, tensorboard: bool = False) -> Run:
+    """One run from config to figures; the test images are used once, when training is over.
+
+    Raises:
+        CheckpointError: another process trains this run.
+    """
     print(f"\nTraining {config}", flush=True)
-    directory = _new_directory(runs, config)
-    _write_json(directory / "config.json", config.asdict())
-    result = train(config, dataset, directory)
-    evaluation = evaluate(result.model, dataset.test, len(dataset.classes))
-    _write_json(directory / "evaluation.json", evaluation.to_json())
-    _draw(Run(config, directory, result, evaluation), dataset)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    with checkpoint.claimed(directory) as free:
+        if not free:
+            raise checkpoint.CheckpointError(f"{directory}: another process trains this run.")
+        _write_json(directory / "config.json", config.asdict())
+        result = train(config, dataset, directory, _tensorboard(directory) if tensorboard else [])
+        evaluation = evaluate(result.model, dataset.test, len(dataset.classes))
+        _write_json(directory / "evaluation.json", evaluation.to_json())
+        _draw(Run(config, directory, result, evaluation), dataset)
+        shutil.rmtree(directory / "checkpoint")  # a finished run needs it no more
     return Run(config, directory, result, evaluation)
+
+
+def _tensorboard(directory: Path) -> list[keras.callbacks.Callback]:
+    logs = directory / "tensorboard"
+    print(f"Logs for TensorBoard: tensorboard --logdir {logs} (pip install tensorboard)", flush=True)
+    return [keras.callbacks.TensorBoard(logs, write_graph=False)]
 
 
 def push(best: Run, dataset: ImageDataset, store: ModelStore) -> int:
@@ -136,7 +169,7 @@ def _new_directory(runs: Path, config: TrainConfig) -> Path:
 
 def _draw(run: Run, dataset: ImageDataset) -> None:
     directory = run.directory / "figures"
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     low, high = run.evaluation.interval
     title = f"{run.config.model} on {dataset.name}"
     tested = f"{title}: test accuracy {run.evaluation.accuracy:.4f} ({low:.4f} to {high:.4f})"
