@@ -13,7 +13,9 @@ from pathlib import Path
 from registry.store import RegistryError
 from trainer.config import DEFAULT_RATES, MODELS, OPTIMIZERS, RECIPES, SCHEDULES, TrainConfig
 from trainer.idx import DataError
+from trainer.thresholds import parse
 
+REFUSED = 3
 INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
 
 
@@ -57,6 +59,10 @@ def parser() -> argparse.ArgumentParser:
         default=os.environ.get("ARTIFACTS", "artifacts"),
         help="where everything is kept",
     )
+    add("--threshold", action="append", default=[], metavar="NAME=VALUE",
+        help="set one of the gate's thresholds, such as accuracy_floor=0.9; may be given several times")  # fmt: skip
+    add("--force", action="store_true", help="push the model even if the gate refuses it; needs --reason")
+    add("--reason", metavar="TEXT", help="why it is forced; goes into the model card")
     return options
 
 
@@ -83,15 +89,31 @@ def configs(arguments: argparse.Namespace) -> list[TrainConfig]:
     return [replace(recipe, model=model, **given) for model in models]
 
 
+def forced(arguments: argparse.Namespace) -> str | None:
+    """Why a refused model is pushed nevertheless, None if it is not.
+
+    Raises:
+        ValueError: --force without a reason, or a reason without --force.
+    """
+    reason = (arguments.reason or "").strip()
+    if arguments.force != bool(reason):
+        what = "`--force` alone" if arguments.force else "`--reason` alone"
+        raise ValueError(f"`--force` and `--reason TEXT` go together. Received: {what}.")
+    return reason or None
+
+
 def main() -> int:
     arguments = parser().parse_args()
     try:
-        chosen = configs(arguments)
+        chosen, overrides, reason = configs(arguments), parse(arguments.threshold), forced(arguments)
         _import_tensorflow()
-        from trainer import pipeline
-        from trainer.report import summary
+        from trainer import pipeline, report
 
-        print(summary(*pipeline.run(chosen, Path(arguments.artifacts))))
+        try:
+            print(report.summary(*pipeline.run(chosen, Path(arguments.artifacts), overrides, reason)))
+        except pipeline.RefusedError as refused:
+            print(report.refusal(refused))
+            return _fail(report.REFUSAL, REFUSED)
     except (ValueError, DataError, RegistryError) as error:
         return _fail(str(error), 2)
     except OSError as error:

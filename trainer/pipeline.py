@@ -1,23 +1,32 @@
-"""The whole way: load the data, train, evaluate, choose, export, push."""
+"""The whole way: load the data, train, evaluate, choose, export, judge, push."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from registry.card import ModelCard, TensorSpec
 from registry.store import ModelStore
 from trainer import figures
 from trainer.config import TrainConfig
+from trainer.corrupt import Robustness, robustness
 from trainer.data import ImageDataset, load
-from trainer.evaluate import Evaluation, evaluate
+from trainer.evaluate import Evaluation, calibrated_temperature, evaluate
 from trainer.export import INPUT, OUTPUT, export_saved_model
+from trainer.gate import Verdict
+from trainer.judge import judge
+from trainer.push import candidate, push
+from trainer.saved import Latency, SavedModel, latency
+from trainer.thresholds import thresholds_for
 from trainer.train import TrainResult, train
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
@@ -31,46 +40,78 @@ class Run:
     directory: Path
     result: TrainResult
     evaluation: Evaluation
+    robustness: Robustness
+    latency: Latency
+    per_class: dict[str, dict[str, float]]
 
 
-def run(configs: Sequence[TrainConfig], artifacts: Path) -> tuple[list[Run], int, ModelStore]:
-    """Trains every config, pushes the one with the best validation accuracy.
+class RefusedError(RuntimeError):
+    """The gate refused the best model, and nobody forced it; nothing was pushed.
+
+    Attributes:
+        runs: the finished runs.
+        best: the one that was judged.
+        verdict: why.
+    """
+
+    def __init__(self, runs: Sequence[Run], best: Run, verdict: Verdict) -> None:
+        super().__init__(" ".join(verdict.reasons))
+        self.runs, self.best, self.verdict = runs, best, verdict
+
+
+def run(
+    configs: Sequence[TrainConfig],
+    artifacts: Path,
+    overrides: Mapping[str, float] | None = None,
+    reason: str | None = None,
+) -> tuple[list[Run], int, ModelStore]:
+    """Trains every config, judges the one with the best validation accuracy, and pushes it if it may be served.
 
     Args:
         configs: at least one, all of the same data set.
         artifacts: the directory of data, runs and models.
+        overrides: thresholds of the gate by name, instead of the data set's own.
+        reason: why a refused model is to be pushed nevertheless; None pushes accepted ones only.
 
     Returns:
         The finished runs, the version pushed, and the store it is in.
+
+    Raises:
+        RefusedError: the gate refused the model. The verdict is in its run directory.
+        RegistryError: it could not be published; the versions there before are untouched.
     """
     dataset = load(configs[0].dataset, artifacts / "data")
+    thresholds = thresholds_for(dataset.name, overrides)
     runs = [train_and_evaluate(config, dataset, artifacts / "runs") for config in configs]
     best = max(runs, key=lambda run: run.result.validation_accuracy)
     store = ModelStore(artifacts / "models", dataset.name)
-    return runs, push(best, dataset, store), store
+    card = _card(best, dataset, store.name)
+    with candidate(best.result.model, best.evaluation.temperature, card, best.directory) as judged:
+        verdict = judge(card, judged.root, best.evaluation, best.robustness, dataset, store, thresholds)
+        if reason and not verdict.accepted:
+            verdict = replace(verdict, forced=reason, forced_by=getpass.getuser())
+        _write_json(best.directory / "verdict.json", verdict.to_json())
+        if not verdict.accepted and not verdict.forced:
+            raise RefusedError(runs, best, verdict)
+        return runs, push(judged, card, verdict, best.directory / "figures", store), store
 
 
 def train_and_evaluate(config: TrainConfig, dataset: ImageDataset, runs: Path) -> Run:
-    """One run from config to figures; the test images are used once, when training is over."""
+    """One run from config to figures; the test images are used when training is over, and fit nothing."""
     print(f"\nTraining {config}", flush=True)
     directory = _new_directory(runs, config)
     _write_json(directory / "config.json", config.asdict())
     result = train(config, dataset, directory)
-    evaluation = evaluate(result.model, dataset.test, len(dataset.classes))
-    _write_json(directory / "evaluation.json", evaluation.to_json())
-    _draw(Run(config, directory, result, evaluation), dataset)
-    return Run(config, directory, result, evaluation)
-
-
-def push(best: Run, dataset: ImageDataset, store: ModelStore) -> int:
-    """Exports a run's model and publishes it as the store's next version.
-
-    Raises:
-        RegistryError: it could not be published; the versions there before are untouched.
-    """
-    with store.stage() as staged:
-        export_saved_model(best.result.model, staged)
-        return store.publish(staged, _card(best, dataset, store.name))
+    temperature = calibrated_temperature(result.model, dataset.validation)
+    evaluation = evaluate(result.model, dataset.test, len(dataset.classes), temperature)
+    robust = robustness(result.model.predict_on_batch, dataset.test)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as export:
+        export_saved_model(result.model, Path(export), temperature)
+        timed = latency(SavedModel(Path(export)), dataset.test.images)
+    finished = Run(config, directory, result, evaluation, robust, timed, evaluation.per_class(dataset.classes))
+    _write_json(directory / "evaluation.json", _measured(finished))
+    _draw(finished, dataset)
+    return finished
 
 
 def _card(best: Run, dataset: ImageDataset, name: str) -> ModelCard:
@@ -93,6 +134,11 @@ def _card(best: Run, dataset: ImageDataset, name: str) -> ModelCard:
             "validation_accuracy": best.result.validation_accuracy,
             "test_accuracy": best.evaluation.accuracy,
             "test_interval": list(best.evaluation.interval),
+            "per_class": best.per_class,
+            "calibration": _calibration(best.evaluation),
+            "robust_accuracy": best.robustness.mean,
+            "robustness": best.robustness.to_json(),
+            "latency_ms": best.latency.to_json(),
             "parameters": best.result.model.count_params(),
             "seconds": round(best.result.seconds, 1),
             "best_epoch": best.result.best_epoch,
@@ -101,6 +147,24 @@ def _card(best: Run, dataset: ImageDataset, name: str) -> ModelCard:
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         commit=_commit(),
     )
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    return run.evaluation.to_json() | {
+        "per_class": run.per_class,
+        "robust_accuracy": run.robustness.mean,
+        "robustness": run.robustness.to_json(),
+        "latency_ms": run.latency.to_json(),
+    }
+
+
+def _calibration(evaluation: Evaluation) -> dict[str, Any]:
+    measures = ("nll", "brier", "ece")
+    return {
+        "temperature": evaluation.temperature,
+        "raw": {name: getattr(evaluation.raw, name) for name in measures},
+        "calibrated": {name: getattr(evaluation.calibrated, name) for name in measures},
+    }
 
 
 def _commit() -> str | None:
@@ -142,6 +206,10 @@ def _draw(run: Run, dataset: ImageDataset) -> None:
     tested = f"{title}: test accuracy {run.evaluation.accuracy:.4f} ({low:.4f} to {high:.4f})"
     figures.curves(run.result.history, run.result.best_epoch, title, directory / "curves.png")
     figures.confusion_matrix(run.evaluation.confusion, dataset.classes, tested, directory / "confusion.png")
+    calibrated = f"{title}: temperature {run.evaluation.temperature:.3f}, test images"
+    figures.reliability(run.evaluation.raw, run.evaluation.calibrated, calibrated, directory / "reliability.png")
+    robust = f"{title}: accuracy on corrupted test images, {run.robustness.mean:.4f} on average"
+    figures.robustness(run.robustness, run.evaluation.accuracy, robust, directory / "robustness.png")
     figures.sheet(dataset.test, run.evaluation.predicted, dataset.classes, tested, directory / "sheet.png")
 
 
