@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -101,11 +100,12 @@ class Robustness:
         names = np.array([name for name, _ in self.kinds])
         return np.mean([self.right[names == name].mean(axis=0) for name in dict.fromkeys(names)], axis=0)
 
-    def to_json(self) -> list[dict[str, Any]]:
-        return [
-            {"corruption": name, "strength": strength, "accuracy": float(right.mean())}
-            for (name, strength), right in zip(self.kinds, self.right, strict=True)
-        ]
+    def to_json(self) -> dict[str, dict[str, float]]:
+        """Accuracy by corruption and strength."""
+        accuracies: dict[str, dict[str, float]] = {}
+        for (name, strength), right in zip(self.kinds, self.right, strict=True):
+            accuracies.setdefault(name, {})[f"{strength:g}"] = float(right.mean())
+        return accuracies
 
 
 def corrupted(images: np.ndarray, name: str, strength: float, seed: int = 0) -> np.ndarray:

@@ -84,14 +84,11 @@ def reliability(before: Calibration, after: Calibration, title: str, path: Path)
 
 def robustness(measured: Robustness, clean: float, title: str, path: Path) -> None:
     """Accuracy by strength, a panel a corruption; the dashed line is the accuracy on clean images."""
-    rows = measured.to_json()
-    names = list(dict.fromkeys(row["corruption"] for row in rows))
+    accuracies = measured.to_json()
     figure = Figure(figsize=(10, 5.5), layout="constrained")
-    panels = figure.subplots(2, -(-len(names) // 2), sharey=True)
-    for name, axes in zip(names, panels.flat, strict=False):
-        found = [row for row in rows if row["corruption"] == name]
-        strengths, accuracies = [f"{row['strength']:g}" for row in found], [row["accuracy"] for row in found]
-        bars = axes.bar(strengths, accuracies, width=0.6, color=TRAINING)
+    panels = figure.subplots(2, -(-len(accuracies) // 2), sharey=True)
+    for (name, found), axes in zip(accuracies.items(), panels.flat, strict=False):
+        bars = axes.bar(list(found), list(found.values()), width=0.6, color=TRAINING)
         axes.bar_label(bars, fmt="%.3f", label_type="center", color="white", fontsize=9)
         axes.axhline(clean, color=VALIDATION, linestyle="--", linewidth=1, label=f"not corrupted: {clean:.3f}")
         middle = (len(found) - 1) / 2

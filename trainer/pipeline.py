@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import platform
 import subprocess
 import tempfile
@@ -89,7 +90,7 @@ def run(
     with candidate(best.result.model, best.evaluation.temperature, card, best.directory) as judged:
         verdict = judge(card, judged.root, best.evaluation, best.robustness, dataset, store, thresholds)
         if reason and not verdict.accepted:
-            verdict = replace(verdict, forced=reason, forced_by=getpass.getuser())
+            verdict = replace(verdict, forced=reason, forced_by=_user())
         _write_json(best.directory / "verdict.json", verdict.to_json())
         if not verdict.accepted and not verdict.forced:
             raise RefusedError(runs, best, verdict)
@@ -165,6 +166,13 @@ def _calibration(evaluation: Evaluation) -> dict[str, Any]:
         "raw": {name: getattr(evaluation.raw, name) for name in measures},
         "calibrated": {name: getattr(evaluation.calibrated, name) for name in measures},
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that has no name
+        return f"user {os.getuid()}"
 
 
 def _commit() -> str | None:

@@ -89,7 +89,11 @@ def _calibration(card: ModelCard) -> str:
 
 
 def _robustness(card: ModelCard) -> str:
-    rows = [[row["corruption"], f"{row['strength']:g}", f"{row['accuracy']:.4f}"] for row in card.metrics["robustness"]]
+    rows = [
+        [name, strength, f"{accuracy:.4f}"]
+        for name, accuracies in card.metrics["robustness"].items()
+        for strength, accuracy in accuracies.items()
+    ]
     return (
         "Accuracy on corrupted test images. Strengths: rotation in degrees, shift as a share of the side along both "
         "axes, noise as a standard deviation in grey levels of 255, blur as a standard deviation in pixels, contrast "
@@ -101,12 +105,16 @@ def _limits(card: ModelCard) -> str:
     metrics = card.metrics
     by_recall = sorted(metrics["per_class"].items(), key=lambda item: item[1]["recall"])
     name, values = by_recall[0]
-    worst = min(metrics["robustness"], key=lambda row: row["accuracy"])
+    accuracy, worst = min(
+        (accuracy, f"{corruption} at {strength}")
+        for corruption, accuracies in metrics["robustness"].items()
+        for strength, accuracy in accuracies.items()
+    )
     return (
-        f"It always names one of its classes, also for an image that shows none of them. Of all classes it "
-        f"finds {name} least often: {values['recall']:.4f} of them. Of the corruptions above it bears {worst['corruption']} at "
-        f"{worst['strength']:g} least: {worst['accuracy']:.4f}. Images unlike those of {card.data['dataset']}, such as "
-        f"photographs with a background, were not tested; its probabilities say nothing there."
+        f"It always names one of its classes, also for an image that shows none of them. Of all classes it finds "
+        f"{name} least often: {values['recall']:.4f} of them. Of the corruptions above it bears {worst} least: "
+        f"{accuracy:.4f}. Images unlike those of {card.data['dataset']}, such as photographs with a background, "
+        f"were not tested; its probabilities say nothing there."
     )
 
 
