@@ -85,18 +85,22 @@ class Evaluation:
 
 def evaluate(model: keras.Model, split: Split, classes: int, temperature: float = 1.0) -> Evaluation:
     """Judges a model, from raw pixels to logits, on a split; `temperature` is that of `calibrated_temperature`."""
-    logits = predict_logits(model, split)
+    return measure(predict_logits(model, split), split.labels, classes, temperature)
+
+
+def measure(logits: np.ndarray, labels: np.ndarray, classes: int, temperature: float = 1.0) -> Evaluation:
+    """Judges logits (n, classes) against the true labels int (n,)."""
     confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (split.labels, logits.argmax(axis=1)), 1)
+    np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
     correct = int(np.trace(confusion))
     return Evaluation(
-        accuracy=correct / len(split),
-        interval=wilson_interval(correct, len(split)),
+        accuracy=correct / len(labels),
+        interval=wilson_interval(correct, len(labels)),
         confusion=confusion,
         logits=logits,
         temperature=temperature,
-        raw=calibration(logits, split.labels),
-        calibrated=calibration(logits, split.labels, temperature),
+        raw=calibration(logits, labels),
+        calibrated=calibration(logits, labels, temperature),
     )
 
 
