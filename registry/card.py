@@ -52,12 +52,14 @@ class ModelCard:
         output: such as probabilities (10,) float32.
         data: data set name, source, sha256, images per split.
         config: the TrainConfig that made it.
-        metrics: validation_accuracy, test_accuracy, test_interval [low, high], parameters, seconds, epochs,
+        metrics: validation_accuracy, test_accuracy, test_interval [low, high], per_class {class: {"recall": ..}},
+            calibration, robustness, latency_ms, parameters, seconds, best_epoch,
             history {"val_accuracy": [one value an epoch]}, as far as the run has them.
         libraries: version of python and of each library that matters.
         commit: git commit of the code, None outside a checkout.
-        verdict: the gate's {"accepted": bool, "forced": None or a reason, "checks": [{"name", "passed",
-            "value", "threshold", "sentence"}]}, None when not judged.
+        verdict: the gate's {"accepted": bool, "forced": None or a reason, "forced_by": None or a user's name,
+            "against": None or the version then served, "thresholds": {name: number}, "checks": [{"name",
+            "passed", "value", "threshold", "sentence"}]}, None when not judged.
         files: relative path -> sha256 in hex, for every other file of the version; publishing fills it.
         format: the card's own format.
 

@@ -49,7 +49,7 @@ def _opening(store: ModelStore, version: int, card: ModelCard) -> str:
     facts = {
         "served": f"yes, {how}" if served else f"no, version {store.served()} is",
         "created": f"{moment(card.created)} UTC by run {card.run}",
-        "replaced": _replaced(store, version),
+        "replaced": _replaced(store, version, card),
         "takes": _tensor(card.input),
         "gives": _tensor(card.output),
         "classes": ", ".join(card.classes),
@@ -61,8 +61,11 @@ def _tensor(spec: Any) -> str:
     return f"{spec.name}: {spec.dtype} of shape {(None, *spec.shape)}".replace("None", "batch")
 
 
-def _replaced(store: ModelStore, version: int) -> str:
-    before = max((each for each in store.versions() if each < version), default=None)
+def _replaced(store: ModelStore, version: int, card: ModelCard) -> str:
+    """The version that was served when this one was pushed, as its verdict tells, else the one before it."""
+    before = (card.verdict or {}).get("against")
+    if before not in store.versions():
+        before = max((each for each in store.versions() if each < version), default=None)
     if before is None:
         return "nothing: it is the first" if version == 1 else "a version that is no longer here"
     try:
@@ -87,7 +90,11 @@ def _verdict(verdict: dict[str, Any] | None) -> str:
     if verdict is None:
         return "not judged"
     outcome = "accepted" if verdict.get("accepted") else "refused"
-    lines = [f"{outcome}, forced: {verdict['forced']}" if verdict.get("forced") else outcome]
+    if verdict.get("forced"):
+        by = f" by {verdict['forced_by']}" if verdict.get("forced_by") else ""
+        outcome = f"{outcome}, forced{by}: {verdict['forced']}"
+    compared = f", compared with version {verdict['against']}" if verdict.get("against") else ""
+    lines = [outcome + compared]
     rows = [
         [
             "passed" if check.get("passed") else "FAILED",

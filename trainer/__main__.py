@@ -14,7 +14,9 @@ from registry.store import RegistryError
 from trainer.checkpoint import resumable
 from trainer.config import DEFAULT_RATES, MODELS, OPTIMIZERS, PRECISIONS, RECIPES, SCHEDULES, TrainConfig
 from trainer.idx import DataError
+from trainer.thresholds import parse
 
+REFUSED = 3
 INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
 
 
@@ -49,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
     add("--resume", metavar="RUN", help="go on with an interrupted run; the same command does so by itself")
     add("--fresh", action="store_true", help="begin anew, even where the same run was interrupted")
     add("--tensorboard", action="store_true", help="write logs for TensorBoard into the run's directory")
+    add("--threshold", action="append", default=[], metavar="NAME=VALUE", help="set one of the gate's thresholds")
+    add("--force", action="store_true", help="push the model even if the gate refuses it; needs --reason")
+    add("--reason", metavar="TEXT", help="why it is forced; goes into the model card")
     add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
     return options
 
@@ -78,18 +83,43 @@ def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
     return [replace(recipe, model=model, **given) for model in models]
 
 
+def forced(arguments: argparse.Namespace) -> str | None:
+    """Why a refused model is pushed nevertheless, None if it is not.
+
+    Raises:
+        ValueError: --force without a reason, or a reason without --force.
+    """
+    reason = (arguments.reason or "").strip()
+    if arguments.force != bool(reason):
+        what = "`--force` alone" if arguments.force else "`--reason` alone"
+        raise ValueError(f"`--force` and `--reason TEXT` go together. Received: {what}.")
+    return reason or None
+
+
 def main() -> int:
     arguments = parser().parse_args()
+    artifacts = Path(arguments.artifacts)
+    resume = artifacts / "runs" / arguments.resume if arguments.resume else None
     try:
-        artifacts = Path(arguments.artifacts)
         chosen = configs(arguments, artifacts / "runs")
+        overrides, reason = parse(arguments.threshold), forced(arguments)
         _import_tensorflow()
-        from trainer import pipeline
-        from trainer.report import summary
+        from trainer import pipeline, report
 
-        resume = artifacts / "runs" / arguments.resume if arguments.resume else None
-        options = {"fresh": arguments.fresh, "tensorboard": arguments.tensorboard}
-        print(summary(*pipeline.run(chosen, artifacts, resume=resume, **options)))
+        try:
+            finished = pipeline.run(
+                chosen,
+                artifacts,
+                overrides=overrides,
+                reason=reason,
+                resume=resume,
+                fresh=arguments.fresh,
+                tensorboard=arguments.tensorboard,
+            )
+            print(report.summary(*finished))
+        except pipeline.RefusedError as refused:
+            print(report.refusal(refused))
+            return _fail(report.REFUSAL, REFUSED)
     except (ValueError, DataError, RegistryError) as error:
         return _fail(str(error), 2)
     except OSError as error:

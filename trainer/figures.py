@@ -1,4 +1,4 @@
-"""Figures of one run, as PNG files: curves, confusion matrix, and a sheet of test images."""
+"""Figures of one run, as PNG files: curves, confusion matrix, reliability, robustness, a sheet of test images."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from trainer.calibrate import BINS, Calibration
+from trainer.corrupt import Robustness
 from trainer.data import Split
 
 # Two colours of the Okabe-Ito palette, told apart by colour-blind eyes and in print.
 TRAINING, VALIDATION = "#0072B2", "#D55E00"
 DPI = 120
 SHEET_ROWS, SHEET_COLUMNS = 5, 8
+STRENGTHS = {
+    "mirror": "left to right",
+    "rotation": "degrees",
+    "shift": "share of the side",
+    "noise": "standard deviation, grey levels",
+    "blur": "standard deviation, pixels",
+    "contrast": "share left",
+}
 
 
 def curves(history: dict[str, list[float]], best_epoch: int, title: str, path: Path) -> None:
@@ -47,6 +57,47 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str, 
     axes.set_yticks(range(count), classes)
     axes.set(xlabel="Predicted class", ylabel="True class", title=title)
     figure.colorbar(image, ax=axes, label="Share of the true class", fraction=0.045)
+    figure.savefig(path, dpi=DPI)
+
+
+def reliability(before: Calibration, after: Calibration, title: str, path: Path) -> None:
+    """Accuracy against confidence, before and after temperature scaling, over how many images are how confident."""
+    figure = Figure(figsize=(10, 5.5), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[3, 1])
+    names = ("Before temperature scaling", "As served")
+    for column, name, measured in zip(axes.T, names, (before, after), strict=True):
+        points, counts = column
+        filled = [(c, a) for c, a in zip(measured.confidence, measured.accuracy, strict=True) if c is not None]
+        points.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="perfect")
+        points.plot(*zip(*filled, strict=True), color=TRAINING, marker="o", label="measured")
+        points.set(xlim=(0, 1), ylim=(0, 1), title=f"{name}: ECE {measured.ece:.4f}, NLL {measured.nll:.4f}")
+        points.grid(alpha=0.3)
+        points.legend()
+        counts.bar([(i + 0.5) / BINS for i in range(BINS)], measured.counts, width=0.9 / BINS, color=VALIDATION)
+        counts.set(xlabel="Confidence")
+        counts.grid(alpha=0.3)
+    axes[0, 0].set(ylabel="Accuracy")
+    axes[1, 0].set(ylabel="Images")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=DPI)
+
+
+def robustness(measured: Robustness, clean: float, title: str, path: Path) -> None:
+    """Accuracy by strength, a panel a corruption; the dashed line is the accuracy on clean images."""
+    accuracies = measured.to_json()
+    figure = Figure(figsize=(10, 5.5), layout="constrained")
+    panels = figure.subplots(2, -(-len(accuracies) // 2), sharey=True)
+    for (name, found), axes in zip(accuracies.items(), panels.flat, strict=False):
+        bars = axes.bar(list(found), list(found.values()), width=0.6, color=TRAINING)
+        axes.bar_label(bars, fmt="%.3f", label_type="center", color="white", fontsize=9)
+        axes.axhline(clean, color=VALIDATION, linestyle="--", linewidth=1, label=f"not corrupted: {clean:.3f}")
+        middle = (len(found) - 1) / 2
+        axes.set(title=name.capitalize(), xlim=(middle - 1.6, middle + 1.6), ylim=(0, 1), xlabel=STRENGTHS[name])
+        axes.grid(alpha=0.3, axis="y")
+    for axes in panels[:, 0]:
+        axes.set(ylabel="Accuracy")
+    panels[0, 0].legend(loc="lower center", fontsize=9)
+    figure.suptitle(title)
     figure.savefig(path, dpi=DPI)
 
 

@@ -3,34 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from registry.store import ModelStore
-from trainer.pipeline import Run
+from registry.tables import table
+from trainer.pipeline import RefusedError
+from trainer.runs import Run
 
-HEADER = ("model", "parameters", "seconds", "validation", "test (95 % interval)")
+HEADER = ["model", "parameters", "seconds", "validation", "test (95 % interval)", "NLL", "ECE", "corrupted", "ms"]
+CLASSES = 10  # of many classes, the worst are shown; evaluation.json has them all
+REFUSAL = "The gate refused the model; nothing was pushed. To push it nevertheless: --force --reason TEXT."
 
 
 def summary(runs: Sequence[Run], version: int, store: ModelStore) -> str:
-    """A short table of the runs, the version that was pushed and how to serve it."""
-    rows = [HEADER, *(_row(run) for run in runs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    """A short table of the runs, the version that was pushed, how it was judged, and how to serve it."""
     pushed = store.card(version)
-    lines += [
-        "",
-        f"Pushed {pushed.config['model']} as version {version} of {store.name}: {store.path(version)}",
-        f"Curves, confusion matrix and test images: {', '.join(str(run.directory / 'figures') for run in runs)}",
+    verdict = pushed.verdict or {}
+    (best,) = (run for run in runs if run.directory.name == pushed.run)
+    outcome = "accepted by the gate" if verdict["accepted"] else f"refused, yet forced: {verdict['forced']}"
+    lines = [
+        *_runs(runs),
+        *_judged(best, verdict["checks"]),
+        f"Pushed {pushed.config['model']} as version {version} of {store.name}: {store.path(version)} ({outcome})",
+        f"Figures and numbers: {', '.join(str(run.directory) for run in runs)}",
         "Serve it:  make serve",
     ]
     return "\n" + "\n".join(lines)
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def refusal(refused: RefusedError) -> str:
+    """The same for a model that was not pushed: the runs, and every check's finding."""
+    checks = refused.verdict.to_json()["checks"]
+    where = f"The verdict is in {refused.best.directory / 'verdict.json'}"
+    return "\n" + "\n".join([*_runs(refused.runs), *_judged(refused.best, checks), where])
+
+
+def _runs(runs: Sequence[Run]) -> list[str]:
+    """A row a run; NLL, ECE and accuracy on corrupted images are of the test set, the time is one image's."""
+    return [table([HEADER, *(_row(run) for run in runs)]), ""]
+
+
+def _judged(best: Run, checks: Sequence[dict[str, Any]]) -> list[str]:
+    findings = table([["passed" if each["passed"] else "FAILED", each["name"], each["sentence"]] for each in checks])
+    return [_by_class(best), "", findings, ""]
+
+
+def _by_class(run: Run) -> str:
+    rows = sorted(run.per_class.items(), key=lambda item: item[1]["recall"])[:CLASSES]
+    header = [f"{run.config.model}, by recall", "precision", "recall", "F1"]
+    return table([header, *([name, *(f"{of[key]:.4f}" for key in ("precision", "recall", "f1"))] for name, of in rows)])
+
+
+def _row(run: Run) -> list[str]:
     low, high = run.evaluation.interval
-    return (
+    return [
         run.config.model,
         f"{run.result.model.count_params():,}",
         f"{run.result.seconds:.0f}",
         f"{run.result.validation_accuracy:.4f}",
         f"{run.evaluation.accuracy:.4f} ({low:.4f} to {high:.4f})",
-    )
+        f"{run.evaluation.calibrated.nll:.4f}",
+        f"{run.evaluation.calibrated.ece:.4f}",
+        f"{run.robustness.mean:.4f}",
+        f"{run.latency.single:.2f}",
+    ]

@@ -67,6 +67,8 @@ def test_show_prints_the_card_as_json(publish: Publish, run: Run) -> None:
 VERDICT = {
     "accepted": False,
     "forced": "the floor is being moved",
+    "forced_by": "ada",
+    "against": 1,
     "checks": [
         {
             "name": "floor",
@@ -104,10 +106,20 @@ def test_explain_tells_the_whole_story(card: ModelCard, store: ModelStore, publi
         "  val_loss      █▃ ▁  0.9 to 0.3   best 0.3 in epoch 4 of 4",
         "  test_interval             [0.89, 0.91]",
         "  per_class.Trouser.recall  0.97",
-        "  refused, forced: the floor is being moved",
+        "  refused, forced by ada: the floor is being moved, compared with version 1",
         "  FAILED  floor  0.9 against 0.95  Accuracy is below the floor.",
     ):
         assert line in out.splitlines()
+
+
+def test_explain_says_which_version_was_served_before_and_not_which_has_the_number_before(
+    store: ModelStore, publish: Publish, run: Run
+) -> None:
+    publish(), publish()
+    publish(verdict=VERDICT)
+    assert "  replaced  version 1, " in run("explain", "3")[1]
+    publish(verdict=VERDICT | {"against": 9})
+    assert "  replaced  version 3, " in run("explain", "4")[1]
 
 
 def test_explain_leaves_out_what_the_card_does_not_have(store: ModelStore, publish: Publish, run: Run) -> None:

@@ -35,6 +35,12 @@ def test_the_export_agrees_with_its_keras_model(exported: tuple, sample: ImageDa
     np.testing.assert_allclose(answer, tf.nn.softmax(model.predict(images, verbose=0)), atol=1e-6)
 
 
+def test_the_temperature_divides_the_logits_before_the_softmax(exported: tuple, sample: ImageDataset) -> None:
+    images = sample.test.images[:20].astype(np.float32)
+    cooled = serving_model(exported[0], temperature=0.25)(images)["probabilities"]
+    np.testing.assert_allclose(cooled, tf.nn.softmax(4 * exported[0].predict(images, verbose=0)), atol=1e-6)
+
+
 def test_an_export_is_a_plain_saved_model(exported: tuple, tmp_path: Path) -> None:
     export_saved_model(exported[0], tmp_path)
     assert (tmp_path / "saved_model.pb").is_file()

@@ -66,6 +66,11 @@ def test_options_can_take_the_default_recipe_apart() -> None:
         (["--dataset", "imagenet1"], "`dataset` must be"),
         (["--dataset", "idx:/nowhere"], "/nowhere/train-images-idx3-ubyte.gz: expected an IDX file there"),
         (["--epochs", "many"], "invalid int value: 'many'"),
+        (["--threshold", "floor=0.8"], "`threshold` must be one of accuracy_floor, "),
+        (["--threshold", "accuracy_floor=80"], "`accuracy_floor` must be at least 0 and at most 1. Received: 80.0."),
+        (["--force"], "`--force` and `--reason TEXT` go together. Received: `--force` alone."),
+        (["--force", "--reason", " "], "`--force` and `--reason TEXT` go together. Received: `--force` alone."),
+        (["--reason", "why not"], "`--force` and `--reason TEXT` go together. Received: `--reason` alone."),
     ],
 )
 def test_a_mistake_gives_one_line_and_exit_code_2(options: list[str], expected: str, tmp_path: Path) -> None:
@@ -74,6 +79,21 @@ def test_a_mistake_gives_one_line_and_exit_code_2(options: list[str], expected: 
     assert expected in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "artifacts" / "runs").exists()
+
+
+def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> None:
+    options = ["--dataset", f"idx:{SAMPLE}", "--model", "basic", "--epochs", "1", "--threshold", "accuracy_floor=0.999"]
+    done = run(*options, artifacts=tmp_path)
+    assert done.returncode == 3
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("FAILED"))
+    assert "accuracy_floor" in line
+    assert "not clearly above the floor, 0.9990." in line
+    assert done.stderr == (
+        "error: The gate refused the model; nothing was pushed. To push it nevertheless: --force --reason TEXT.\n"
+    )
+    (verdict,) = tmp_path.glob("runs/*/verdict.json")
+    assert str(verdict) in done.stdout
+    assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "mnist"])

@@ -6,13 +6,19 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 from PIL import Image
 
-from registry.store import ModelStore
+from registry.store import ModelStore, RegistryError
 from tests.conftest import SAMPLE
 from trainer import pipeline
+from trainer.calibrate import softmax
 from trainer.config import TrainConfig
+from trainer.corrupt import CORRUPTIONS
+from trainer.data import ImageDataset
+from trainer.saved import SavedModel
 
 QUICK = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=1)
 
@@ -24,6 +30,7 @@ def test_a_run_directory_holds_everything_about_the_run(artifacts: Path) -> None
         "history.csv",
         "model.keras",
         "evaluation.json",
+        "verdict.json",
         "figures",
     }
     assert TrainConfig(**json.loads((run / "config.json").read_text())).epochs == 6
@@ -31,9 +38,15 @@ def test_a_run_directory_holds_everything_about_the_run(artifacts: Path) -> None
     low, high = evaluation["interval"]
     assert low < evaluation["accuracy"] < high
     assert sum(map(sum, evaluation["confusion"])) == 200
+    assert set(evaluation["per_class"]["Shirt"]) == {"precision", "recall", "f1", "images"}
+    assert sum(evaluation["raw"]["counts"]) == sum(evaluation["calibrated"]["counts"]) == 200
+    assert evaluation["raw"]["nll"] > 0 < evaluation["calibrated"]["brier"] < 2
+    assert evaluation["robustness"].keys() == CORRUPTIONS.keys()
+    assert 0 < evaluation["latency_ms"]["single"] <= evaluation["latency_ms"]["single_p95"]
+    assert evaluation["latency_ms"]["batch_size"] == 32
 
 
-@pytest.mark.parametrize("name", ["curves", "confusion", "sheet"])
+@pytest.mark.parametrize("name", ["curves", "confusion", "reliability", "robustness", "sheet"])
 def test_a_figure_is_a_picture_with_something_on_it(artifacts: Path, name: str) -> None:
     (path,) = artifacts.glob(f"runs/*/figures/{name}.png")
     with Image.open(path) as image:
@@ -51,6 +64,61 @@ def test_the_card_tells_what_the_version_is(artifacts: Path) -> None:
     assert len(card.metrics["history"]["val_accuracy"]) == 6
     assert card.run in {path.name for path in (artifacts / "runs").iterdir()}
     assert card.files["saved_model.pb"]
+    assert card.metrics["per_class"]["Bag"]["images"] == 20
+    assert card.metrics["calibration"]["raw"]["ece"] != card.metrics["calibration"]["calibrated"]["ece"]
+
+
+def test_the_probabilities_served_are_the_calibrated_ones(artifacts: Path, sample: ImageDataset) -> None:
+    store = ModelStore(artifacts / "models", "fashion_mnist_sample")
+    (path,) = artifacts.glob("runs/*/model.keras")
+    logits = keras.saving.load_model(path, compile=False).predict(sample.test.images, verbose=0)
+    temperature = store.card(1).metrics["calibration"]["temperature"]
+    assert abs(temperature - 1) > 0.01
+    served = SavedModel(store.path(1)).predict(sample.test.images)
+    np.testing.assert_allclose(served, softmax(logits, temperature), atol=1e-5)
+
+
+def test_the_gate_s_verdict_lies_with_the_run_and_in_the_card(artifacts: Path) -> None:
+    verdict = json.loads(next(artifacts.glob("runs/*/verdict.json")).read_text())
+    assert verdict == ModelStore(artifacts / "models", "fashion_mnist_sample").card(1).verdict
+    assert (verdict["accepted"], verdict["forced"], verdict["against"]) == (True, None, None)
+    assert verdict["checks"][-1]["name"] == "infra"
+    assert all(check["passed"] and check["sentence"].endswith(".") for check in verdict["checks"])
+
+
+def test_the_card_in_words_has_what_a_user_must_know(artifacts: Path) -> None:
+    extra = artifacts / "models" / "fashion_mnist_sample" / "1" / "assets.extra"
+    text = (extra / "MODEL_CARD.md").read_text()
+    for section in ("Intended use", "Data", "Accuracy by class", "Calibration", "Robustness", "Limits", "Verdict"):
+        assert f"\n## {section}\n" in text
+    card = ModelStore(artifacts / "models", "fashion_mnist_sample").card(1)
+    shirt = card.metrics["per_class"]["Shirt"]
+    assert f"| Shirt | {shirt['precision']:.4f} | {shirt['recall']:.4f} |" in text
+    assert "The gate accepted it." in text
+    assert card.data["sha256"] in text
+    assert {path.name for path in (extra / "figures").iterdir()} >= {"reliability.png", "robustness.png"}
+
+
+def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    high = {"accuracy_floor": 0.999}
+    with pytest.raises(pipeline.RefusedError, match=r"not clearly above the floor, 0\.9990") as refused:
+        pipeline.run([QUICK], tmp_path, overrides=high)
+    assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
+    directory = refused.value.best.directory
+    verdict = json.loads((directory / "verdict.json").read_text())
+    assert (verdict["accepted"], verdict["thresholds"]["accuracy_floor"]) == (False, 0.999)
+    assert not list(directory.glob(".*"))
+
+    monkeypatch.setattr(pipeline.getpass, "getuser", lambda: "ada")
+    _, version, store = pipeline.run([QUICK], tmp_path, overrides=high, reason="the demonstration is today")
+    told = store.card(version).verdict
+    assert told is not None
+    assert (told["accepted"], told["forced"], told["forced_by"]) == (False, "the demonstration is today", "ada")
+    text = (store.path(version) / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert "The gate refused it; ada pushed it nevertheless, because: the demonstration is today" in text
+    assert store.verify() == []
 
 
 def test_the_better_model_by_validation_accuracy_is_pushed(tmp_path: Path) -> None:
@@ -69,7 +137,7 @@ def test_a_full_disk_while_publishing_leaves_the_version_before_whole(tmp_path: 
         pytest.skip(f"this machine lets nobody mount a small disk: {mounted.stderr.strip()}")
     try:
         _, version, store = pipeline.run([QUICK], tmp_path)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(RegistryError, match="No space left"):
             pipeline.run([QUICK], tmp_path)
         assert store.versions() == [version]
         assert store.verify() == []

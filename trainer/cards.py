@@ -1,0 +1,80 @@
+"""The model card of a run: what its version will say of itself."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from registry.card import ModelCard, TensorSpec
+from trainer.data import ImageDataset
+from trainer.evaluate import Evaluation
+from trainer.export import INPUT, OUTPUT
+from trainer.runs import Run
+
+LIBRARIES = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
+
+
+def card_of(best: Run, dataset: ImageDataset, name: str) -> ModelCard:
+    """The card of a run's model as the store's version `name`, not yet judged."""
+    classes = len(dataset.classes)
+    return ModelCard(
+        name=name,
+        run=best.directory.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        classes=dataset.classes,
+        input=TensorSpec(INPUT, dataset.shape, "float32"),
+        output=TensorSpec(OUTPUT, (classes,), "float32"),
+        data={
+            "dataset": dataset.name,
+            "source": dataset.source,
+            "sha256": dataset.sha256,
+            "images": {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")},
+        },
+        config=best.config.asdict(),
+        metrics={
+            "validation_accuracy": best.result.validation_accuracy,
+            "test_accuracy": best.evaluation.accuracy,
+            "test_interval": list(best.evaluation.interval),
+            "per_class": best.per_class,
+            "calibration": _calibration(best.evaluation),
+            "robust_accuracy": best.robustness.mean,
+            "robustness": best.robustness.to_json(),
+            "latency_ms": best.latency.to_json(),
+            "parameters": best.result.model.count_params(),
+            "seconds": round(best.result.seconds, 1),
+            "best_epoch": best.result.best_epoch,
+            "history": best.result.history,
+        },
+        libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        commit=_commit(),
+    )
+
+
+def _calibration(evaluation: Evaluation) -> dict[str, Any]:
+    measures = ("nll", "brier", "ece")
+    return {
+        "temperature": evaluation.temperature,
+        "raw": {name: getattr(evaluation.raw, name) for name in measures},
+        "calibrated": {name: getattr(evaluation.calibrated, name) for name in measures},
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the code that trained, marked where files differ from it; None outside a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+        )
+    except OSError:
+        return None
+    return described.stdout.strip() or None

@@ -1,0 +1,79 @@
+"""Judging one trained model: everything that the gate looks at is gathered here, and the gate's checks are asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from registry.card import CardError, ModelCard
+from registry.errors import RegistryError
+from registry.store import ModelStore
+from trainer import gate, infra
+from trainer.corrupt import Robustness, robustness
+from trainer.data import ImageDataset
+from trainer.evaluate import Evaluation
+from trainer.gate import Check, Verdict
+from trainer.saved import SavedModel, SavedModelError
+from trainer.thresholds import Thresholds
+
+
+def judge(
+    card: ModelCard,
+    candidate: Path,
+    evaluation: Evaluation,
+    robust: Robustness,
+    dataset: ImageDataset,
+    store: ModelStore,
+    thresholds: Thresholds,
+) -> Verdict:
+    """The gate's verdict on an exported model, all checks made, so that all reasons are known at once.
+
+    Args:
+        card: the model's card.
+        candidate: a directory as the service's MODELS, that holds the export alone.
+        evaluation: of the Keras model on the test images, with the temperature that was exported.
+        robust: of the Keras model on the test images.
+        store: where the version is that it would replace.
+    """
+    checks = [
+        gate.accuracy_floor(evaluation, thresholds),
+        gate.recall_floor(evaluation, dataset.classes, thresholds),
+        gate.calibration_bound(evaluation, thresholds),
+    ]
+    served, compared = _against_served(card, evaluation, robust, dataset, store, thresholds)
+    images = dataset.test.images
+    last = infra.infra(candidate, dataset.classes, images, evaluation.probabilities, thresholds)
+    return Verdict(thresholds, (*checks, *compared, last), served)
+
+
+def _against_served(
+    card: ModelCard,
+    evaluation: Evaluation,
+    robust: Robustness,
+    dataset: ImageDataset,
+    store: ModelStore,
+    thresholds: Thresholds,
+) -> tuple[int | None, list[Check]]:
+    """The version now served, and the checks against it; none where there is none."""
+    served = store.served()
+    if served is None:
+        return None, []
+    try:
+        kind = gate.same_kind(card, store.card(served))
+        if not kind.passed:  # another kind cannot be asked about these images
+            return served, [kind]
+        model = SavedModel(store.path(served))
+        guesses = model.predict(dataset.test.images).argmax(axis=1)
+        served_robust = robustness(model, dataset.test)
+    except (RegistryError, CardError, SavedModelError) as error:
+        sentence = f"Version {served}, now served, cannot be compared with: {error}"
+        return served, [Check("served_version", False, None, None, sentence)]
+    labels = dataset.test.labels
+    new, old = evaluation.predicted == labels, guesses == labels
+    return served, [
+        kind,
+        gate.accuracy_kept(new, old, thresholds),
+        gate.recall_kept(new, old, np.asarray(labels), dataset.classes, thresholds),
+        gate.robustness_kept(robust, served_robust, thresholds),
+    ]

@@ -1,0 +1,122 @@
+"""One training run: from a config to an evaluated model, its numbers and its figures, in a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from trainer import checkpoint, figures
+from trainer.checkpoint import CheckpointError
+from trainer.config import TrainConfig
+from trainer.corrupt import Robustness, robustness
+from trainer.data import ImageDataset
+from trainer.evaluate import Evaluation, calibrated_temperature, evaluate
+from trainer.export import export_saved_model
+from trainer.saved import Latency, SavedModel, latency
+from trainer.train import TrainResult, train
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training run and its directory."""
+
+    config: TrainConfig
+    directory: Path
+    result: TrainResult
+    evaluation: Evaluation
+    robustness: Robustness
+    latency: Latency
+    per_class: dict[str, dict[str, float]]
+
+
+def train_and_evaluate(config: TrainConfig, dataset: ImageDataset, directory: Path, tensorboard: bool = False) -> Run:
+    """One run from config to figures; the test images are used when training is over, and fit nothing.
+
+    Raises:
+        CheckpointError: another process trains this run.
+    """
+    print(f"\nTraining {config}", flush=True)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    with checkpoint.claimed(directory) as free:
+        if not free:
+            raise CheckpointError(f"{directory}: another process trains this run.")
+        write_json(directory / "config.json", config.asdict())
+        result = train(config, dataset, directory, _tensorboard(directory) if tensorboard else [])
+        run = _evaluated(config, dataset, directory, result)
+        write_json(directory / "evaluation.json", _measured(run))
+        _draw(run, dataset)
+        shutil.rmtree(directory / "checkpoint")  # a finished run needs it no more
+    return run
+
+
+def directory_for(config: TrainConfig, runs: Path, fresh: bool) -> Path:
+    """The directory of an interrupted run of the same config, unless `fresh`; else a new one."""
+    found = None if fresh else checkpoint.unfinished(runs, config)
+    return found or _new_directory(runs, config)
+
+
+def write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _evaluated(config: TrainConfig, dataset: ImageDataset, directory: Path, result: TrainResult) -> Run:
+    temperature = calibrated_temperature(result.model, dataset.validation)
+    evaluation = evaluate(result.model, dataset.test, len(dataset.classes), temperature)
+    robust = robustness(result.model.predict_on_batch, dataset.test)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as export:
+        export_saved_model(result.model, Path(export), temperature)
+        timed = latency(SavedModel(Path(export)), dataset.test.images)
+    return Run(config, directory, result, evaluation, robust, timed, evaluation.per_class(dataset.classes))
+
+
+def _tensorboard(directory: Path) -> list[keras.callbacks.Callback]:
+    logs = directory / "tensorboard"
+    print(f"Logs for TensorBoard: tensorboard --logdir {logs} (pip install tensorboard)", flush=True)
+    return [keras.callbacks.TensorBoard(logs, write_graph=False)]
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    return run.evaluation.to_json() | {
+        "per_class": run.per_class,
+        "robust_accuracy": run.robustness.mean,
+        "robustness": run.robustness.to_json(),
+        "latency_ms": run.latency.to_json(),
+    }
+
+
+def _new_directory(runs: Path, config: TrainConfig) -> Path:
+    """A directory whose name sorts by time and tells the model."""
+    runs.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        directory = runs / f"{stamp}-{config.model}{suffix}"
+        try:
+            directory.mkdir()
+        except FileExistsError:  # another run began in the same second
+            continue
+        return directory
+    raise FileExistsError(f"{runs}: a thousand runs began in the same second.")
+
+
+def _draw(run: Run, dataset: ImageDataset) -> None:
+    directory = run.directory / "figures"
+    directory.mkdir(exist_ok=True)
+    low, high = run.evaluation.interval
+    title = f"{run.config.model} on {dataset.name}"
+    tested = f"{title}: test accuracy {run.evaluation.accuracy:.4f} ({low:.4f} to {high:.4f})"
+    figures.curves(run.result.history, run.result.best_epoch, title, directory / "curves.png")
+    figures.confusion_matrix(run.evaluation.confusion, dataset.classes, tested, directory / "confusion.png")
+    calibrated = f"{title}: temperature {run.evaluation.temperature:.3f}, test images"
+    figures.reliability(run.evaluation.raw, run.evaluation.calibrated, calibrated, directory / "reliability.png")
+    robust = f"{title}: accuracy on corrupted test images, {run.robustness.mean:.4f} on average"
+    figures.robustness(run.robustness, run.evaluation.accuracy, robust, directory / "robustness.png")
+    figures.sheet(dataset.test, run.evaluation.predicted, dataset.classes, tested, directory / "sheet.png")

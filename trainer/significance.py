@@ -1,0 +1,71 @@
+"""How much a difference counts: exact tests of counts, a correction for several looks, a paired bootstrap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+RESAMPLES = 10_000  # puts the ends of a 95 % interval within about a hundredth of its width
+
+
+def binomial_tail(successes: int, trials: int, share: float) -> float:
+    """P(X <= successes) for X ~ Binomial(trials, share), exact. 1 where `trials` is 0."""
+    if successes >= trials or share <= 0:
+        return 1.0
+    if share >= 1:
+        return 0.0
+    # In logarithms: the coefficients alone overflow from about a thousand trials on.
+    counts = np.arange(successes + 1)
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])
+    logs = log_factorial[trials] - log_factorial[counts] - log_factorial[trials - counts]
+    logs += counts * math.log(share) + (trials - counts) * math.log1p(-share)
+    return float(min(1.0, np.exp(logs).sum()))
+
+
+def mcnemar(won: int, lost: int, margin: float = 0.0) -> float:
+    """Exact one-sided McNemar test: the chance of `lost` or more losses among the images that two models differ on.
+
+    Args:
+        won: images that only the new model names rightly.
+        lost: images that only the old model names rightly.
+        margin: how many more losses than wins are still called equal; with 0, losses and wins are equally likely.
+
+    Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or
+    percentages", Psychometrika 12 (1947), 153-157; the exact form is the sign test of the disagreements.
+    """
+    differing = won + lost
+    if margin >= differing:
+        return 1.0
+    return binomial_tail(won, differing, (1 - margin / differing) / 2)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected so that the chance of any false alarm among them is at most the level they are held to.
+
+    Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 6 (1979), 65-70.
+    """
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        corrected[index] = highest
+    return corrected
+
+
+def bootstrap_interval(differences: np.ndarray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of paired differences, one an image.
+
+    Args:
+        differences: float (n,), such as 1 where only the new model is right, -1 where only the old one is, else 0.
+        level: the share of resampled means that lies within.
+
+    Source: B. Efron and R. Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+    """
+    # A resample is how often each distinct difference was drawn: a multinomial draw, the same and much faster.
+    values, counts = np.unique(differences, return_counts=True)
+    draws = np.random.default_rng(seed).multinomial(len(differences), counts / len(differences), RESAMPLES)
+    means = draws @ values / len(differences)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

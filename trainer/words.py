@@ -1,0 +1,133 @@
+"""The model card in words: MODEL_CARD.md, for whoever has the model and not its makers.
+
+Its sections follow M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from registry.card import ModelCard
+from trainer.gate import Verdict
+
+PATH = "assets.extra/MODEL_CARD.md"
+
+
+def model_card(card: ModelCard, verdict: Verdict) -> str:
+    """The whole text, in Markdown; every number in it comes from the card or the verdict."""
+    sections = {
+        "Intended use": _use(card),
+        "Data": _data(card),
+        "Training": _training(card),
+        "Accuracy by class": _by_class(card),
+        "Calibration": _calibration(card),
+        "Robustness": _robustness(card),
+        "Limits": _limits(card),
+        "Verdict": _verdict(verdict),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"# {card.name}: {card.config['model']}\n\nRun {card.run}, {card.created}.\n\n{body}\n"
+
+
+def _use(card: ModelCard) -> str:
+    height, width, channels = card.input.shape
+    colours = "grey values" if channels == 1 else f"{channels} colour channels"
+    return (
+        f"It names the one class, of {len(card.classes)}, that an image shows: {', '.join(card.classes)}. It takes "
+        f"images of {height} x {width} pixels with {colours} from 0 to 255, not scaled, and gives one probability "
+        f"a class. It is meant for images like those that it was tested on; base no decision about a person on it."
+    )
+
+
+def _data(card: ModelCard) -> str:
+    data = card.data
+    counts = ", ".join(f"{count:,} for {split}" for split, count in data["images"].items())
+    return (
+        f"{data['dataset']}, from {data['source']}: {counts}. SHA-256 of all images and labels: `{data['sha256']}`. "
+        f"The validation images chose the epoch, the model and the temperature; the test images chose nothing."
+    )
+
+
+def _training(card: ModelCard) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in card.config.items())
+    libraries = ", ".join(f"{name} {version}" for name, version in card.libraries.items())
+    return (
+        f"{card.metrics['parameters']:,} parameters, {card.metrics['seconds']:g} s. Settings: {settings}. "
+        f"Code: {card.commit or 'not from a git checkout'}. Libraries: {libraries}."
+    )
+
+
+def _by_class(card: ModelCard) -> str:
+    metrics = card.metrics
+    low, high = metrics["test_interval"]
+    rows = [
+        [name, *(f"{values[key]:.4f}" for key in ("precision", "recall", "f1")), f"{values['images']:,}"]
+        for name, values in metrics["per_class"].items()
+    ]
+    return (
+        f"{metrics['test_accuracy']:.4f} of the test images are named rightly (95 % interval {low:.4f} to {high:.4f})."
+        f"\n\n{_table(['class', 'precision', 'recall', 'F1', 'images'], rows)}"
+    )
+
+
+def _calibration(card: ModelCard) -> str:
+    metrics = card.metrics["calibration"]
+    rows = [
+        [label, *(f"{metrics[key][measure]:.4f}" for key in ("raw", "calibrated"))]
+        for measure, label in (
+            ("nll", "negative log likelihood"),
+            ("brier", "Brier score"),
+            ("ece", "expected calibration error (15 bins)"),
+        )
+    ]
+    return (
+        f"The logits are divided by a temperature of {metrics['temperature']:.4f}, fitted on the validation images "
+        f"and part of the exported graph. On the test images:\n\n"
+        f"{_table(['', 'before', 'as served'], rows)}"
+    )
+
+
+def _robustness(card: ModelCard) -> str:
+    rows = [
+        [name, strength, f"{accuracy:.4f}"]
+        for name, accuracies in card.metrics["robustness"].items()
+        for strength, accuracy in accuracies.items()
+    ]
+    return (
+        "Accuracy on corrupted test images. Strengths: rotation in degrees, shift as a share of the side along both "
+        "axes, noise as a standard deviation in grey levels of 255, blur as a standard deviation in pixels, contrast "
+        f"as what is left of it.\n\n{_table(['corruption', 'strength', 'accuracy'], rows)}"
+    )
+
+
+def _limits(card: ModelCard) -> str:
+    metrics = card.metrics
+    by_recall = sorted(metrics["per_class"].items(), key=lambda item: item[1]["recall"])
+    name, values = by_recall[0]
+    accuracy, worst = min(
+        (accuracy, f"{corruption} at {strength}")
+        for corruption, accuracies in metrics["robustness"].items()
+        for strength, accuracy in accuracies.items()
+    )
+    return (
+        f"It always names one of its classes, also for an image that shows none of them. Of all classes it finds "
+        f"{name} least often: {values['recall']:.4f} of them. Of the corruptions above it bears {worst} least: "
+        f"{accuracy:.4f}. Images unlike those of {card.data['dataset']}, such as photographs with a background, "
+        f"were not tested; its probabilities say nothing there."
+    )
+
+
+def _verdict(verdict: Verdict) -> str:
+    if verdict.accepted:
+        opening = "The gate accepted it."
+    else:
+        opening = f"The gate refused it; {verdict.forced_by} pushed it nevertheless, because: {verdict.forced}"
+    rows = [["passed" if each.passed else "**failed**", each.name, each.sentence] for each in verdict.checks]
+    compared = f" It was compared with version {verdict.against}." if verdict.against else ""
+    return f"{opening}{compared}\n\n{_table(['', 'check', 'finding'], rows)}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)
