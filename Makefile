@@ -11,7 +11,7 @@ RUN   := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train serve test check format clean
+.PHONY: help install train serve test check format bench clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ check: $(STAMP)  ## format, lint and types
 format: $(STAMP)  ## format the code in place
 	@$(RUN) -m ruff format .
 	@$(RUN) -m ruff check --fix .
+
+bench: $(STAMP)  ## measure against peers: make bench ARGS="training --rounds 3"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
+	@$(RUN) -m benchmarks.$(or $(ARGS),training)
 
 clean:  ## remove the virtual environment and caches; artifacts/ stays
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -11,7 +11,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from registry.store import RegistryError
-from trainer.config import DEFAULT_RATES, MODELS, OPTIMIZERS, RECIPES, SCHEDULES, TrainConfig
+from trainer.checkpoint import resumable
+from trainer.config import DEFAULT_RATES, MODELS, OPTIMIZERS, PRECISIONS, RECIPES, SCHEDULES, TrainConfig
 from trainer.idx import DataError
 from trainer.thresholds import parse
 
@@ -29,14 +30,9 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--dataset", help="fashion_mnist (the default), or idx:PATH for a folder of four IDX files")
     add("--model", help=f"{' or '.join(MODELS)}; left out: both are trained, the better is pushed")
-    add("--recipe", help="the settings to start from: default, or paper (plain, constant rate, nothing else); "
-        "naming an --optimizer starts from paper")  # fmt: skip
+    add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
     add("--optimizer", help=", ".join(OPTIMIZERS))
-    add(
-        "--learning-rate",
-        type=float,
-        help="peak rate; by default the recipe's, or one that suits --optimizer",
-    )
+    add("--learning-rate", type=float, help="peak rate; else the recipe's, or one that suits --optimizer")
     add("--schedule", help=f"{' or '.join(SCHEDULES)} (warm-up, then cosine decay)")
     add("--warmup-epochs", type=float, help="length of the cosine schedule's warm-up")
     add("--weight-decay", type=float, help="decoupled weight decay, for adamw")
@@ -45,20 +41,17 @@ def parser() -> argparse.ArgumentParser:
     add("--patience", type=int, help="stop after so many epochs without a better one; 0: never")
     add("--dropout", type=float, help="rate of the dropout before each hidden dense layer")
     add("--label-smoothing", type=float, help="share of the target spread over all classes")
-    add(
-        "--mirror",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="mirror half of the training images",
-    )
+    add("--mirror", action=argparse.BooleanOptionalAction, default=None, help="mirror half of the images")
     add("--shift", type=int, help="move training images by up to so many pixels")
+    add("--rotate", type=float, help="rotate training images by up to so many degrees")
+    add("--erase", type=float, help="black out a square of this share of each training image's side")
+    add("--precision", help=f"{', '.join(PRECISIONS)}; auto is mixed_float16 on a GPU with tensor cores")
+    add("--deterministic", action="store_true", default=None, help="repeatable bit for bit, somewhat slower")
     add("--seed", type=int, help="seed of all chance (0)")
-    add(
-        "--artifacts",
-        type=Path,
-        default=os.environ.get("ARTIFACTS", "artifacts"),
-        help="where everything is kept",
-    )
+    add("--resume", metavar="RUN", help="go on with an interrupted run; the same command does so by itself")
+    add("--fresh", action="store_true", help="begin anew, even where the same run was interrupted")
+    add("--tensorboard", action="store_true", help="write logs for TensorBoard into the run's directory")
+    add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
     add("--threshold", action="append", default=[], metavar="NAME=VALUE",
         help="set one of the gate's thresholds, such as accuracy_floor=0.9; may be given several times")  # fmt: skip
     add("--force", action="store_true", help="push the model even if the gate refuses it; needs --reason")
@@ -66,17 +59,19 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def configs(arguments: argparse.Namespace) -> list[TrainConfig]:
+def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
     """One config a model to train.
 
     Raises:
-        ValueError: an unknown name, or a value out of range.
+        ValueError: an unknown name, a value out of range, or a run that cannot be resumed.
     """
     given = {
         field.name: value
         for field in fields(TrainConfig)
         if (value := getattr(arguments, field.name, None)) is not None
     }
+    if arguments.resume:
+        return [resumable(runs / arguments.resume, given)]
     # A recipe's rate, schedule and regularisation suit its own optimizer only.
     name = arguments.recipe or ("paper" if "optimizer" in given else "default")
     if name not in RECIPES:
@@ -105,12 +100,17 @@ def forced(arguments: argparse.Namespace) -> str | None:
 def main() -> int:
     arguments = parser().parse_args()
     try:
-        chosen, overrides, reason = configs(arguments), parse(arguments.threshold), forced(arguments)
+        artifacts = Path(arguments.artifacts)
+        chosen = configs(arguments, artifacts / "runs")
+        overrides, reason = parse(arguments.threshold), forced(arguments)
         _import_tensorflow()
         from trainer import pipeline, report
 
+        resume = artifacts / "runs" / arguments.resume if arguments.resume else None
+        options = {"fresh": arguments.fresh, "tensorboard": arguments.tensorboard}
         try:
-            print(report.summary(*pipeline.run(chosen, Path(arguments.artifacts), overrides, reason)))
+            done = pipeline.run(chosen, artifacts, resume=resume, overrides=overrides, reason=reason, **options)
+            print(report.summary(*done))
         except pipeline.RefusedError as refused:
             print(report.refusal(refused))
             return _fail(report.REFUSAL, REFUSED)

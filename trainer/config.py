@@ -11,6 +11,7 @@ from typing import Any
 MODELS = ("basic", "deep")
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 
 # What `--optimizer NAME` means without a rate: the paper's values where it has one (0.01 for SGD,
 # 0.0003 for Adam, from its script), Keras's defaults elsewhere.
@@ -54,6 +55,11 @@ class TrainConfig:
         label_smoothing: share of the target spread over all classes, in [0, 1).
         mirror: mirror each training image left to right with probability one half.
         shift: move each training image by up to this many pixels along both axes.
+        rotate: rotate each training image by up to this many degrees either way.
+        erase: black out a square of this share of the shorter side in each training image, in [0, 1).
+        precision: what the model computes in while it trains; `auto` is mixed_float16 on a GPU with tensor
+            cores, float32 elsewhere. Models are kept and exported in float32.
+        deterministic: make a run repeatable bit for bit, at some cost in speed.
         seed: seeds initial weights, dropout, shuffling and augmentation.
     """
 
@@ -71,6 +77,10 @@ class TrainConfig:
     label_smoothing: float = 0.0
     mirror: bool = False
     shift: int = 0
+    rotate: float = 0.0
+    erase: float = 0.0
+    precision: str = "auto"
+    deterministic: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +96,9 @@ class TrainConfig:
         _between("dropout", self.dropout, 0, 1, open_above=True)
         _between("label_smoothing", self.label_smoothing, 0, 1, open_above=True)
         _between("shift", self.shift, 0, 16)
+        _between("rotate", self.rotate, 0, 180)
+        _between("erase", self.erase, 0, 1, open_above=True)
+        _one_of("precision", self.precision, PRECISIONS)
         _between("seed", self.seed, 0, 2**31 - 1)
         if self.weight_decay and self.optimizer != "adamw":
             raise ValueError(
@@ -108,8 +121,20 @@ class TrainConfig:
             f"{self.epochs} epochs",
             f"seed {self.seed}",
         ]
+        if self.precision != "auto":
+            parts.append(self.precision)
         plain = TrainConfig()
-        for field in ("weight_decay", "dropout", "label_smoothing", "mirror", "shift", "patience"):
+        for field in (
+            "weight_decay",
+            "dropout",
+            "label_smoothing",
+            "mirror",
+            "shift",
+            "rotate",
+            "erase",
+            "patience",
+            "deterministic",
+        ):
             if (value := getattr(self, field)) != getattr(plain, field):
                 parts.append(field.replace("_", " ") + ("" if value is True else f" {value:g}"))
         return f"{self.model}: " + ", ".join(parts)
@@ -119,12 +144,13 @@ class TrainConfig:
 RECIPES: dict[str, TrainConfig] = {
     "default": TrainConfig(
         optimizer="adamw",
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         schedule="cosine",
         weight_decay=4e-3,
-        dropout=0.2,
+        batch_size=128,
+        epochs=18,
+        dropout=0.1,
         mirror=True,
-        shift=2,
     ),
     "paper": TrainConfig(),
 }

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
+from trainer.layers import PixelBlock
+
 Shape = tuple[int, int, int]
 
 
@@ -24,7 +26,7 @@ def basic_cnn(shape: Shape, classes: int, dropout: float = 0.0) -> keras.Model:
     """
     images = keras.Input(shape, name="images")
     x = layers.Rescaling(1 / 255, name="rescale")(images)
-    x = _block(x, 16, "same", 1)
+    x = PixelBlock(16, name="block1")(x)
     x = _head(x, [128], dropout)
     return keras.Model(images, _logits(x, classes), name="basic")
 
@@ -36,18 +38,14 @@ def deep_cnn(shape: Shape, classes: int, dropout: float = 0.0) -> keras.Model:
     """
     images = keras.Input(shape, name="images")
     x = layers.Rescaling(1 / 255, name="rescale")(images)
-    x = _block(x, 16, "same", 1)
-    x = _block(x, 32, "valid", 2)
+    x = PixelBlock(16, name="block1")(x)
+    x = layers.Conv2D(32, 3, activation="relu", name="conv2")(x)
+    x = layers.AveragePooling2D(2, name="pool2")(x)
     x = _head(x, [256, 128], dropout)
     return keras.Model(images, _logits(x, classes), name="deep")
 
 
 MODELS: dict[str, Callable[..., keras.Model]] = {"basic": basic_cnn, "deep": deep_cnn}
-
-
-def _block(x: keras.KerasTensor, filters: int, padding: str, number: int) -> keras.KerasTensor:
-    x = layers.Conv2D(filters, 3, padding=padding, activation="relu", name=f"conv{number}")(x)
-    return layers.AveragePooling2D(2, name=f"pool{number}")(x)
 
 
 def _head(x: keras.KerasTensor, widths: list[int], dropout: float) -> keras.KerasTensor:

@@ -6,44 +6,31 @@ import getpass
 import json
 import os
 import platform
+import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+
+import keras
+import tensorflow as tf
 
 from registry.card import ModelCard, TensorSpec
 from registry.store import ModelStore
-from trainer import figures
+from trainer import checkpoint, figures
 from trainer.config import TrainConfig
-from trainer.corrupt import Robustness, robustness
 from trainer.data import ImageDataset, load
-from trainer.evaluate import Evaluation, calibrated_temperature, evaluate
-from trainer.export import INPUT, OUTPUT, export_saved_model
+from trainer.export import INPUT, OUTPUT
 from trainer.gate import Verdict
 from trainer.judge import judge
 from trainer.push import candidate, push
-from trainer.saved import Latency, SavedModel, latency
+from trainer.run import Run, evaluated
 from trainer.thresholds import thresholds_for
-from trainer.train import TrainResult, train
+from trainer.train import train
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished training run and its directory."""
-
-    config: TrainConfig
-    directory: Path
-    result: TrainResult
-    evaluation: Evaluation
-    robustness: Robustness
-    latency: Latency
-    per_class: dict[str, dict[str, float]]
 
 
 class RefusedError(RuntimeError):
@@ -63,6 +50,10 @@ class RefusedError(RuntimeError):
 def run(
     configs: Sequence[TrainConfig],
     artifacts: Path,
+    *,
+    resume: Path | None = None,
+    fresh: bool = False,
+    tensorboard: bool = False,
     overrides: Mapping[str, float] | None = None,
     reason: str | None = None,
 ) -> tuple[list[Run], int, ModelStore]:
@@ -71,6 +62,9 @@ def run(
     Args:
         configs: at least one, all of the same data set.
         artifacts: the directory of data, runs and models.
+        resume: the directory of the interrupted run to go on with; left out, one of the same config is looked for.
+        fresh: look for none.
+        tensorboard: write logs for TensorBoard into the run directories.
         overrides: thresholds of the gate by name, instead of the data set's own.
         reason: why a refused model is to be pushed nevertheless; None pushes accepted ones only.
 
@@ -83,7 +77,11 @@ def run(
     """
     dataset = load(configs[0].dataset, artifacts / "data")
     thresholds = thresholds_for(dataset.name, overrides)
-    runs = [train_and_evaluate(config, dataset, artifacts / "runs") for config in configs]
+    runs = []
+    for config in configs:
+        found = None if fresh else checkpoint.unfinished(artifacts / "runs", config)
+        directory = resume or found or _new_directory(artifacts / "runs", config)
+        runs.append(train_and_evaluate(config, dataset, directory, tensorboard))
     best = max(runs, key=lambda run: run.result.validation_accuracy)
     store = ModelStore(artifacts / "models", dataset.name)
     card = _card(best, dataset, store.name)
@@ -97,22 +95,31 @@ def run(
         return runs, push(judged, card, verdict, best.directory / "figures", store), store
 
 
-def train_and_evaluate(config: TrainConfig, dataset: ImageDataset, runs: Path) -> Run:
-    """One run from config to figures; the test images are used when training is over, and fit nothing."""
+def train_and_evaluate(config: TrainConfig, dataset: ImageDataset, directory: Path, tensorboard: bool = False) -> Run:
+    """One run from config to figures; the test images are used when training is over, and fit nothing.
+
+    Raises:
+        CheckpointError: another process trains this run.
+    """
     print(f"\nTraining {config}", flush=True)
-    directory = _new_directory(runs, config)
-    _write_json(directory / "config.json", config.asdict())
-    result = train(config, dataset, directory)
-    temperature = calibrated_temperature(result.model, dataset.validation)
-    evaluation = evaluate(result.model, dataset.test, len(dataset.classes), temperature)
-    robust = robustness(result.model.predict_on_batch, dataset.test)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as export:
-        export_saved_model(result.model, Path(export), temperature)
-        timed = latency(SavedModel(Path(export)), dataset.test.images)
-    finished = Run(config, directory, result, evaluation, robust, timed, evaluation.per_class(dataset.classes))
-    _write_json(directory / "evaluation.json", _measured(finished))
-    _draw(finished, dataset)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    with checkpoint.claimed(directory) as free:
+        if not free:
+            raise checkpoint.CheckpointError(f"{directory}: another process trains this run.")
+        _write_json(directory / "config.json", config.asdict())
+        result = train(config, dataset, directory, _tensorboard(directory) if tensorboard else [])
+        finished = evaluated(config, result, dataset, directory)
+        _write_json(directory / "evaluation.json", finished.evaluation_json())
+        _draw(finished, dataset)
+        shutil.rmtree(directory / "checkpoint")  # a finished run needs it no more
     return finished
+
+
+def _tensorboard(directory: Path) -> list[keras.callbacks.Callback]:
+    logs = directory / "tensorboard"
+    print(f"Logs for TensorBoard: tensorboard --logdir {logs} (pip install tensorboard)", flush=True)
+    return [keras.callbacks.TensorBoard(logs, write_graph=False)]
 
 
 def _card(best: Run, dataset: ImageDataset, name: str) -> ModelCard:
@@ -131,41 +138,10 @@ def _card(best: Run, dataset: ImageDataset, name: str) -> ModelCard:
             "images": {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")},
         },
         config=best.config.asdict(),
-        metrics={
-            "validation_accuracy": best.result.validation_accuracy,
-            "test_accuracy": best.evaluation.accuracy,
-            "test_interval": list(best.evaluation.interval),
-            "per_class": best.per_class,
-            "calibration": _calibration(best.evaluation),
-            "robust_accuracy": best.robustness.mean,
-            "robustness": best.robustness.to_json(),
-            "latency_ms": best.latency.to_json(),
-            "parameters": best.result.model.count_params(),
-            "seconds": round(best.result.seconds, 1),
-            "best_epoch": best.result.best_epoch,
-            "history": best.result.history,
-        },
+        metrics=best.metrics(),
         libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         commit=_commit(),
     )
-
-
-def _measured(run: Run) -> dict[str, Any]:
-    return run.evaluation.to_json() | {
-        "per_class": run.per_class,
-        "robust_accuracy": run.robustness.mean,
-        "robustness": run.robustness.to_json(),
-        "latency_ms": run.latency.to_json(),
-    }
-
-
-def _calibration(evaluation: Evaluation) -> dict[str, Any]:
-    measures = ("nll", "brier", "ece")
-    return {
-        "temperature": evaluation.temperature,
-        "raw": {name: getattr(evaluation.raw, name) for name in measures},
-        "calibrated": {name: getattr(evaluation.calibrated, name) for name in measures},
-    }
 
 
 def _user() -> str:
@@ -208,7 +184,7 @@ def _new_directory(runs: Path, config: TrainConfig) -> Path:
 
 def _draw(run: Run, dataset: ImageDataset) -> None:
     directory = run.directory / "figures"
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     low, high = run.evaluation.interval
     title = f"{run.config.model} on {dataset.name}"
     tested = f"{title}: test accuracy {run.evaluation.accuracy:.4f} ({low:.4f} to {high:.4f})"

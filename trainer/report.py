@@ -7,7 +7,8 @@ from typing import Any
 
 from registry.store import ModelStore
 from registry.tables import table
-from trainer.pipeline import RefusedError, Run
+from trainer.pipeline import RefusedError
+from trainer.run import Run
 
 HEADER = ["model", "parameters", "seconds", "validation", "test (95 % interval)", "NLL", "ECE", "corrupted", "ms"]
 CLASSES = 10  # of many classes, the worst are shown; evaluation.json has them all

@@ -5,19 +5,22 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from trainer import batches
+from trainer import batches, checkpoint
+from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
 from trainer.models import MODELS
 from trainer.optimizers import build_optimizer
+from trainer.precision import resolved
 
 # Steps that run in one call from Python; from 50 on, the call's own cost is lost in the steps'.
 STEPS_PER_EXECUTION = 50
@@ -32,10 +35,10 @@ class TrainResult:
     """A trained model, at the weights of its best epoch.
 
     Attributes:
-        model: from raw pixels to logits.
+        model: from raw pixels to logits, in float32 whatever it was trained in.
         history: one value an epoch of `accuracy`, `loss`, `val_accuracy` and `val_loss`.
         best_epoch: 0-based; the first epoch with the highest validation accuracy.
-        seconds: wall time of the training alone.
+        seconds: wall time of the training, of this process alone if the run was resumed.
     """
 
     model: keras.Model
@@ -48,40 +51,95 @@ class TrainResult:
         return self.history["val_accuracy"][self.best_epoch]
 
 
-def train(config: TrainConfig, dataset: ImageDataset, directory: Path) -> TrainResult:
-    """Trains one model and writes `model.keras` and `history.csv` into its run directory.
+class Progress(keras.callbacks.Callback):
+    """Keeps the history and the best epoch's weights, stops in time, and writes a checkpoint after each epoch.
+
+    The paper's Algorithm 1: an epoch's weights are kept only if they beat every earlier one.
+    """
+
+    def __init__(self, config: TrainConfig, directory: Path) -> None:
+        super().__init__()
+        self._patience, self._directory = config.patience, directory
+        self.history: dict[str, list[float]] = {}
+        self.best: list[np.ndarray] = []
+
+    @property
+    def epochs(self) -> int:
+        return len(self.history.get("loss", []))
+
+    @property
+    def best_epoch(self) -> int:
+        return int(np.argmax(self.history["val_accuracy"]))
+
+    @property
+    def finished(self) -> bool:
+        """Whether `patience` epochs went by without a better one."""
+        return 0 < self._patience < self.epochs - self.best_epoch if self.epochs else False
+
+    def resume(self, model: keras.Model, saved: Checkpoint) -> None:
+        """Puts a run back to where a checkpoint left it."""
+        self.history, self.best = saved.history, saved.best
+        for variable, values in zip(_state(model), saved.state, strict=True):
+            variable.assign(values)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        if self.best_epoch == epoch:
+            self.best = self.model.get_weights()
+        state = [ops.convert_to_numpy(variable) for variable in _state(self.model)]
+        checkpoint.write(self._directory, Checkpoint(self.history, state, self.best))
+        self.model.stop_training = self.finished
+
+
+def train(
+    config: TrainConfig,
+    dataset: ImageDataset,
+    directory: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> TrainResult:
+    """Trains one model, going on from the run directory's newest checkpoint where it has one.
+
+    Writes `model.keras`, `history.csv` and, after each epoch, a checkpoint into the run directory.
 
     Raises:
         InterruptedTraining: Ctrl-C; what was learned so far is in the run directory.
+        ValueError: a precision that the device lacks.
     """
     keras.utils.set_random_seed(config.seed)
     train_batches = batches.TrainingBatches(dataset.train, config)
     model = compiled(config, dataset, train_batches.steps)
-    history = keras.callbacks.History()
-    # The paper's Algorithm 1: keep an epoch's weights only if it beats every earlier one.
-    best = keras.callbacks.EarlyStopping(
-        "val_accuracy", mode="max", patience=config.patience or config.epochs, restore_best_weights=True
-    )
+    progress = Progress(config, directory / "checkpoint")
+    if saved := checkpoint.newest(directory / "checkpoint"):
+        progress.resume(model, saved)
+        print(f"Going on after epoch {saved.epochs} of {directory}", flush=True)
     start = time.perf_counter()
     try:
-        model.fit(
-            train_batches.dataset,
-            validation_data=batches.evaluation_batches(dataset.validation),
-            epochs=config.epochs,
-            shuffle=False,  # the pipeline shuffles
-            callbacks=[train_batches, best, history],
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
+        if not progress.finished:
+            model.fit(
+                train_batches.dataset,
+                validation_data=batches.evaluation_batches(dataset.validation),
+                initial_epoch=progress.epochs,
+                epochs=config.epochs,
+                shuffle=False,  # the pipeline shuffles
+                callbacks=[train_batches, progress, *callbacks],
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
     except KeyboardInterrupt:
-        raise InterruptedTraining(_keep(model, best.best_weights, history.history, directory)) from None
-    result = TrainResult(model, history.history, best.best_epoch, time.perf_counter() - start)
-    _save(result.model, result.history, directory)
-    return result
+        raise InterruptedTraining(_keep(config, dataset, progress, directory)) from None
+    seconds = time.perf_counter() - start
+    kept = _save(config, dataset, progress, directory)
+    return TrainResult(kept, progress.history, progress.best_epoch, seconds)
 
 
 def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int) -> keras.Model:
-    """The config's model, compiled for training on the data set."""
-    model = MODELS[config.model](dataset.shape, len(dataset.classes), config.dropout)
+    """The config's model, compiled for training on the data set, its optimizer built."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(resolved(config.precision))
+    try:
+        model = _built(config, dataset)
+    finally:
+        keras.config.set_dtype_policy(policy)
     model.compile(
         optimizer=build_optimizer(config, steps_per_epoch),
         loss=_loss(config.label_smoothing, len(dataset.classes)),
@@ -89,7 +147,17 @@ def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int) -
         steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
         jit_compile=False,
     )
+    model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _built(config: TrainConfig, dataset: ImageDataset) -> keras.Model:
+    return MODELS[config.model](dataset.shape, len(dataset.classes), config.dropout)
+
+
+def _state(model: keras.Model) -> list[Any]:
+    """Every variable that training changes: weights, dropout's seeds, the optimizer's moments and step."""
+    return [*model.variables, *model.optimizer.variables]
 
 
 def _loss(smoothing: float, classes: int) -> Callable[[Any, Any], Any]:
@@ -103,19 +171,21 @@ def _loss(smoothing: float, classes: int) -> Callable[[Any, Any], Any]:
     return smoothed if smoothing else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def _keep(model: keras.Model, best_weights: list[Any] | None, history: dict[str, list[float]], directory: Path) -> str:
-    if not best_weights:
+def _keep(config: TrainConfig, dataset: ImageDataset, progress: Progress, directory: Path) -> str:
+    if not progress.best:
         return f"Interrupted before the first epoch ended; nothing was learned. The config is in {directory}."
-    model.set_weights(best_weights)
-    _save(model, history, directory)
-    accuracy = max(history["val_accuracy"])
+    _save(config, dataset, progress, directory)
     return (
-        f"Interrupted after {len(history['loss'])} epochs. Kept: the best weights so far "
-        f"(validation accuracy {accuracy:.4f}) and the history, in {directory}. Nothing was pushed."
+        f"Interrupted after {progress.epochs} epochs. Kept in {directory}: the history and the best weights so far "
+        f"(validation accuracy {max(progress.history['val_accuracy']):.4f}). Nothing was pushed. "
+        "The same command goes on from there."
     )
 
 
-def _save(model: keras.Model, history: dict[str, list[float]], directory: Path) -> None:
+def _save(config: TrainConfig, dataset: ImageDataset, progress: Progress, directory: Path) -> keras.Model:
+    """Writes the best epoch's model, in float32, and the history; returns the model."""
+    model = _built(config, dataset)
+    model.set_weights(progress.best)
     written = directory / ".model.keras"  # half a file never has the name that others look for
     try:
         model.save(written)
@@ -124,5 +194,6 @@ def _save(model: keras.Model, history: dict[str, list[float]], directory: Path) 
         written.unlink(missing_ok=True)
     with (directory / "history.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["epoch", *history])
-        writer.writerows([epoch, *values] for epoch, values in enumerate(zip(*history.values(), strict=True)))
+        writer.writerow(["epoch", *progress.history])
+        writer.writerows([epoch, *values] for epoch, values in enumerate(zip(*progress.history.values(), strict=True)))
+    return model

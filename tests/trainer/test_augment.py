@@ -47,3 +47,25 @@ def test_colour_images_keep_their_channels() -> None:
     images = np.zeros((20, 32, 32, 3), np.uint8)
     images[..., 1] = 7
     assert set(np.unique(augmented(images, TrainConfig(mirror=True))[..., 1])) == {7}
+
+
+def test_rotation_turns_about_the_centre_by_no_more_than_asked() -> None:
+    centre = np.zeros((100, 29, 29, 1), np.uint8)
+    centre[:, 14, 14] = 255
+    off = np.zeros((100, 29, 29, 1), np.uint8)
+    off[:, 2, 14] = 255  # 12 pixels above the centre
+    config = TrainConfig(rotate=30)
+    assert (augmented(centre, config)[:, 14, 14, 0] > 200).all()
+    turned = augmented(off, config)[..., 0]
+    brightest = [np.unravel_index(image.argmax(), image.shape) for image in turned]
+    sideways = np.array([column - 14 for _, column in brightest])
+    assert np.abs(sideways).max() <= 12 * np.sin(np.radians(30)) + 1
+    assert sideways.min() < -3
+    assert sideways.max() > 3
+
+
+def test_erasing_blacks_out_one_square_in_each_image() -> None:
+    white = np.full((50, 28, 28, 1), 255, np.uint8)
+    erased = augmented(white, TrainConfig(erase=0.25))[..., 0] == 0
+    assert (erased.sum(axis=(1, 2)) == 7 * 7).all()
+    assert len({tuple(np.argwhere(image)[0]) for image in erased}) > 20

@@ -25,6 +25,9 @@ from trainer.config import RECIPES, TrainConfig
         ("dropout", 1.0),
         ("label_smoothing", -0.1),
         ("shift", 17),
+        ("rotate", 181.0),
+        ("erase", 1.0),
+        ("precision", "float8"),
         ("seed", -1),
     ],
 )

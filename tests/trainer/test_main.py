@@ -26,7 +26,7 @@ def run(*options: str, artifacts: Path, **environment: str) -> subprocess.Comple
 
 
 def chosen(*options: str) -> list[TrainConfig]:
-    return configs(parser().parse_args(options))
+    return configs(parser().parse_args(options), Path("runs"))
 
 
 def test_without_options_both_models_train_with_the_default_recipe() -> None:

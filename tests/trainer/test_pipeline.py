@@ -25,7 +25,7 @@ QUICK = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-
 
 def test_a_run_directory_holds_everything_about_the_run(artifacts: Path) -> None:
     (run,) = (artifacts / "runs").iterdir()
-    assert {path.name for path in run.iterdir()} == {
+    assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
         "config.json",
         "history.csv",
         "model.keras",
@@ -104,15 +104,15 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
 ) -> None:
     high = {"accuracy_floor": 0.999}
     with pytest.raises(pipeline.RefusedError, match=r"not clearly above the floor, 0\.9990") as refused:
-        pipeline.run([QUICK], tmp_path, high)
+        pipeline.run([QUICK], tmp_path, overrides=high)
     assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
     directory = refused.value.best.directory
     verdict = json.loads((directory / "verdict.json").read_text())
     assert (verdict["accepted"], verdict["thresholds"]["accuracy_floor"]) == (False, 0.999)
-    assert not list(directory.glob(".*"))
+    assert not list(directory.glob(".candidate-*")) + list(directory.glob(".export-*"))
 
     monkeypatch.setattr(pipeline.getpass, "getuser", lambda: "ada")
-    _, version, store = pipeline.run([QUICK], tmp_path, high, "the demonstration is today")
+    _, version, store = pipeline.run([QUICK], tmp_path, overrides=high, reason="the demonstration is today")
     told = store.card(version).verdict
     assert told is not None
     assert (told["accepted"], told["forced"], told["forced_by"]) == (False, "the demonstration is today", "ada")
@@ -132,7 +132,7 @@ def test_the_better_model_by_validation_accuracy_is_pushed(tmp_path: Path) -> No
 def test_a_full_disk_while_publishing_leaves_the_version_before_whole(tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", models], capture_output=True, text=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", models], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"this machine lets nobody mount a small disk: {mounted.stderr.strip()}")
     try:

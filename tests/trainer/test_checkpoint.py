@@ -1,0 +1,149 @@
+"""A killed run goes on where it was, bit for bit, and nothing half-written is taken for whole."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, SAMPLE
+from trainer import checkpoint
+from trainer.checkpoint import Checkpoint, CheckpointError
+from trainer.config import TrainConfig
+
+COMMAND = [sys.executable, "-m", "trainer", "--dataset", f"idx:{SAMPLE}", "--model", "deep"]
+OPTIONS = ["--epochs", "10", "--batch-size", "16", "--shift", "1", "--deterministic"]
+
+
+def start(artifacts: Path, *options: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*COMMAND, *OPTIONS, *options, "--artifacts", str(artifacts)],
+        cwd=ROOT,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def weights(artifacts: Path) -> list[np.ndarray]:
+    (directory,) = (artifacts / "runs").iterdir()
+    return keras.saving.load_model(directory / "model.keras", compile=False).get_weights()
+
+
+def kill_while_training(process: subprocess.Popen, epoch: int, delay: float) -> None:
+    for line in process.stdout:
+        if f"Epoch {epoch}/" in line:
+            break
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
+    unbroken = start(tmp_path / "unbroken")
+    out, _ = unbroken.communicate(timeout=300)
+    assert unbroken.returncode == 0, out
+    chance = random.Random(4)
+    for epoch in (2, 6):
+        kill_while_training(start(tmp_path / "broken"), epoch, chance.uniform(0, 0.3))
+    last = start(tmp_path / "broken")
+    out, _ = last.communicate(timeout=300)
+    assert last.returncode == 0, out
+    assert "Going on after epoch" in out
+    for ours, theirs in zip(weights(tmp_path / "unbroken"), weights(tmp_path / "broken"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def filled(epochs: int) -> Checkpoint:
+    return Checkpoint({"loss": [1.0] * epochs}, [np.arange(1000) + epochs], [np.arange(3)])
+
+
+def test_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    for epochs in (1, 2, 3):
+        checkpoint.write(tmp_path, filled(epochs))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00002.npz", "epoch-00003.npz"]
+    found = checkpoint.newest(tmp_path)
+    assert found.epochs == 3
+    np.testing.assert_array_equal(found.state[0], filled(3).state[0])
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint.write(tmp_path, filled(1))
+    checkpoint.write(tmp_path, filled(2))
+    path = tmp_path / "epoch-00002.npz"
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[200] ^= 0xFF
+    path.write_bytes(b"" if damage == "empty" else content[: len(content) // 2] if damage == "cut" else content)
+    assert checkpoint.newest(tmp_path).epochs == 1
+    assert f"{path} is damaged" in capsys.readouterr().out
+
+
+def test_a_kill_in_the_middle_of_a_checkpoint_write_leaves_the_one_before(tmp_path: Path) -> None:
+    script = (
+        "import sys, numpy as np; from pathlib import Path; from trainer import checkpoint as c\n"
+        "state = [np.random.default_rng(0).random(2_000_000)]\n"
+        "for epoch in range(1, 1000):\n"
+        "    c.write(Path(sys.argv[1]), c.Checkpoint({'loss': [0.0] * epoch}, state, []))\n"
+        "    print(epoch, flush=True)\n"
+    )
+    in_the_middle = 0
+    for attempt in range(6):
+        folder = tmp_path / str(attempt)
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        process.stdout.readline()
+        time.sleep(random.Random(attempt).uniform(0.0, 0.1))
+        process.kill()
+        written = process.communicate(timeout=30)[0].split()
+        in_the_middle += any(folder.glob("*.part"))
+        found = checkpoint.newest(folder)
+        assert found.epochs in {int((written or ["1"])[-1]), int((written or ["1"])[-1]) + 1}
+    assert in_the_middle
+
+
+def interrupted(runs: Path, config: TrainConfig) -> Path:
+    directory = runs / f"20260101-000000-{config.model}"
+    (directory / "checkpoint").mkdir(parents=True)
+    (directory / "config.json").write_text(json.dumps(config.asdict()))
+    checkpoint.write(directory / "checkpoint", filled(1))
+    return directory
+
+
+def test_an_interrupted_run_is_found_by_its_config(tmp_path: Path) -> None:
+    directory = interrupted(tmp_path, TrainConfig())
+    assert checkpoint.unfinished(tmp_path, TrainConfig()) == directory
+    assert checkpoint.unfinished(tmp_path, TrainConfig(seed=1)) is None
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    directory = interrupted(tmp_path, TrainConfig())
+    with checkpoint.claimed(directory) as first, checkpoint.claimed(directory) as second:
+        assert first
+        assert not second
+        assert checkpoint.unfinished(tmp_path, TrainConfig()) is None
+
+
+def test_resuming_with_another_config_says_which_field_differs(tmp_path: Path) -> None:
+    directory = interrupted(tmp_path, TrainConfig(batch_size=64))
+    with pytest.raises(CheckpointError, match="batch_size is 64 there, 32 was asked for"):
+        checkpoint.resumable(directory, {"batch_size": 32, "model": "basic"})
+    assert checkpoint.resumable(directory, {"model": "basic"}) == TrainConfig()
+
+
+def test_a_finished_run_cannot_be_resumed(artifacts: Path) -> None:
+    (directory,) = (artifacts / "runs").iterdir()
+    with pytest.raises(CheckpointError, match="the run is finished"):
+        checkpoint.resumable(directory, {})

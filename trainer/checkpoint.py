@@ -1,0 +1,154 @@
+"""The state of a run after each epoch, on disk, so that a killed run goes on as if nothing had happened.
+
+A checkpoint is one .npz file, written beside and renamed, so that what has its name is whole; the two newest are
+kept. What a resumed run needs beyond it (shuffling, augmentation) is a function of (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.config import TrainConfig
+
+KEPT = 2
+_NAME = re.compile(r"epoch-(\d{5})\.npz")
+
+
+class CheckpointError(ValueError):
+    """A run that cannot be resumed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run knows after an epoch.
+
+    Attributes:
+        history: one value an epoch of each metric; its length is the number of finished epochs.
+        state: every variable of the model and the optimizer, in their order.
+        best: the weights of the best epoch.
+    """
+
+    history: dict[str, list[float]]
+    state: list[np.ndarray]
+    best: list[np.ndarray]
+
+    @property
+    def epochs(self) -> int:
+        return len(self.history["loss"])
+
+
+def write(directory: Path, checkpoint: Checkpoint) -> None:
+    """Adds a run's checkpoint and removes those that are too old."""
+    directory.mkdir(exist_ok=True)
+    arrays = {f"state{index}": values for index, values in enumerate(checkpoint.state)}
+    arrays["history"] = np.array(json.dumps(checkpoint.history))
+    arrays |= {f"best{index}": values for index, values in enumerate(checkpoint.best)}
+    target = directory / f"epoch-{checkpoint.epochs:05}.npz"
+    part = target.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
+    for old in _paths(directory)[KEPT:]:
+        old.unlink()
+
+
+def newest(directory: Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole; a damaged one is named on the terminal and passed over."""
+    for path in _paths(directory):
+        try:
+            return _read(path)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            print(f"The checkpoint {path} is damaged ({error}); going back to the one before.", flush=True)
+    return None
+
+
+@contextmanager
+def claimed(directory: Path) -> Iterator[bool]:
+    """Whether this process has the run to itself; another that trains it holds a lock that dies with it."""
+    with (directory / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def unfinished(runs: Path, config: TrainConfig) -> Path | None:
+    """The newest interrupted run of the same config that nobody trains at present."""
+    for directory in sorted(runs.glob("*/"), reverse=True):
+        if _paths(directory / "checkpoint") and _is_of(directory, config):
+            with claimed(directory) as free:
+                if free:
+                    return directory
+    return None
+
+
+def config_of(directory: Path) -> TrainConfig:
+    """The config of a run.
+
+    Raises:
+        CheckpointError: the directory holds no config that this version of the project reads.
+    """
+    try:
+        return TrainConfig(**json.loads((directory / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{directory}: expected a run with a readable config.json there ({error}).") from error
+
+
+def resumable(directory: Path, options: dict[str, Any]) -> TrainConfig:
+    """The config of an interrupted run, once it is known that it can go on and that `options` do not contradict it.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or an option differs from the run's; says which.
+    """
+    config = config_of(directory)
+    if not _paths(directory / "checkpoint"):
+        raise CheckpointError(f"{directory}: expected a checkpoint there; the run is finished, or never began.")
+    differing = [
+        f"{name} is {getattr(config, name)} there, {value} was asked for"
+        for name, value in options.items()
+        if getattr(config, name) != value
+    ]
+    if differing:
+        raise CheckpointError(f"{directory} was made with another config: {'; '.join(differing)}.")
+    return config
+
+
+def _is_of(directory: Path, config: TrainConfig) -> bool:
+    try:
+        return config_of(directory) == config
+    except CheckpointError:  # a run of another version of the project
+        return False
+
+
+def _paths(directory: Path) -> list[Path]:
+    """Checkpoints, the newest first."""
+    return sorted((path for path in directory.glob("*.npz") if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def _read(path: Path) -> Checkpoint:
+    # np.load checks the CRC-32 that the zip format keeps of every member.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        groups = {
+            group: [arrays[f"{group}{index}"] for index in range(sum(name.startswith(group) for name in arrays.files))]
+            for group in ("state", "best")
+        }
+        return Checkpoint(json.loads(str(arrays["history"])), **groups)
