@@ -82,13 +82,15 @@ def newest(directory: Path) -> Checkpoint | None:
 @contextmanager
 def claimed(directory: Path) -> Iterator[bool]:
     """Whether this process has the run to itself; another that trains it holds a lock that dies with it."""
-    with (directory / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    handle = os.open(directory, os.O_RDONLY)  # the directory itself is locked, so that no file is left over
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(handle)
 
 
 def unfinished(runs: Path, config: TrainConfig) -> Path | None:

@@ -57,7 +57,7 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str, 
     axes.set_yticks(range(count), classes)
     axes.set(xlabel="Predicted class", ylabel="True class", title=title)
     figure.colorbar(image, ax=axes, label="Share of the true class", fraction=0.045)
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path, dpi=DPI, bbox_inches="tight")  # constrained layout cuts the label of square axes
 
 
 def reliability(before: Calibration, after: Calibration, title: str, path: Path) -> None:
