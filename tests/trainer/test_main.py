@@ -85,8 +85,8 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
     options = ["--dataset", f"idx:{SAMPLE}", "--model", "basic", "--epochs", "1", "--threshold", "accuracy_floor=0.999"]
     done = run(*options, artifacts=tmp_path)
     assert done.returncode == 3
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith("FAILED"))
-    assert "accuracy_floor" in line
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    (line,) = (line for line in failed if "accuracy_floor" in line)
     assert "not clearly above the floor, 0.9990." in line
     assert done.stderr == (
         "error: The gate refused the model; nothing was pushed. To push it nevertheless: --force --reason TEXT.\n"
