@@ -23,9 +23,7 @@ def parser() -> argparse.ArgumentParser:
     where = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     where.add_argument("--models", type=Path, metavar="DIR", help="the models' directory ($ARTIFACTS/models)")
     where.add_argument("--name", help="the model; needed where there are several")
-    top = _Parser(
-        prog="python -m registry", description="Look after the versions of a model.", parents=[where]
-    )
+    top = _Parser(prog="python -m registry", description="Look after the versions of a model.", parents=[where])
     top.set_defaults(models=Path(os.environ.get("ARTIFACTS") or "artifacts") / "models", name=None)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -63,9 +61,7 @@ def find_store(root: Path, name: str | None) -> ModelStore:
     if len(names) > 1:
         raise RegistryError(f"Expected one model in {root}; {there_are}. Choose one with --name.")
     if not names:
-        raise RegistryError(
-            f"There are no models in {root}. Publish one, or say where they are with --models."
-        )
+        raise RegistryError(f"There are no models in {root}. Publish one, or say where they are with --models.")
     return ModelStore(root, names[0])
 
 

@@ -180,8 +180,7 @@ def _check_created(created: str) -> None:
         offset = None
     if offset != timedelta(0):
         raise CardError(
-            f"`created` must be an ISO 8601 time in UTC, such as 2026-01-31T12:00:00+00:00. "
-            f"Received: {created}."
+            f"`created` must be an ISO 8601 time in UTC, such as 2026-01-31T12:00:00+00:00. Received: {created}."
         )
 
 
@@ -198,13 +197,9 @@ def _check_json(value: Any, where: str) -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         raise CardError(f"`{where}` must be finite, or None where there is no number. Received: {value}.")
     elif not isinstance(value, str | int | float | None):
-        raise CardError(
-            f"`{where}` must be plain text, a number, a list or a dict. Received: {_brief(value)}."
-        )
+        raise CardError(f"`{where}` must be plain text, a number, a list or a dict. Received: {_brief(value)}.")
 
 
 def _brief(value: Any) -> str:
     text = repr(value)
-    return (
-        f"{text[:60]}... ({type(value).__name__})" if len(text) > 60 else f"{text} ({type(value).__name__})"
-    )
+    return f"{text[:60]}... ({type(value).__name__})" if len(text) > 60 else f"{text} ({type(value).__name__})"

@@ -32,11 +32,7 @@ def damage(directory: Path, expected: dict[str, str]) -> list[str]:
     found = hashes(directory)
     return [
         *(f"{name} is missing" for name in sorted(expected.keys() - found.keys())),
-        *(
-            f"{name} has changed"
-            for name in sorted(expected)
-            if found.get(name, expected[name]) != expected[name]
-        ),
+        *(f"{name} has changed" for name in sorted(expected) if found.get(name, expected[name]) != expected[name]),
         *(f"{name} is extra" for name in sorted(found.keys() - expected.keys())),
     ]
 

@@ -105,13 +105,9 @@ class ModelStore:
                 published then, unless the message says so.
         """
         if card.name != self.name:
-            raise RegistryError(
-                f"The card must be of the model {self.name}. Received: a card of {card.name}."
-            )
+            raise RegistryError(f"The card must be of the model {self.name}. Received: a card of {card.name}.")
         if not (staged / SAVED_MODEL).is_file():
-            raise RegistryError(
-                f"A version must hold {SAVED_MODEL}. Received: {staged} without it; export first."
-            )
+            raise RegistryError(f"A version must hold {SAVED_MODEL}. Received: {staged} without it; export first.")
         with refusals("publish a version", self.directory):
             replace(card, files=hashes(staged)).write(staged)
             sync_tree(staged)
@@ -225,9 +221,7 @@ class ModelStore:
 
     def _check_known(self, version: int) -> None:
         if version not in self.versions():
-            raise RegistryError(
-                f"There is no version {version} of {self.name} in {self.root}: {self._there_are()}."
-            )
+            raise RegistryError(f"There is no version {version} of {self.name} in {self.root}: {self._there_are()}.")
 
     def _there_are(self) -> str:
         versions = self.versions()

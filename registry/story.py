@@ -78,11 +78,7 @@ def _curves(history: dict[str, Any]) -> str:
         if numbers:
             # Of a loss the least is best, of an accuracy the most; of anything else nobody said.
             best = min(numbers) if "loss" in name else max(numbers) if "accuracy" in name else None
-            epoch = (
-                ""
-                if best is None
-                else f"best {shown(best)} in epoch {values.index(best) + 1} of {len(values)}"
-            )
+            epoch = "" if best is None else f"best {shown(best)} in epoch {values.index(best) + 1} of {len(values)}"
             rows.append([name, sparkline(values), f"{shown(numbers[0])} to {shown(numbers[-1])}", epoch])
     return table(rows) if rows else ""
 

@@ -34,12 +34,8 @@ def comparison(store: ModelStore, first: int, second: int) -> str:
     for key in dict.fromkeys([*one, *two]):
         left, right = one.get(key, "-"), two.get(key, "-")
         if left != right:
-            numbers = all(
-                isinstance(each, int | float) and not isinstance(each, bool) for each in (left, right)
-            )
-            rows.append(
-                [key, _cut(shown(left)), _cut(shown(right)), f"{right - left:+.4g}" if numbers else ""]
-            )
+            numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (left, right))
+            rows.append([key, _cut(shown(left)), _cut(shown(right)), f"{right - left:+.4g}" if numbers else ""])
     return table(rows) if len(rows) > 1 else f"Versions {first} and {second} differ in nothing."
 
 

@@ -8,7 +8,16 @@ from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from serving.api import native
-from serving.errors import InvalidImageError, NotReadyError, TooLargeError, UnsupportedMediaTypeError
+from serving.errors import (
+    DeadlineError,
+    InvalidImageError,
+    NotReadyError,
+    OverloadedError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from serving.inference import Inference
+from serving.json_text import OrjsonProvider
 from serving.model import Served
 from serving.settings import Settings
 
@@ -17,7 +26,10 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
 }
+RETRY = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class MemoryRequest(Request):
@@ -31,13 +43,13 @@ def create_app(served: Served, settings: Settings) -> Flask:
     """The application over the predictor in `served`, which may still be empty."""
     app = Flask(__name__, static_folder=None)
     app.request_class = MemoryRequest
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # a label comes before its details
+    app.json = OrjsonProvider(app)
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
         MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images.py` is who counts them
     )
-    app.register_blueprint(native.blueprint(served, settings))
+    app.register_blueprint(native.blueprint(Inference(served, settings)))
     _translate_errors(app, settings)
     return app
 
@@ -47,7 +59,9 @@ def _translate_errors(app: Flask, settings: Settings) -> None:
 
     def domain_error(error: Exception) -> Response:
         status = STATUS[type(error)]
-        retry = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+        if isinstance(error, OverloadedError):
+            status = HTTPStatus(settings.overload_status)
+        retry = {"Retry-After": "1"} if status in RETRY else {}
         return _problem(status, str(error), retry)
 
     for kind in STATUS:

@@ -15,3 +15,11 @@ class UnsupportedMediaTypeError(ValueError):
 
 class NotReadyError(RuntimeError):
     """No model is loaded and warm yet."""
+
+
+class OverloadedError(RuntimeError):
+    """As many requests wait as may; this one is refused at once."""
+
+
+class DeadlineError(RuntimeError):
+    """The request waited longer than it may, and was dropped unserved."""

@@ -37,7 +37,7 @@ def _load(served: Served, settings: Settings) -> None:
 
         limit_threads(settings.tf_threads)
         store, version = find(settings)
-        predictor = SavedModelPredictor(store.path(version), version)
+        predictor = SavedModelPredictor(store.path(version), version, xla=bool(settings.xla))
     except (NoModelError, RegistryError, CardError, ModelError) as error:
         logger.error("cannot serve: %s", error)
         os._exit(WORKER_BOOT_ERROR)
