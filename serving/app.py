@@ -1,4 +1,4 @@
-"""The Flask application: its faces, and the one place where errors become HTTP replies (RFC 9457)."""
+"""The Flask application: its faces, and the one place where errors become HTTP replies."""
 
 import io
 from http import HTTPStatus
@@ -7,11 +7,12 @@ from typing import IO, Any
 from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from serving.api import native
+from serving.api import native, open_inference, tensorflow_serving
 from serving.errors import (
     DeadlineError,
     InvalidImageError,
     NotReadyError,
+    NotServedError,
     OverloadedError,
     TooLargeError,
     UnsupportedMediaTypeError,
@@ -25,6 +26,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     InvalidImageError: HTTPStatus.BAD_REQUEST,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    NotServedError: HTTPStatus.NOT_FOUND,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
     OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
@@ -49,7 +51,9 @@ def create_app(served: Served, settings: Settings) -> Flask:
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
         MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images.py` is who counts them
     )
-    app.register_blueprint(native.blueprint(Inference(served, settings)))
+    inference = Inference(served, settings)
+    for face in (native, tensorflow_serving, open_inference):
+        app.register_blueprint(face.blueprint(inference))
     _translate_errors(app, settings)
     return app
 
@@ -79,10 +83,16 @@ def _translate_errors(app: Flask, settings: Settings) -> None:
 
 
 def _problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """Problem details (RFC 9457); the type about:blank says that the status tells the kind of problem."""
-    response = jsonify(type="about:blank", title=status.phrase, status=status.value, detail=detail)
+    """The error in its face's own form: {"error": detail} on /v1 and /v2, elsewhere problem details (RFC 9457).
+
+    The problem type about:blank says that the status tells the kind of problem.
+    """
+    if request.path.startswith(("/v1/", "/v2/")):
+        response = jsonify(error=detail)  # as application/json, or kserve's client would not read it
+    else:
+        response = jsonify(type="about:blank", title=status.phrase, status=status.value, detail=detail)
+        response.content_type = "application/problem+json"
     response.status_code = status
-    response.content_type = "application/problem+json"
     response.headers.extend(headers or {})
     return response
 
@@ -91,8 +101,11 @@ def _detail(error: HTTPException, app: Flask, settings: Settings) -> str:
     """One sentence of what was expected and what came."""
     match error:
         case NotFound():
-            routes = (f"{' '.join(_methods(rule.methods))} {rule.rule}" for rule in app.url_map.iter_rules())
-            return f"The path must be one of: {', '.join(sorted(routes))}. Received: {request.path}."
+            # The routes of the face that was meant, if any was.
+            rules = [*app.url_map.iter_rules()]
+            meant = [rule for rule in rules if rule.rule.split("/")[1] == request.path.split("/")[1]]
+            routes = sorted(f"{' '.join(_methods(rule.methods))} {rule.rule}" for rule in meant or rules)
+            return f"The path must be one of: {', '.join(routes)}. Received: {request.path:.80}."
         case MethodNotAllowed():
             methods = " or ".join(_methods(error.valid_methods))
             return f"{request.path} must be called with {methods}. Received: {request.method}."

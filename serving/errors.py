@@ -17,6 +17,10 @@ class NotReadyError(RuntimeError):
     """No model is loaded and warm yet."""
 
 
+class NotServedError(LookupError):
+    """The path names a model, or a version of it, that is not the one that is served."""
+
+
 class OverloadedError(RuntimeError):
     """As many requests wait as may; this one is refused at once."""
 

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from serving import arrival
 from serving.batcher import Answer, Batcher
+from serving.errors import NotServedError
 from serving.model import Predictor, Served
 from serving.settings import Settings
 
@@ -23,6 +24,38 @@ class Inference:
     def predictor(self) -> Predictor:
         """The predictor of now, waited for while it loads. Raises NotReadyError when none came in time."""
         return self.served.predictor(self.settings.ready_timeout)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a version is loaded and warm."""
+        return self.served.ready
+
+    def predictor_of(self, name: str, version: str | None) -> Predictor:
+        """The predictor of now, if it is that of the model `name` and of `version`, where one is asked for.
+
+        Raises:
+            NotReadyError: none came in time.
+            NotServedError: another model, or another version.
+        """
+        predictor = self.predictor()
+        if name != predictor.card.name:
+            raise NotServedError(f"The model must be {predictor.card.name}. Received: {name:.60}.")
+        if version is not None and version != str(predictor.version):
+            raise NotServedError(f"The version of {name} must be {predictor.version}. Received: {version:.20}.")
+        return predictor
+
+    def states(self, name: str, version: str | None) -> dict[int, str | None]:
+        """Version number -> None where it is served, the reason where it could not be; all, or the one asked for.
+
+        Raises:
+            NotReadyError, NotServedError: as `predictor_of`.
+        """
+        predictor = self.predictor()
+        states = {**self.served.failures, predictor.version: None}
+        wanted = next((number for number in states if str(number) == version), None)
+        if name != predictor.card.name or (version is not None and wanted is None):
+            self.predictor_of(name, version)
+        return dict(sorted(states.items())) if wanted is None else {wanted: states[wanted]}
 
     def run(self, predictor: Predictor, images: NDArray[np.uint8]) -> Answer:
         """Ask `predictor`, which the request took at its beginning, for uint8 (n, height, width, channels).

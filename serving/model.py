@@ -43,6 +43,8 @@ class Served:
     def __init__(self, predictor: Predictor | None = None) -> None:
         self._predictor = predictor
         self._filled = threading.Event()
+        # Version -> why it could not be served; replaced whole, never changed, so that readers need no lock.
+        self.failures: dict[int, str] = {}
         if predictor is not None:
             self._filled.set()
 
@@ -50,6 +52,10 @@ class Served:
         """Let `predictor` answer from the next request on."""
         self._predictor = predictor
         self._filled.set()
+
+    @property
+    def ready(self) -> bool:
+        return self._predictor is not None
 
     def predictor(self, timeout: float = 0) -> Predictor:
         """The predictor of now, waited for up to `timeout` seconds. Raises NotReadyError if none came."""
