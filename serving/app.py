@@ -7,6 +7,7 @@ from typing import IO, Any
 from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
+from serving import arrival
 from serving.api import native, open_inference, tensorflow_serving
 from serving.errors import (
     DeadlineError,
@@ -55,6 +56,13 @@ def create_app(served: Served, settings: Settings) -> Flask:
     for face in (native, tensorflow_serving, open_inference):
         app.register_blueprint(face.blueprint(inference))
     _translate_errors(app, settings)
+
+    @app.before_request
+    def refuse() -> None:
+        """Before anything is read of a request that the worker has no room for; probes are answered all the same."""
+        if arrival.current.refused and request.method == "POST":
+            raise OverloadedError("The server has more requests waiting than it can answer in time. Try again.")
+
     return app
 
 

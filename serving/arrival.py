@@ -12,6 +12,7 @@ class _Arrival(threading.local):
 
 
 current = _Arrival()
+draining = threading.Event()  # the worker was told to end: it answers, but is not ready for more
 
 
 def moment() -> float:

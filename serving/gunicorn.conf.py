@@ -1,15 +1,17 @@
 """How gunicorn runs the service; `python -m serving` hands it over to it."""  # noqa: N999
 
 import os
+from typing import Any
 
 from serving.settings import Settings
+from serving.worker import refuse_connections
 
 _settings = Settings.from_environ(os.environ)
 
 wsgi_app = "serving.wsgi:worker_app()"
 bind = _settings.address
 workers = _settings.workers
-worker_class = "gthread"
+worker_class = "serving.worker.Worker"
 threads = _settings.threads
 
 # TensorFlow does not survive a fork, so each worker loads it after its own.
@@ -22,6 +24,18 @@ keepalive = 75
 # The heartbeat's file: on a disk it could stall, and a read-only container has no other place.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 control_socket_disable = True  # one more socket in the file system that nobody here asks for
+
+
+def on_starting(server: Any) -> None:
+    """Let nobody in any more before the workers are told to end; gunicorn itself has no hook for that moment."""
+    stop = server.stop
+
+    def refuse_and_stop(graceful: bool = True) -> None:
+        refuse_connections(each.sock for each in server.LISTENERS)
+        stop(graceful)
+
+    server.stop = refuse_and_stop
+
 
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 logconfig_dict = {

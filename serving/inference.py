@@ -27,17 +27,22 @@ class Inference:
 
     @property
     def ready(self) -> bool:
-        """Whether a version is loaded and warm."""
-        return self.served.ready
+        """Whether a version is loaded and warm, and the worker is not ending."""
+        return self.served.ready and not arrival.draining.is_set()
 
-    def predictor_of(self, name: str, version: str | None) -> Predictor:
+    def predictor_of(self, name: str, version: str | None, wait: bool = False) -> Predictor:
         """The predictor of now, if it is that of the model `name` and of `version`, where one is asked for.
+
+        Args:
+            name: as the path has it.
+            version: as the path has it, None where it has none.
+            wait: whether to wait while a first version loads.
 
         Raises:
             NotReadyError: none came in time.
             NotServedError: another model, or another version.
         """
-        predictor = self.predictor()
+        predictor = self.predictor() if wait else self.served.predictor()
         if name != predictor.card.name:
             raise NotServedError(f"The model must be {predictor.card.name}. Received: {name:.60}.")
         if version is not None and version != str(predictor.version):
@@ -50,7 +55,7 @@ class Inference:
         Raises:
             NotReadyError, NotServedError: as `predictor_of`.
         """
-        predictor = self.predictor()
+        predictor = self.served.predictor()
         states = {**self.served.failures, predictor.version: None}
         wanted = next((number for number in states if str(number) == version), None)
         if name != predictor.card.name or (version is not None and wanted is None):

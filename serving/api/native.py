@@ -7,7 +7,7 @@ from flask import Blueprint, request
 from numpy.typing import NDArray
 
 from serving.api import body
-from serving.errors import InvalidImageError, UnsupportedMediaTypeError
+from serving.errors import InvalidImageError, NotReadyError, UnsupportedMediaTypeError
 from serving.images import Batch, Source, from_files, from_json, from_raw
 from serving.inference import Inference
 from serving.settings import Settings
@@ -50,6 +50,8 @@ def blueprint(inference: Inference) -> Blueprint:
     def readyz() -> dict[str, Any]:
         """Ready: a model is loaded and warm; else NotReadyError, which is answered with 503."""
         predictor = inference.served.predictor()
+        if not inference.ready:
+            raise NotReadyError("The server is about to end. Ask another.")
         return {"status": "ready", "model": predictor.card.name, "version": predictor.version}
 
     return native

@@ -60,7 +60,7 @@ def blueprint(inference: Inference) -> Blueprint:
     @face.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str | None = None) -> Response:
         """One input of images, answered with their probabilities, or with their best classes."""
-        predictor = inference.predictor_of(name, version)
+        predictor = inference.predictor_of(name, version, wait=True)
         content, binary = _split(body.read())
         output = _wanted_output(content, predictor.card)
         images = _images(content, binary, predictor.card, inference.settings)

@@ -33,7 +33,7 @@ def blueprint(inference: Inference) -> Blueprint:
     @face.post("/<name>/versions/<version>:predict")
     def predict(name: str, version: str | None = None) -> dict[str, Any]:
         """{"instances": [...]} is answered with {"predictions": [...]}, {"inputs": ...} with {"outputs": ...}."""
-        predictor = inference.predictor_of(name, version)
+        predictor = inference.predictor_of(name, version, wait=True)
         content = body.read()
         key, images = _read(parse(content), predictor, inference.settings)
         probabilities = inference.run(predictor, images).probabilities

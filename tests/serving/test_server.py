@@ -174,5 +174,5 @@ def test_a_model_that_does_not_load_ends_the_service_with_the_reason(
     with start(tmp_path / "models") as server:
         assert server.process.wait(TIMEOUT) == 3
         log = server.log.read_text()
-    assert f"cannot serve: {directory} does not load: " in log
+    assert f"cannot serve: {directory} is damaged: version 1: variables/variables.index has changed" in log
     assert "Traceback" not in log
