@@ -7,10 +7,11 @@ from typing import IO, Any
 from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from serving import arrival
+from serving import arrival, metrics, tracing
 from serving.api import native, open_inference, tensorflow_serving
 from serving.errors import (
     DeadlineError,
+    ForbiddenError,
     InvalidImageError,
     NotReadyError,
     NotServedError,
@@ -20,13 +21,16 @@ from serving.errors import (
 )
 from serving.inference import Inference
 from serving.json_text import OrjsonProvider
+from serving.keys import Keys
 from serving.model import Served
+from serving.observe import observe
 from serving.settings import Settings
 
 STATUS: dict[type[Exception], HTTPStatus] = {
     InvalidImageError: HTTPStatus.BAD_REQUEST,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ForbiddenError: HTTPStatus.UNAUTHORIZED,
     NotServedError: HTTPStatus.NOT_FOUND,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
     OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -55,15 +59,32 @@ def create_app(served: Served, settings: Settings) -> Flask:
     inference = Inference(served, settings)
     for face in (native, tensorflow_serving, open_inference):
         app.register_blueprint(face.blueprint(inference))
+    app.get("/metrics")(lambda: metrics.exposition(settings))
+    observe(app, settings)
+    tracing.install(app)
+    _guard(app, settings)
     _translate_errors(app, settings)
+    return app
+
+
+def _guard(app: Flask, settings: Settings) -> None:
+    """Turn away who may not predict, or cannot be answered in time, before anything of the body is read."""
+    keys = Keys(settings)
 
     @app.before_request
-    def refuse() -> None:
-        """Before anything is read of a request that the worker has no room for; probes are answered all the same."""
-        if arrival.current.refused and request.method == "POST":
+    def guard() -> None:
+        if request.method != "POST":
+            return  # probes and descriptions are for everybody, however much there is to do
+        if arrival.current.refused:
             raise OverloadedError("The server has more requests waiting than it can answer in time. Try again.")
+        if keys.needed and not keys.accept(_key()):
+            raise ForbiddenError("A valid key must come as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
 
-    return app
+
+def _key() -> str:
+    authorization = request.headers.get("Authorization", "")
+    kind, _, key = authorization.partition(" ")
+    return key.strip() if kind.lower() == "bearer" else request.headers.get("X-API-Key", "")
 
 
 def _translate_errors(app: Flask, settings: Settings) -> None:
@@ -73,8 +94,10 @@ def _translate_errors(app: Flask, settings: Settings) -> None:
         status = STATUS[type(error)]
         if isinstance(error, OverloadedError):
             status = HTTPStatus(settings.overload_status)
-        retry = {"Retry-After": "1"} if status in RETRY else {}
-        return _problem(status, str(error), retry)
+        more = {"Retry-After": "1"} if status in RETRY else {}
+        if status is HTTPStatus.UNAUTHORIZED:
+            more = {"WWW-Authenticate": "Bearer"}
+        return _problem(status, str(error), more)
 
     for kind in STATUS:
         app.register_error_handler(kind, domain_error)

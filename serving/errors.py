@@ -17,6 +17,10 @@ class NotReadyError(RuntimeError):
     """No model is loaded and warm yet."""
 
 
+class ForbiddenError(PermissionError):
+    """The request brings no key that opens the door."""
+
+
 class NotServedError(LookupError):
     """The path names a model, or a version of it, that is not the one that is served."""
 

@@ -1,9 +1,10 @@
 """How gunicorn runs the service; `python -m serving` hands it over to it."""  # noqa: N999
 
 import os
+import shutil
 from typing import Any
 
-from serving.settings import Settings
+from serving.settings import METRICS_PREFIX, Settings
 from serving.worker import refuse_connections
 
 _settings = Settings.from_environ(os.environ)
@@ -37,12 +38,27 @@ def on_starting(server: Any) -> None:
     server.stop = refuse_and_stop
 
 
+def child_exit(_server: Any, worker: Any) -> None:
+    """A dead worker's gauges count no more."""
+    if _settings.metrics_directory:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """The workers' metrics end with the service, unless somebody named a place for them."""
+    directory = _settings.metrics_directory
+    if directory and directory.name.startswith(METRICS_PREFIX):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": _FORMAT}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},  # to stderr
+    "formatters": {"text": {"format": _FORMAT}, "json": {"()": "serving.logs.JsonFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": _settings.log_format}},  # to stderr
     "root": {"level": "WARNING", "handlers": ["console"]},
     "loggers": {
         "serving": {"level": "INFO"},

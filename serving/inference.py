@@ -1,9 +1,11 @@
 """What every face asks for predictions: the version that answers now, behind the queue of this worker."""
 
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import arrival
+from serving import arrival, observe
 from serving.batcher import Answer, Batcher
 from serving.errors import NotServedError
 from serving.model import Predictor, Served
@@ -69,5 +71,8 @@ class Inference:
             OverloadedError: too many requests wait.
             DeadlineError: the request waited too long, counted from its arrival.
         """
+        asked = time.monotonic()
         deadline = arrival.moment() + self.settings.deadline_ms / 1000
-        return self.batcher.predict(predictor, images, deadline)
+        answer = self.batcher.predict(predictor, images, deadline)
+        observe.prediction(predictor, answer, self.batcher.waiting, asked)
+        return answer

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from registry.card import CardError
 from registry.store import ModelStore, RegistryError
+from serving import metrics
 from serving.model import ModelError, Predictor, Served
 
 # While a version loads, its thread gives way ten times sooner than Python's 5 ms, so that requests hardly feel it.
@@ -75,6 +76,7 @@ class Follower:
         except Exception as error:
             self._refused = version
             self._served.fail(version, str(error))
+            metrics.FAILURES.inc()
             # What nobody foresaw comes with its traceback.
             known = isinstance(error, ModelError | CardError | RegistryError)
             logger.error("version %s is not served: %s", version, error, exc_info=not known)
@@ -91,6 +93,8 @@ class Follower:
             sys.setswitchinterval(interval)
         seconds = time.monotonic() - begin
         self._served.replace(predictor, seconds)
+        metrics.VERSION.labels(self._store.name).set(version)
+        metrics.LOADING.set(seconds)
         logger.info("%s version %s is ready after %.1f s", self._store.name, version, seconds)
         # The old version hangs together in cycles; the last request that holds it may still be at work.
         gc.collect()

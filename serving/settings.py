@@ -5,6 +5,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+METRICS_PREFIX = "serving-metrics-"  # of the directory that is made, and removed, where none is named
+
 
 class SettingsError(ValueError):
     """An environment variable holds nonsense; the message names it, what was expected and what came."""
@@ -47,6 +49,11 @@ class Settings:
     reload_seconds: int = field(
         default=1, metadata=_about("seconds between looks for another version; 0: none", 0, 86400)
     )
+    api_keys: str | None = field(default=None, metadata=_about("SHA-256 of each key that may predict [everybody may]"))
+    api_keys_file: Path | None = field(default=None, metadata=_about("file of such hashes, one a line [none]"))
+    metrics_directory: Path | None = field(default=None, metadata=_about("where workers share metrics [a new one]"))
+    access_log: int = field(default=0, metadata=_about("1: log each request", 0, 1))
+    log_format: str = field(default="json", metadata=_about("json or text"))
     # Kubernetes kills after 30 s; the service is done before.
     graceful_timeout: int = field(default=25, metadata=_about("seconds to finish after SIGTERM", 1, 3600))
 
@@ -58,6 +65,8 @@ class Settings:
                 raise SettingsError(_refusal(each, value))
         if self.overload_status not in (429, 503):
             raise SettingsError(f"OVERLOAD_STATUS must be 503 or 429. Received: {self.overload_status}.")
+        if self.log_format not in ("json", "text"):
+            raise SettingsError(f"LOG_FORMAT must be json or text. Received: {self.log_format!r:.40}.")
         if not self.host or any(char.isspace() or char in "/[]@" for char in self.host):
             raise SettingsError(
                 f"HOST must be an address or a host name, such as 127.0.0.1. Received: {self.host!r:.40}."
