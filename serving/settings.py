@@ -34,8 +34,9 @@ class Settings:
         default=503, metadata=_about("what refused requests are answered: 503 or 429", 429, 503)
     )
     deadline_ms: int = field(default=10_000, metadata=_about("milliseconds a request may wait", 1, 10**7))
+    runtime: str = field(default="tensorflow", metadata=_about("tensorflow or litert, which needs no TensorFlow"))
     # One thread answered a single image in 298 us where TensorFlow's default took 513 us, on two cores.
-    tf_threads: int = field(default=1, metadata=_about("threads of TensorFlow in a worker", 1, 256))
+    tf_threads: int = field(default=1, metadata=_about("threads that compute in a worker", 1, 256))
     # XLA gained less than 10 % for one image and nothing for 8, for a second of loading a size and 75 MB.
     xla: int = field(default=0, metadata=_about("1: try XLA for small batches, keep what is faster", 0, 1))
     artifacts: Path = field(default=Path("artifacts"), metadata=_about("where the trainer keeps its work"))
@@ -65,8 +66,9 @@ class Settings:
                 raise SettingsError(_refusal(each, value))
         if self.overload_status not in (429, 503):
             raise SettingsError(f"OVERLOAD_STATUS must be 503 or 429. Received: {self.overload_status}.")
-        if self.log_format not in ("json", "text"):
-            raise SettingsError(f"LOG_FORMAT must be json or text. Received: {self.log_format!r:.40}.")
+        for name, choices in (("runtime", ("tensorflow", "litert")), ("log_format", ("json", "text"))):
+            if (value := getattr(self, name)) not in choices:
+                raise SettingsError(f"{name.upper()} must be {' or '.join(choices)}. Received: {value!r:.40}.")
         if not self.host or any(char.isspace() or char in "/[]@" for char in self.host):
             raise SettingsError(
                 f"HOST must be an address or a host name, such as 127.0.0.1. Received: {self.host!r:.40}."

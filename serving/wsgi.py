@@ -11,7 +11,7 @@ from registry.card import CardError
 from registry.store import RegistryError
 from serving.app import create_app
 from serving.model import ModelError, NoModelError, Served, find
-from serving.reload import Follower
+from serving.reload import Follower, Load
 from serving.settings import Settings
 
 WORKER_BOOT_ERROR = 3  # the exit status on which gunicorn's arbiter stops instead of trying for ever
@@ -28,15 +28,23 @@ def worker_app() -> Flask:
     return create_app(served, settings)
 
 
+def _loader(settings: Settings) -> Load:
+    """What loads a version on the runtime of choice."""
+    # Here and not at the head: TensorFlow takes seconds to import, and probes are answered meanwhile.
+    if settings.runtime == "litert":
+        from serving.litert import LiteRTPredictor
+
+        return partial(LiteRTPredictor, threads=settings.tf_threads)
+    from serving.predictor import SavedModelPredictor, limit_threads
+
+    limit_threads(settings.tf_threads)
+    return partial(SavedModelPredictor, xla=bool(settings.xla))
+
+
 def _follow(served: Served, settings: Settings) -> None:
     """Fill `served` and keep it up to date, or end this worker, and with it the service, with the reason in a line."""
     try:
-        # Here and not at the head: TensorFlow takes seconds to import, and probes are answered meanwhile.
-        from serving.predictor import SavedModelPredictor, limit_threads
-
-        limit_threads(settings.tf_threads)
-        load = partial(SavedModelPredictor, xla=bool(settings.xla))
-        follower = Follower(served, find(settings)[0], load)
+        follower = Follower(served, find(settings)[0], _loader(settings))
         follower.start()
     except (NoModelError, RegistryError, CardError, ModelError) as error:
         logger.error("cannot serve: %s", error)

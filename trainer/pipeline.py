@@ -13,7 +13,7 @@ from pathlib import Path
 
 from registry.card import ModelCard, TensorSpec
 from registry.store import ModelStore
-from trainer import figures
+from trainer import figures, litert
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset, load
 from trainer.evaluate import Evaluation, evaluate
@@ -70,6 +70,7 @@ def push(best: Run, dataset: ImageDataset, store: ModelStore) -> int:
     """
     with store.stage() as staged:
         export_saved_model(best.result.model, staged)
+        litert.convert(staged, staged / litert.FLATBUFFER)
         return store.publish(staged, _card(best, dataset, store.name))
 
 
