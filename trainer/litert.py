@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +37,9 @@ def convert(saved_model: Path, target: Path) -> None:
     ((name, spec),) = signature.structured_input_signature[1].items()
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *spec.shape[1:])).astype(np.float32)
     (expected,) = signature(**{name: tf.constant(images)}).values()
-    (answers,) = Interpreter(model_content=content).get_signature_runner(SIGNATURE)(**{name: images}).values()
+    with _quiet():
+        interpreter = Interpreter(model_content=content)
+    (answers,) = interpreter.get_signature_runner(SIGNATURE)(**{name: images}).values()
     difference = float(np.abs(answers - expected.numpy()).max())
     # Written so that NaN is refused as well.
     if not difference <= TOLERANCE:
@@ -43,3 +49,18 @@ def convert(saved_model: Path, target: Path) -> None:
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on stderr meanwhile: LiteRT tells there, past Python and without a switch, which delegate it made."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -50,7 +50,7 @@ def read_images(tensor: dict[str, Any], shape: tuple[int, ...], binary: memoryvi
         kinds = ", ".join(DTYPES)
         raise InvalidImageError(f"The datatype of input {name} must be one of {kinds}. Received: {brief(datatype)}.")
     sizes: list[Any] = tensor["shape"] if isinstance(tensor.get("shape"), list) else []
-    known = {shape, shape[:2]} if shape[2] == 1 else {shape}
+    known = [shape, shape[:2]] if shape[2] == 1 else [shape]
     if tuple(sizes[1:]) not in known or not all(type(size) is int and size > 0 for size in sizes):
         came = f"{tensor.get('shape')!r:.60}"
         raise InvalidImageError(
