@@ -38,8 +38,8 @@ def convert(saved_model: Path, target: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *spec.shape[1:])).astype(np.float32)
     (expected,) = signature(**{name: tf.constant(images)}).values()
     with _quiet():
-        interpreter = Interpreter(model_content=content)
-    (answers,) = interpreter.get_signature_runner(SIGNATURE)(**{name: images}).values()
+        runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
+        (answers,) = runner(**{name: images}).values()
     difference = float(np.abs(answers - expected.numpy()).max())
     # Written so that NaN is refused as well.
     if not difference <= TOLERANCE:
