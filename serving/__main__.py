@@ -6,12 +6,14 @@ import os
 import shlex
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 from registry.card import CardError
 from registry.store import RegistryError
+from serving.keys import Keys
 from serving.model import NoModelError, find
-from serving.settings import Settings, SettingsError, describe
+from serving.settings import METRICS_PREFIX, Settings, SettingsError, describe
 
 SAMPLE = Path(__file__).parent / "samples" / "ankle-boot.png"
 ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where to reach a server that listens everywhere
@@ -28,6 +30,7 @@ def main() -> None:
         settings = Settings.from_environ(os.environ)
         store, version = find(settings)
         store.card(version)
+        Keys(settings)
         listener = listen(settings)
     except (SettingsError, NoModelError, RegistryError, CardError, ListenError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -40,6 +43,7 @@ def main() -> None:
     )
     # The workers serve this model even when a second one is pushed meanwhile.
     os.environ["MODEL_NAME"] = store.name
+    os.environ["METRICS_DIRECTORY"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory(settings)
     # The listening socket goes along, so that nobody can take the port in between.
     listener.set_inheritable(True)
     configuration = Path(__file__).with_name("gunicorn.conf.py")
@@ -61,6 +65,19 @@ def listen(settings: Settings) -> socket.socket:
         if error.errno == errno.EACCES:
             raise ListenError(f"PORT must be one that you may open, such as 8080. Received: {port}") from error
         raise ListenError(f"HOST must be an address of this machine. Received: {host!r}") from error
+
+
+def metrics_directory(settings: Settings) -> str:
+    """An empty directory for the workers' metrics: prometheus_client would add up what an earlier start left."""
+    if settings.metrics_directory is None:
+        return tempfile.mkdtemp(prefix=METRICS_PREFIX)
+    try:
+        settings.metrics_directory.mkdir(parents=True, exist_ok=True)
+        for old in settings.metrics_directory.glob("*.db"):
+            old.unlink()
+    except OSError as error:
+        raise SettingsError(f"METRICS_DIRECTORY must be a directory to write to. Received: {error}.") from error
+    return str(settings.metrics_directory)
 
 
 def _parser() -> argparse.ArgumentParser:

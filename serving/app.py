@@ -1,4 +1,4 @@
-"""The Flask application: its faces, and the one place where errors become HTTP replies (RFC 9457)."""
+"""The Flask application: its faces, and the one place where errors become HTTP replies."""
 
 import io
 from http import HTTPStatus
@@ -7,17 +7,36 @@ from typing import IO, Any
 from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from serving.api import native
-from serving.errors import InvalidImageError, NotReadyError, TooLargeError, UnsupportedMediaTypeError
+from serving import arrival, metrics, tracing
+from serving.api import native, open_inference, tensorflow_serving
+from serving.errors import (
+    DeadlineError,
+    ForbiddenError,
+    InvalidImageError,
+    NotReadyError,
+    NotServedError,
+    OverloadedError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+from serving.inference import Inference
+from serving.json_text import OrjsonProvider
+from serving.keys import Keys
 from serving.model import Served
+from serving.observe import observe
 from serving.settings import Settings
 
 STATUS: dict[type[Exception], HTTPStatus] = {
     InvalidImageError: HTTPStatus.BAD_REQUEST,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ForbiddenError: HTTPStatus.UNAUTHORIZED,
+    NotServedError: HTTPStatus.NOT_FOUND,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
 }
+RETRY = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class MemoryRequest(Request):
@@ -31,15 +50,41 @@ def create_app(served: Served, settings: Settings) -> Flask:
     """The application over the predictor in `served`, which may still be empty."""
     app = Flask(__name__, static_folder=None)
     app.request_class = MemoryRequest
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # a label comes before its details
+    app.json = OrjsonProvider(app)
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
         MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images.py` is who counts them
     )
-    app.register_blueprint(native.blueprint(served, settings))
+    inference = Inference(served, settings)
+    for face in (native, tensorflow_serving, open_inference):
+        app.register_blueprint(face.blueprint(inference))
+    app.get("/metrics")(lambda: metrics.exposition(settings))
+    observe(app, settings)
+    tracing.install(app)
+    _guard(app, settings)
     _translate_errors(app, settings)
     return app
+
+
+def _guard(app: Flask, settings: Settings) -> None:
+    """Turn away who may not predict, or cannot be answered in time, before anything of the body is read."""
+    keys = Keys(settings)
+
+    @app.before_request
+    def guard() -> None:
+        if request.method != "POST":
+            return  # probes and descriptions are for everybody, however much there is to do
+        if arrival.current.refused:
+            raise OverloadedError("The server has more requests waiting than it can answer in time. Try again.")
+        if keys.needed and not keys.accept(_key()):
+            raise ForbiddenError("A valid key must come as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+
+
+def _key() -> str:
+    authorization = request.headers.get("Authorization", "")
+    kind, _, key = authorization.partition(" ")
+    return key.strip() if kind.lower() == "bearer" else request.headers.get("X-API-Key", "")
 
 
 def _translate_errors(app: Flask, settings: Settings) -> None:
@@ -47,8 +92,12 @@ def _translate_errors(app: Flask, settings: Settings) -> None:
 
     def domain_error(error: Exception) -> Response:
         status = STATUS[type(error)]
-        retry = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
-        return _problem(status, str(error), retry)
+        if isinstance(error, OverloadedError):
+            status = HTTPStatus(settings.overload_status)
+        more = {"Retry-After": "1"} if status in RETRY else {}
+        if status is HTTPStatus.UNAUTHORIZED:
+            more = {"WWW-Authenticate": "Bearer"}
+        return _problem(status, str(error), more)
 
     for kind in STATUS:
         app.register_error_handler(kind, domain_error)
@@ -65,10 +114,16 @@ def _translate_errors(app: Flask, settings: Settings) -> None:
 
 
 def _problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """Problem details (RFC 9457); the type about:blank says that the status tells the kind of problem."""
-    response = jsonify(type="about:blank", title=status.phrase, status=status.value, detail=detail)
+    """The error in its face's own form: {"error": detail} on /v1 and /v2, elsewhere problem details (RFC 9457).
+
+    The problem type about:blank says that the status tells the kind of problem.
+    """
+    if request.path.startswith(("/v1/", "/v2/")):
+        response = jsonify(error=detail)  # as application/json, or kserve's client would not read it
+    else:
+        response = jsonify(type="about:blank", title=status.phrase, status=status.value, detail=detail)
+        response.content_type = "application/problem+json"
     response.status_code = status
-    response.content_type = "application/problem+json"
     response.headers.extend(headers or {})
     return response
 
@@ -77,8 +132,11 @@ def _detail(error: HTTPException, app: Flask, settings: Settings) -> str:
     """One sentence of what was expected and what came."""
     match error:
         case NotFound():
-            routes = (f"{' '.join(_methods(rule.methods))} {rule.rule}" for rule in app.url_map.iter_rules())
-            return f"The path must be one of: {', '.join(sorted(routes))}. Received: {request.path}."
+            # The routes of the face that was meant, if any was.
+            rules = [*app.url_map.iter_rules()]
+            meant = [rule for rule in rules if rule.rule.split("/")[1] == request.path.split("/")[1]]
+            routes = sorted(f"{' '.join(_methods(rule.methods))} {rule.rule}" for rule in meant or rules)
+            return f"The path must be one of: {', '.join(routes)}. Received: {request.path:.80}."
         case MethodNotAllowed():
             methods = " or ".join(_methods(error.valid_methods))
             return f"{request.path} must be called with {methods}. Received: {request.method}."

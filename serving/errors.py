@@ -15,3 +15,19 @@ class UnsupportedMediaTypeError(ValueError):
 
 class NotReadyError(RuntimeError):
     """No model is loaded and warm yet."""
+
+
+class ForbiddenError(PermissionError):
+    """The request brings no key that opens the door."""
+
+
+class NotServedError(LookupError):
+    """The path names a model, or a version of it, that is not the one that is served."""
+
+
+class OverloadedError(RuntimeError):
+    """As many requests wait as may; this one is refused at once."""
+
+
+class DeadlineError(RuntimeError):
+    """The request waited longer than it may, and was dropped unserved."""

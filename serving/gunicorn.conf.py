@@ -1,15 +1,18 @@
 """How gunicorn runs the service; `python -m serving` hands it over to it."""  # noqa: N999
 
 import os
+import shutil
+from typing import Any
 
-from serving.settings import Settings
+from serving.settings import METRICS_PREFIX, Settings
+from serving.worker import refuse_connections
 
 _settings = Settings.from_environ(os.environ)
 
 wsgi_app = "serving.wsgi:worker_app()"
 bind = _settings.address
 workers = _settings.workers
-worker_class = "gthread"
+worker_class = "serving.worker.Worker"
 threads = _settings.threads
 
 # TensorFlow does not survive a fork, so each worker loads it after its own.
@@ -23,12 +26,39 @@ keepalive = 75
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 control_socket_disable = True  # one more socket in the file system that nobody here asks for
 
+
+def on_starting(server: Any) -> None:
+    """Let nobody in any more before the workers are told to end; gunicorn itself has no hook for that moment."""
+    stop = server.stop
+
+    def refuse_and_stop(graceful: bool = True) -> None:
+        refuse_connections(each.sock for each in server.LISTENERS)
+        stop(graceful)
+
+    server.stop = refuse_and_stop
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """A dead worker's gauges count no more."""
+    if _settings.metrics_directory:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(_server: Any) -> None:
+    """The workers' metrics end with the service, unless somebody named a place for them."""
+    directory = _settings.metrics_directory
+    if directory and directory.name.startswith(METRICS_PREFIX):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": _FORMAT}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},  # to stderr
+    "formatters": {"text": {"format": _FORMAT}, "json": {"()": "serving.logs.JsonFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": _settings.log_format}},  # to stderr
     "root": {"level": "WARNING", "handlers": ["console"]},
     "loggers": {
         "serving": {"level": "INFO"},

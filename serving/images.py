@@ -4,17 +4,17 @@ JSON carries pixels and must fit the model as it is; image files are made to fit
 """
 
 import io
-import json
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from serving.errors import InvalidImageError, TooLargeError
+from serving.json_text import parse
 from serving.pixels import brief, from_lists, times
 from serving.settings import Settings
 
@@ -71,7 +71,7 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
         InvalidImageError: not JSON, other keys, or pixels that `from_lists` refuses.
         TooLargeError: too many images for `settings`.
     """
-    content = _parse(body)
+    content = parse(body)
     size = times(shape)
     wanted = f'a JSON object with the key "images" (n x {size} numbers) or "image" ({size} numbers)'
     if not isinstance(content, dict):
@@ -86,6 +86,21 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
         raise InvalidImageError(f"`images` must be a list of at least one image. Received: {brief(images)}.")
     _check_count(len(images), settings)
     return Batch(from_lists(images, shape), (Source(),) * len(images))
+
+
+def from_raw(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
+    """Read uint8 pixels as they lie in memory: n x height x width x channels, nothing before and after.
+
+    Raises:
+        InvalidImageError: no whole number of images.
+        TooLargeError: too many images for `settings`.
+    """
+    size = math.prod(shape)
+    count, rest = divmod(len(body), size)
+    if not count or rest:
+        raise InvalidImageError(f"The body must be images of {times(shape)} bytes. Received: {len(body)} bytes.")
+    _check_count(count, settings)
+    return Batch(np.frombuffer(body, np.uint8).reshape(count, *shape), (Source(),) * count)
 
 
 def from_files(files: Sequence[tuple[str | None, bytes]], shape: Sequence[int], settings: Settings) -> Batch:
@@ -104,21 +119,6 @@ def from_files(files: Sequence[tuple[str | None, bytes]], shape: Sequence[int], 
     fitted = [_fit(_decode(content, (name or "The body")[:60], settings), shape) for name, content in files]
     sources = (Source(name, note) for (name, _), (_, note) in zip(files, fitted, strict=True))
     return Batch(np.stack([image for image, _ in fitted]), tuple(sources))
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body, parse_constant=_refuse_constant)
-    except InvalidImageError:
-        raise
-    except RecursionError:
-        raise InvalidImageError("The body must be JSON of five levels. Received: far more levels.") from None
-    except ValueError as error:
-        raise InvalidImageError(f"The body must be JSON. Received: {len(body)} bytes that are not ({error}).") from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidImageError(f"Each pixel must be a whole number from 0 to 255. Received: {name}.")
 
 
 def _check_count(count: int, settings: Settings) -> None:

@@ -43,13 +43,26 @@ class Served:
     def __init__(self, predictor: Predictor | None = None) -> None:
         self._predictor = predictor
         self._filled = threading.Event()
+        self.load_seconds = 0.0
+        # Version -> why it could not be served; replaced whole, never changed, so that readers need no lock.
+        self.failures: dict[int, str] = {}
         if predictor is not None:
             self._filled.set()
 
-    def replace(self, predictor: Predictor) -> None:
-        """Let `predictor` answer from the next request on."""
+    def replace(self, predictor: Predictor, seconds: float = 0.0) -> None:
+        """Let `predictor`, which took so many `seconds` to load, answer from the next request on."""
         self._predictor = predictor
+        self.load_seconds = seconds
+        self.failures = {version: why for version, why in self.failures.items() if version != predictor.version}
         self._filled.set()
+
+    def fail(self, version: int, reason: str) -> None:
+        """Note why `version` is not served."""
+        self.failures = self.failures | {version: reason}
+
+    @property
+    def ready(self) -> bool:
+        return self._predictor is not None
 
     def predictor(self, timeout: float = 0) -> Predictor:
         """The predictor of now, waited for up to `timeout` seconds. Raises NotReadyError if none came."""

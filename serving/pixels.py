@@ -41,12 +41,46 @@ def from_lists(
             wanted = f"a list of {times(sizes[depth:])} numbers"
             raise InvalidImageError(f"`{place}` must be {wanted}. Received: {brief(nodes[fault])}.")
         nodes = list(chain.from_iterable(nodes))
-    values = _as_floats(nodes)
-    good = (values >= 0) & (values <= 255) & (values == np.floor(values))
+    return from_numbers(nodes, lambda fault: _place(fault, dimensions, name_of)).reshape(-1, height, width, channels)
+
+
+def from_numbers(values: list[Any] | NDArray[Any], name_of: Callable[[int], str]) -> NDArray[np.uint8]:
+    """Pack flat `values` that are all whole numbers from 0 to 255, in a list or in an array of any number type.
+
+    Raises:
+        InvalidImageError: the first that is not, called as `name_of` calls its index.
+    """
+    if isinstance(values, np.ndarray):
+        if values.dtype == np.uint8:
+            return values
+        numbers = values
+    else:
+        # The common case in one pass: bytes() refuses what is no whole number of its range, but lets true be 1.
+        if set(map(type, values)) == {int}:
+            try:
+                return np.frombuffer(bytes(values), np.uint8)
+            except ValueError:
+                pass
+        numbers = _as_floats(values)
+    good = (numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))
     if not good.all():
         fault = int(np.argmin(good))
-        raise InvalidImageError(_refusal(nodes[fault], _place(fault, dimensions, name_of)))
-    return values.astype(np.uint8).reshape(len(images), height, width, channels)
+        value = values[fault].item() if isinstance(values, np.ndarray) else values[fault]
+        raise InvalidImageError(_refusal(value, name_of(fault)))
+    return numbers.astype(np.uint8)
+
+
+def flat(values: Any, count: int, what: str) -> list[Any]:
+    """The `count` numbers of a list that may be nested to any regular or irregular shape, in their order."""
+    numbers = values
+    while isinstance(numbers, list) and list in (kinds := set(map(type, numbers))):
+        if kinds != {list}:
+            raise InvalidImageError(f"The {what} must be numbers, or lists of one depth. Received: a mixture.")
+        numbers = list(chain.from_iterable(numbers))
+    if not isinstance(numbers, list) or len(numbers) != count:
+        came = f"{len(numbers)} of them" if isinstance(numbers, list) else brief(numbers)
+        raise InvalidImageError(f"The {what} must be {count} numbers. Received: {came}.")
+    return numbers
 
 
 def times(sizes: Sequence[int]) -> str:

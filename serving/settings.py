@@ -5,6 +5,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+METRICS_PREFIX = "serving-metrics-"  # of the directory that is made, and removed, where none is named
+
 
 class SettingsError(ValueError):
     """An environment variable holds nonsense; the message names it, what was expected and what came."""
@@ -26,9 +28,17 @@ class Settings:
     host: str = field(default="127.0.0.1", metadata=_about("address to listen on; 0.0.0.0 for every one"))
     port: int = field(default=8080, metadata=_about("port to listen on; 0 for any free one", 0, 65535))
     workers: int = field(default=1, metadata=_about("processes, each with its own copy of the model", 1, 64))
-    threads: int = field(default=4, metadata=_about("requests that one worker handles at a time", 1, 256))
+    threads: int = field(default=16, metadata=_about("requests that one worker handles at a time", 1, 256))
+    max_queue: int = field(default=64, metadata=_about("requests that wait in a worker; more are refused", 1, 10**6))
+    overload_status: int = field(
+        default=503, metadata=_about("what refused requests are answered: 503 or 429", 429, 503)
+    )
+    deadline_ms: int = field(default=10_000, metadata=_about("milliseconds a request may wait", 1, 10**7))
+    runtime: str = field(default="tensorflow", metadata=_about("tensorflow or litert, which needs no TensorFlow"))
     # One thread answered a single image in 298 us where TensorFlow's default took 513 us, on two cores.
-    tf_threads: int = field(default=1, metadata=_about("threads of TensorFlow in a worker", 1, 256))
+    tf_threads: int = field(default=1, metadata=_about("threads that compute in a worker", 1, 256))
+    # XLA gained less than 10 % for one image and nothing for 8, for a second of loading a size and 75 MB.
+    xla: int = field(default=0, metadata=_about("1: try XLA for small batches, keep what is faster", 0, 1))
     artifacts: Path = field(default=Path("artifacts"), metadata=_about("where the trainer keeps its work"))
     models: Path | None = field(default=None, metadata=_about("where pushed models lie [ARTIFACTS/models]"))
     model_name: str | None = field(default=None, metadata=_about("model to serve [the only one in MODELS]"))
@@ -37,6 +47,14 @@ class Settings:
     # 4096 x 4096: a 12-megapixel photo fits, and decoded in colour it takes 48 MiB at most.
     max_image_pixels: int = field(default=2**24, metadata=_about("most pixels of one image file", 1, 2**30))
     ready_timeout: int = field(default=10, metadata=_about("seconds to wait for a loading model", 0, 600))
+    reload_seconds: int = field(
+        default=1, metadata=_about("seconds between looks for another version; 0: none", 0, 86400)
+    )
+    api_keys: str | None = field(default=None, metadata=_about("SHA-256 of each key that may predict [everybody may]"))
+    api_keys_file: Path | None = field(default=None, metadata=_about("file of such hashes, one a line [none]"))
+    metrics_directory: Path | None = field(default=None, metadata=_about("where workers share metrics [a new one]"))
+    access_log: int = field(default=0, metadata=_about("1: log each request", 0, 1))
+    log_format: str = field(default="json", metadata=_about("json or text"))
     # Kubernetes kills after 30 s; the service is done before.
     graceful_timeout: int = field(default=25, metadata=_about("seconds to finish after SIGTERM", 1, 3600))
 
@@ -46,6 +64,11 @@ class Settings:
             low, high = each.metadata["low"], each.metadata["high"]
             if each.type is int and not low <= value <= high:
                 raise SettingsError(_refusal(each, value))
+        if self.overload_status not in (429, 503):
+            raise SettingsError(f"OVERLOAD_STATUS must be 503 or 429. Received: {self.overload_status}.")
+        for name, choices in (("runtime", ("tensorflow", "litert")), ("log_format", ("json", "text"))):
+            if (value := getattr(self, name)) not in choices:
+                raise SettingsError(f"{name.upper()} must be {' or '.join(choices)}. Received: {value!r:.40}.")
         if not self.host or any(char.isspace() or char in "/[]@" for char in self.host):
             raise SettingsError(
                 f"HOST must be an address or a host name, such as 127.0.0.1. Received: {self.host!r:.40}."

@@ -14,7 +14,7 @@ import keras
 from registry.card import ModelCard
 from registry.errors import refusals
 from registry.store import ModelStore
-from trainer import words
+from trainer import litert, words
 from trainer.export import export_saved_model
 from trainer.gate import Verdict
 
@@ -34,6 +34,7 @@ def candidate(model: keras.Model, temperature: float, card: ModelCard, run: Path
         store = ModelStore(Path(root), card.name)
         with store.stage() as staged:
             export_saved_model(model, staged, temperature)
+            litert.convert(staged, staged / litert.FLATBUFFER)
             store.publish(staged, card)
         yield store
 

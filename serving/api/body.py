@@ -1,22 +1,65 @@
-"""The raw body of a request, for every face: whole, or refused."""
+"""The raw body of a request, for every face: whole and inflated, or refused."""
 
-from flask import request
-from werkzeug.exceptions import RequestEntityTooLarge
+import zlib
 
-from serving.errors import UnsupportedMediaTypeError
+from flask import current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+
+from serving.errors import InvalidImageError, UnsupportedMediaTypeError
+
+CODINGS = ("gzip", "deflate")
+WBITS_ANY = 47  # zlib's word for "gzip or zlib, whichever the head says"
+WBITS_RAW = -15  # deflate without a head, which some clients send under the same name
 
 
 def refuse_coding() -> None:
     """Raise UnsupportedMediaTypeError for a compressed body."""
     coding = request.headers.get("Content-Encoding", "identity")
     if coding != "identity":
-        raise UnsupportedMediaTypeError(f"The body must not be compressed. Received: Content-Encoding {coding}.")
+        raise UnsupportedMediaTypeError(f"A form must not be compressed. Received: Content-Encoding {coding:.40}.")
 
 
 def read() -> bytes:
-    """The bytes of the body. Raises RequestEntityTooLarge for more of them than MAX_CONTENT_LENGTH."""
-    body = request.get_data(cache=False)
-    # Werkzeug refuses a body that announces too great a length, but silently cuts off one in chunks.
-    if request.environ.get("wsgi.input_terminated") and request.environ["wsgi.input"].read(1):
-        raise RequestEntityTooLarge
+    """The bytes of the body, inflated if it came as gzip or deflate (RFC 9110, section 8.4.1).
+
+    Raises:
+        RequestEntityTooLarge: more than MAX_CONTENT_LENGTH bytes, before or after inflating.
+        RequestTimeout: the client stopped sending.
+        InvalidImageError: the compressed data is broken or cut off.
+        UnsupportedMediaTypeError: another coding.
+    """
+    coding = request.headers.get("Content-Encoding", "identity").lower()
+    if coding not in ("identity", *CODINGS):
+        raise UnsupportedMediaTypeError(f"Content-Encoding must be gzip or deflate. Received: {coding:.40}.")
+    body = _raw()
+    return body if coding == "identity" else _inflate(body, coding)
+
+
+def _raw() -> bytes:
+    try:
+        body = request.get_data(cache=False)
+        # Werkzeug refuses a body that announces too great a length, but silently cuts off one in chunks.
+        if request.environ.get("wsgi.input_terminated") and request.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+    except (BlockingIOError, TimeoutError):
+        # The worker lets no socket keep a thread waiting for ever.
+        raise RequestTimeout("The body must arrive without long breaks. Received: a part of it.") from None
     return body
+
+
+def _inflate(body: bytes, coding: str) -> bytes:
+    """Inflate no further than the limit: a bomb of 16 MiB would unfold to 16 GiB."""
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    # A zlib head is a multiple of 31 (RFC 1950, section 2.2); what has none is raw deflate.
+    raw = coding == "deflate" and (len(body) < 2 or int.from_bytes(body[:2], "big") % 31)
+    inflater = zlib.decompressobj(WBITS_RAW if raw else WBITS_ANY)
+    try:
+        content = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InvalidImageError(f"The body must be {coding} data. Received: {len(body)} bytes ({error}).") from None
+    if len(content) > limit:
+        raise RequestEntityTooLarge
+    if not inflater.eof or inflater.unused_data:
+        state = "followed by something else" if inflater.eof else "cut off"
+        raise InvalidImageError(f"The body must be one whole {coding} stream. Received: one that is {state}.")
+    return content

@@ -7,9 +7,9 @@ from flask import Blueprint, request
 from numpy.typing import NDArray
 
 from serving.api import body
-from serving.errors import InvalidImageError, UnsupportedMediaTypeError
-from serving.images import Batch, Source, from_files, from_json
-from serving.model import Served
+from serving.errors import InvalidImageError, NotReadyError, UnsupportedMediaTypeError
+from serving.images import Batch, Source, from_files, from_json, from_raw
+from serving.inference import Inference
 from serving.settings import Settings
 
 IMAGE_TYPES = {"image/png", "image/jpeg"}
@@ -19,21 +19,22 @@ BEGINNINGS = {b"{": "application/json", b"\x89PNG": "image/png", b"\xff\xd8\xff"
 TOP = 3
 
 
-def blueprint(served: Served, settings: Settings) -> Blueprint:
-    """The routes POST /predict, GET /healthz and GET /readyz over the predictor in `served`."""
+def blueprint(inference: Inference) -> Blueprint:
+    """The routes POST /predict, GET /healthz and GET /readyz over `inference`."""
     native = Blueprint("native", __name__)
 
     @native.post("/predict")
     def predict() -> dict[str, Any]:
         """Classify one image or many. Raises the errors of `serving.errors` for `app.py` to translate.
 
-        The body is JSON (`images` or `image`), a PNG or JPEG file, or a form with such files. The reply's
+        The body is JSON (`images` or `image`), a PNG or JPEG file, a form with such files, or raw pixels
+        (`application/octet-stream`, uint8 in rows, image after image). The reply's
         `predictions` are in the order of the request, their probabilities rounded to six places.
         """
-        predictor = served.predictor(settings.ready_timeout)
+        predictor = inference.predictor()
         card = predictor.card
-        batch = _read_batch(card.input.shape, settings)
-        probabilities = predictor.predict(batch.images)
+        batch = _read_batch(card.input.shape, inference.settings)
+        probabilities = inference.run(predictor, batch.images).probabilities
         return {
             "model": card.name,
             "version": predictor.version,
@@ -48,16 +49,18 @@ def blueprint(served: Served, settings: Settings) -> Blueprint:
     @native.get("/readyz")
     def readyz() -> dict[str, Any]:
         """Ready: a model is loaded and warm; else NotReadyError, which is answered with 503."""
-        predictor = served.predictor()
+        predictor = inference.served.predictor()
+        if not inference.ready:
+            raise NotReadyError("The server is about to end. Ask another.")
         return {"status": "ready", "model": predictor.card.name, "version": predictor.version}
 
     return native
 
 
 def _read_batch(shape: tuple[int, ...], settings: Settings) -> Batch:
-    body.refuse_coding()
     kind = request.mimetype
     if kind == "multipart/form-data":
+        body.refuse_coding()
         return from_files(_uploads(), shape, settings)
     content = body.read()
     if kind in UNTOLD_TYPES:
@@ -66,8 +69,10 @@ def _read_batch(shape: tuple[int, ...], settings: Settings) -> Batch:
         return from_files([(None, content)], shape, settings)
     if kind == "application/json":
         return from_json(content, shape, settings)
+    if kind == "application/octet-stream":
+        return from_raw(content, shape, settings)
     raise UnsupportedMediaTypeError(
-        f"The body must be application/json, image/png, image/jpeg or multipart/form-data. "
+        f"The body must be application/json, image/png, image/jpeg, multipart/form-data or application/octet-stream. "
         f"Received: {kind or 'no Content-Type'}."
     )
 

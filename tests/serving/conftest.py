@@ -122,7 +122,7 @@ def expected(weights: NDArray[np.float32]) -> Callable[[NDArray[np.uint8]], NDAr
 def models(tmp_path_factory: pytest.TempPathFactory, weights: NDArray[np.float32]) -> Path:
     """A models directory with one version: a real SavedModel of one layer, published by the real store."""
     root = tmp_path_factory.mktemp("models")
-    publish_layer(root, weights, make_card())
+    publish_layer(root, weights, make_card(), flatbuffer=True)
     return root
 
 
@@ -131,7 +131,7 @@ def publish() -> Callable[[Path, NDArray[np.float32], ModelCard], Path]:
     return publish_layer
 
 
-def publish_layer(root: Path, weights: NDArray[np.float32], card: ModelCard) -> Path:
+def publish_layer(root: Path, weights: NDArray[np.float32], card: ModelCard, flatbuffer: bool = False) -> Path:
     """Publish a SavedModel of one layer with these `weights`; returns the directory of the version."""
     import tensorflow as tf
 
@@ -145,6 +145,10 @@ def publish_layer(root: Path, weights: NDArray[np.float32], card: ModelCard) -> 
     store = ModelStore(root, card.name)
     with store.stage() as staged:
         tf.saved_model.save(module, str(staged), signatures={"serving_default": serve})
+        if flatbuffer:
+            from trainer import litert
+
+            litert.convert(staged, staged / litert.FLATBUFFER)
         return store.path(store.publish(staged, card))
 
 

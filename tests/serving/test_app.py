@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
+from serving import arrival
 from serving.app import create_app
+from serving.batcher import Batcher
+from serving.errors import OverloadedError
 from serving.model import Served
 from serving.settings import Settings
 
@@ -26,8 +30,18 @@ def test_an_invalid_image_is_a_bad_request(client: FlaskClient) -> None:
 
 
 def test_an_unknown_path_names_the_known_ones(client: FlaskClient) -> None:
-    detail = "The path must be one of: GET /healthz, GET /readyz, POST /predict. Received: /nowhere."
-    assert_problem(client.get("/nowhere"), 404, "Not Found", detail)
+    reply = client.get("/nowhere")
+    detail = reply.json["detail"]
+    assert_problem(reply, 404, "Not Found", detail)
+    for route in ("GET /healthz", "POST /predict", "POST /v1/models/<name>:predict", "GET /v2/health/live"):
+        assert route in detail
+
+
+def test_an_unknown_path_of_a_face_names_the_paths_of_that_face(client: FlaskClient) -> None:
+    reply = client.get("/v2/nowhere")
+    assert reply.status_code == 404
+    assert reply.json["error"].endswith("POST /v2/models/<name>/versions/<version>/infer. Received: /v2/nowhere.")
+    assert "/v1" not in reply.json["error"]
 
 
 def test_a_wrong_method_names_the_right_one(client: FlaskClient) -> None:
@@ -59,6 +73,29 @@ def test_more_files_than_allowed_are_refused_with_the_limit(predictor: Any) -> N
         reply = client.post("/predict", data={"image": files})
         assert (reply.status_code, reply.json["title"]) == (413, "Request Entity Too Large")
         assert "2 images" in reply.json["detail"]
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_refused_request_may_come_again_in_a_second(
+    predictor: Any, image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OverloadedError("busy")
+
+    monkeypatch.setattr(Batcher, "predict", refuse)
+    client = create_app(Served(predictor), Settings(overload_status=status)).test_client()
+    reply = client.post("/predict", json={"image": image.tolist()})
+    assert (reply.status_code, reply.headers["Retry-After"]) == (status, "1")
+
+
+def test_a_request_past_its_deadline_is_a_gateway_timeout(
+    predictor: Any, image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival.current, "at", time.monotonic() - 11)
+    client = create_app(Served(predictor), Settings()).test_client()
+    reply = client.post("/predict", json={"image": image.tolist()})
+    assert (reply.status_code, reply.json["title"]) == (504, "Gateway Timeout")
+    assert predictor.seen is None
 
 
 def test_an_error_that_nobody_foresaw_tells_the_log_and_not_the_client(

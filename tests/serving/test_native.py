@@ -1,6 +1,10 @@
 """The native face over a fake predictor, which calls an image by its first pixel."""
 
+import gzip
 import io
+import json
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -104,12 +108,13 @@ def test_a_part_without_a_name_is_refused(client: FlaskClient, disposition: str)
     assert reply.status_code == 400
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "image/gif", "application/octet-stream", "nonsense"])
+@pytest.mark.parametrize("media_type", ["text/plain", "image/gif", "nonsense"])
 def test_a_media_type_that_is_not_served_is_refused(client: FlaskClient, media_type: str) -> None:
     reply = client.post("/predict", data=b"x", content_type=media_type)
     assert reply.status_code == 415
     assert reply.json["detail"] == (
-        f"The body must be application/json, image/png, image/jpeg or multipart/form-data. Received: {media_type}."
+        "The body must be application/json, image/png, image/jpeg, multipart/form-data or application/octet-stream. "
+        f"Received: {media_type}."
     )
 
 
@@ -129,10 +134,65 @@ def test_a_body_of_no_told_type_that_nobody_knows_is_refused(
     assert reply.json["detail"].endswith(f"Received: {received}.")
 
 
-def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
-    reply = client.post("/predict", data=b"x", headers={"Content-Encoding": "gzip"})
+def raw_deflate(content: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-15)
+    return deflater.compress(content) + deflater.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "compress"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", raw_deflate), ("GZIP", gzip.compress)],
+)
+def test_a_compressed_body_is_inflated(
+    client: FlaskClient, image: NDArray[np.uint8], coding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    body = compress(json.dumps({"image": image.tolist()}).encode())
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    reply = client.post("/predict", data=body, headers=headers)
+    assert reply.json["predictions"][0]["label"] == "Sandal"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status", "received"),
+    [
+        ("br", b"x", 415, "Received: br."),
+        ("gzip, gzip", b"x", 415, "Received: gzip, gzip."),
+        ("gzip", b"{}", 400, "Received: 2 bytes (Error -3 while decompressing data: incorrect header check)."),
+        ("gzip", b"", 400, "Received: one that is cut off."),
+        ("gzip", gzip.compress(b"{}")[:-1], 400, "Received: one that is cut off."),
+        ("gzip", gzip.compress(b"{}") + b"x", 400, "Received: one that is followed by something else."),
+        ("deflate", b"\xff\xff", 400, "Received: 2 bytes (Error -3 while decompressing data: invalid block type)."),
+        ("gzip", gzip.compress(bytes(17 * 2**20)), 413, "Received: 17"),
+        ("deflate", zlib.compress(bytes(17 * 2**20)), 413, "Received: 17"),
+    ],
+)
+def test_a_body_that_does_not_inflate_within_the_limit_is_refused(
+    client: FlaskClient, coding: str, body: bytes, status: int, received: str
+) -> None:
+    headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
+    reply = client.post("/predict", data=body, headers=headers)
+    assert reply.status_code == status
+    assert received in reply.json["detail"]
+
+
+def test_a_compressed_form_is_refused(client: FlaskClient) -> None:
+    headers = {"Content-Encoding": "gzip", "Content-Type": "multipart/form-data; boundary=x"}
+    reply = client.post("/predict", data=b"x", headers=headers)
     assert reply.status_code == 415
-    assert reply.json["detail"].endswith("Received: Content-Encoding gzip.")
+
+
+def test_raw_pixels_are_answered_image_after_image(client: FlaskClient, predictor: Any) -> None:
+    images = np.arange(3 * 784, dtype=np.uint16).astype(np.uint8).reshape(3, 28, 28, 1)
+    reply = client.post("/predict", data=images.tobytes(), content_type="application/octet-stream")
+    assert len(reply.json["predictions"]) == 3
+    assert (predictor.seen == images).all()
+
+
+@pytest.mark.parametrize(("size", "status"), [(0, 400), (783, 400), (785, 400), (257 * 784, 413)])
+def test_raw_bytes_of_another_number_are_refused(client: FlaskClient, size: int, status: int) -> None:
+    reply = client.post("/predict", data=bytes(size), content_type="application/octet-stream")
+    assert reply.status_code == status
+    assert "Received: " in reply.json["detail"]
 
 
 def test_it_is_alive_before_it_is_ready() -> None:

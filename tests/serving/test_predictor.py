@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from registry.card import CARD_PATH, CardError, ModelCard, TensorSpec
 from serving.model import ModelError
-from serving.predictor import SavedModelPredictor
+from serving.predictor import SIZES, SavedModelPredictor
 
 Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -32,7 +32,7 @@ def random_images(count: int) -> NDArray[np.uint8]:
     return np.random.default_rng(count).integers(0, 256, (count, 28, 28, 1), np.uint8)
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 100])
+@pytest.mark.parametrize("count", range(1, 101))
 def test_it_answers_what_the_model_answers(predictor: SavedModelPredictor, expected: Expected, count: int) -> None:
     images = random_images(count)
     probabilities = predictor.predict(images)
@@ -45,6 +45,21 @@ def test_an_image_is_answered_alike_alone_and_in_company(predictor: SavedModelPr
     images = random_images(32)
     alone = np.concatenate([predictor.predict(image[None]) for image in images])
     assert np.allclose(predictor.predict(images), alone, atol=1e-6)
+
+
+def test_the_small_sizes_answer_alike_when_xla_may_compile_them(models: Path, expected: Expected) -> None:
+    predictor = SavedModelPredictor(models / "fashion_mnist" / "1", 1, xla=True)
+    for count in (1, 2, 3, 4, 5):
+        assert np.allclose(predictor.predict(random_images(count)), expected(random_images(count)), atol=1e-5)
+
+
+def test_no_request_traces_the_model_anew(predictor: SavedModelPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: set[tuple[int, ...]] = set()
+    ask = predictor._ask
+    monkeypatch.setattr(predictor, "_ask", lambda call, images: shapes.add(images.shape) or ask(call, images))
+    for count in (1, 3, 17, 33, 65, 100):
+        predictor.predict(random_images(count))
+    assert {shape[0] for shape in shapes} <= set(SIZES)
 
 
 def test_many_threads_may_ask_at_once(predictor: SavedModelPredictor, expected: Expected) -> None:

@@ -127,6 +127,17 @@ def test_a_body_over_the_limit_is_refused_with_the_limit(server: Any, chunked: b
     assert reply.json()["detail"].startswith("A request may hold 16777216 bytes and 256 images.")
 
 
+def test_metrics_add_up_what_the_workers_did(server: Any) -> None:
+    sample = 'serving_requests_total{code="400",face="native",version=""}'
+    counts = []
+    for _ in range(2):
+        requests.post(f"{server.url}/predict", json={"image": 3}, timeout=TIMEOUT)
+        lines = requests.get(f"{server.url}/metrics", timeout=TIMEOUT).text.splitlines()
+        counts += [float(line.split()[-1]) for line in lines if line.startswith(sample)]
+        assert 'serving_model_version{model="fashion_mnist",' in "".join(lines)
+    assert counts[1] == counts[0] + 1
+
+
 def test_an_error_is_a_problem_document(server: Any) -> None:
     reply = requests.post(f"{server.url}/predict", json={"image": 3}, timeout=TIMEOUT)
     assert reply.status_code == 400
@@ -174,5 +185,5 @@ def test_a_model_that_does_not_load_ends_the_service_with_the_reason(
     with start(tmp_path / "models") as server:
         assert server.process.wait(TIMEOUT) == 3
         log = server.log.read_text()
-    assert f"cannot serve: {directory} does not load: " in log
+    assert f"cannot serve: {directory} is damaged: version 1: variables/variables.index has changed" in log
     assert "Traceback" not in log

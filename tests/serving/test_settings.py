@@ -50,6 +50,18 @@ def test_a_host_that_is_none_is_refused(host: str) -> None:
         Settings.from_environ({"HOST": host})
 
 
+@pytest.mark.parametrize("status", ["430", "502"])
+def test_an_overload_is_answered_with_503_or_429_and_nothing_else(status: str) -> None:
+    with pytest.raises(SettingsError, match=r"^OVERLOAD_STATUS must be 503 or 429\. Received: "):
+        Settings.from_environ({"OVERLOAD_STATUS": status})
+
+
+@pytest.mark.parametrize("name", ["RUNTIME", "LOG_FORMAT"])
+def test_a_word_that_is_no_choice_is_refused_with_the_choices(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} must be \w+ or \w+\. Received: 'onnx'\.$"):
+        Settings.from_environ({name: "onnx"})
+
+
 def test_settings_made_in_code_are_checked_too() -> None:
     with pytest.raises(SettingsError, match=r"^PORT"):
         Settings(port=-1)

@@ -132,7 +132,7 @@ def test_the_better_model_by_validation_accuracy_is_pushed(tmp_path: Path) -> No
 def test_a_full_disk_while_publishing_leaves_the_version_before_whole(tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", models], capture_output=True, text=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", models], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"this machine lets nobody mount a small disk: {mounted.stderr.strip()}")
     try:

@@ -1,0 +1,198 @@
+"""The service beside its peers over one SavedModel, with wrk on the same machine, in interleaved rounds.
+
+    python -m benchmarks.serving MODELS [--rounds 3] [--seconds 5] [--concurrency 1 32] [--kinds json1 json32]
+
+MODELS is a directory of pushed models with one model in it. FASTAPI_PYTHON names a Python that has FastAPI and
+uvicorn beside TensorFlow; without it that peer is left out. Machine speed drifts, so only ratios of one invocation
+mean anything: each is the median over the rounds of (server / best peer of that round).
+"""
+
+import argparse
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from registry.store import ModelStore, models
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "serving" / "samples" / "ankle-boot.png"
+PEERS = ("flask", "fastapi")
+_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What wrk saw: requests a second, latencies in milliseconds, and replies that were no 2xx."""
+
+    rate: float
+    p50: float
+    p99: float
+    bad: int
+
+
+def bodies() -> dict[str, tuple[str, bytes]]:
+    """Kind -> media type and body."""
+    images = np.random.default_rng(0).integers(0, 256, (32, 28, 28), np.uint8)
+    return {
+        "json1": ("application/json", json.dumps({"images": images[:1].tolist()}).encode()),
+        "json32": ("application/json", json.dumps({"images": images.tolist()}).encode()),
+        "png": ("image/png", SAMPLE.read_bytes()),
+        "raw32": ("application/octet-stream", images.tobytes()),
+    }
+
+
+def commands(version: Path, port: int) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Name of a server -> its command line and what it needs in the environment; two workers each."""
+    ours = {"MODELS": str(version.parents[1]), "PORT": str(port), "WORKERS": "2"}
+    theirs = {"VERSION": str(version), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    bind = ["--workers", "2", "--bind", f"127.0.0.1:{port}"]
+    gunicorn = [sys.executable, "-m", "gunicorn", *bind, "--worker-class", "gthread", "--threads", "4"]
+    found = {
+        "tensorflow": ([sys.executable, "-m", "serving"], ours | {"RUNTIME": "tensorflow"}),
+        "litert": ([sys.executable, "-m", "serving"], ours | {"RUNTIME": "litert"}),
+        "flask": ([*gunicorn, "benchmarks.serving_peers:flask_app()"], theirs),
+    }
+    if python := os.environ.get("FASTAPI_PYTHON"):
+        uvicorn = [python, "-m", "uvicorn", "--factory", "benchmarks.serving_peers:fastapi_app", "--workers", "2"]
+        found["fastapi"] = ([*uvicorn, "--port", str(port), "--log-level", "warning"], theirs)
+    return found
+
+
+@contextmanager
+def running(command: list[str], environ: dict[str, str], port: int) -> Iterator[tuple[int, float]]:
+    """Start a server; yields its process id and the seconds until its first right answer."""
+    begin = time.monotonic()
+    with subprocess.Popen(
+        command, env=os.environ | environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            while not _answers(port):
+                if process.poll() is not None or time.monotonic() - begin > 120:
+                    raise RuntimeError(f"{command} does not answer")
+                time.sleep(0.02)
+            yield process.pid, time.monotonic() - begin
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _answers(port: int) -> bool:
+    kind, body = bodies()["raw32"]
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/predict", body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
+            return bool(reply.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def wrk(port: int, kind: str, concurrency: int, seconds: int, scratch: Path) -> Measured:
+    """Load the server from as many connections, after a second to warm up."""
+    media_type, body = bodies()[kind]
+    (scratch / "body").write_bytes(body)
+    script = scratch / "post.lua"
+    script.write_text(
+        f'local file = io.open("{scratch / "body"}", "rb")\n'
+        'wrk.method, wrk.body = "POST", file:read("*a")\n'
+        f'wrk.headers["Content-Type"] = "{media_type}"\n'
+    )
+    command = ["wrk", "-t1", f"-c{concurrency}", "-s", str(script), "--latency", "--timeout", "30s"]
+    for length in (1, seconds):
+        done = subprocess.run(
+            [*command, f"-d{length}s", f"http://127.0.0.1:{port}/predict"], capture_output=True, text=True, check=True
+        )
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    p50, p99 = (re.search(rf"{percent}%\s+([\d.]+)(us|ms|s|m)\b", done.stdout) for percent in (50, 99))
+    if not rate or not p50 or not p99:
+        raise RuntimeError(done.stdout)
+    return Measured(
+        float(rate[1]),
+        float(p50[1]) * _UNITS[p50[2]],
+        float(p99[1]) * _UNITS[p99[2]],
+        int(bad[1]) if bad else 0,
+    )
+
+
+def proportional_memory(pid: int) -> float:
+    """MiB of a process and all its descendants, shared pages divided among those that share them."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0  # it ended meanwhile
+    found = re.search(r"Pss:\s+(\d+)", rollup)
+    own = int(found[1]) / 1024 if found else 0.0
+    return own + sum(proportional_memory(int(child)) for child in children)
+
+
+def main() -> None:
+    options = _options()
+    (name,) = models(options.models)
+    store = ModelStore(options.models, name)
+    version = store.path(store.served() or 1).resolve()
+    results: dict[tuple[str, int], dict[str, list[Measured]]] = defaultdict(lambda: defaultdict(list))
+    with tempfile.TemporaryDirectory() as scratch:
+        for turn in range(options.rounds):
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            for server, (command, environ) in commands(version, port).items():
+                if options.servers and server not in options.servers:
+                    continue
+                with running(command, environ, port) as (pid, start):
+                    for kind in options.kinds:
+                        for concurrency in options.concurrency:
+                            measured = wrk(port, kind, concurrency, options.seconds, Path(scratch))
+                            results[kind, concurrency][server].append(measured)
+                            print(f"{turn} {server:<11} {kind:<7} c={concurrency:<3} {measured}", flush=True)
+                    print(
+                        f"{turn} {server:<11} {proportional_memory(pid):.0f} MiB, first answer {start:.1f} s",
+                        flush=True,
+                    )
+    _report(results)
+
+
+def _report(results: dict[tuple[str, int], dict[str, list[Measured]]]) -> None:
+    for (kind, concurrency), servers in results.items():
+        peers = [rounds for server, rounds in servers.items() if server in PEERS]
+        for server, rounds in servers.items():
+            rate, p50, p99 = (
+                statistics.median(getattr(each, key) for each in rounds) for key in ("rate", "p50", "p99")
+            )
+            line = f"{kind:<7} c={concurrency:<3} {server:<11} {rate:8.0f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms"
+            if peers and server not in PEERS:
+                rates = [own.rate / max(each[turn].rate for each in peers) for turn, own in enumerate(rounds)]
+                tails = [own.p99 / min(each[turn].p99 for each in peers) for turn, own in enumerate(rounds)]
+                line += f"  rate x {statistics.median(rates):.2f} ({min(rates):.2f} to {max(rates):.2f})"
+                line += f"  p99 x {statistics.median(tails):.2f}"
+            print(line)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("models", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32, 64])
+    parser.add_argument("--kinds", nargs="+", choices=[*bodies()], default=[*bodies()])
+    parser.add_argument("--servers", nargs="+", help="only these")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The service under strain: a soak that must stay flat, or an overload that must be shed honestly.
+
+    python -m benchmarks.serving_strain MODELS soak [--seconds 600]
+    python -m benchmarks.serving_strain MODELS overload [--seconds 10] [--times 4]
+
+The overload is an open loop: requests leave when they are due, whether or not the ones before were answered.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.serving import bodies, commands, proportional_memory, running, wrk
+from registry.store import ModelStore, models
+
+PORT = 18_080
+CONNECTIONS = 1024  # at most, of the open loop; a request that finds none free opens one
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("models", type=Path)
+    parser.add_argument("what", choices=["soak", "overload"])
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--times", type=float, default=4.0)
+    parser.add_argument("--server", choices=["tensorflow", "litert"], default="tensorflow")
+    options = parser.parse_args()
+    (name,) = models(options.models)
+    store = ModelStore(options.models, name)
+    command, environ = commands(store.path(store.served() or 1).resolve(), PORT)[options.server]
+    with running(command, environ, PORT) as (pid, _):
+        if options.what == "soak":
+            soak(pid, options.seconds)
+        else:
+            overload(options.seconds, options.times)
+
+
+def soak(pid: int, seconds: int) -> None:
+    """Full load from 32 connections; proportional memory in MiB and open files every tenth of the time."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for turn in range(10):
+            measured = wrk(PORT, ("json1", "png")[turn % 2], 32, max(1, seconds // 10 - 1), Path(scratch))
+            print(f"{turn} {proportional_memory(pid):.1f} MiB, {_open_files(pid)} files, {measured}", flush=True)
+
+
+def _open_files(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(len(os.listdir(f"/proc/{each}/fd")) for each in (pid, *children))
+
+
+def overload(seconds: int, times: float) -> None:
+    """Capacity by wrk, then so many times that, then capacity again."""
+    with tempfile.TemporaryDirectory() as scratch:
+        before = wrk(PORT, "json1", 32, 5, Path(scratch)).rate
+        outcomes = asyncio.run(_open_loop(before * times, seconds))
+        after = wrk(PORT, "json1", 32, 5, Path(scratch)).rate
+    print(f"capacity {before:.0f}/s before, {after:.0f}/s after; {len(outcomes) / seconds:.0f}/s came in between")
+    for status in sorted({status for status, _ in outcomes}):
+        times_ms = sorted(1000 * seconds for each, seconds in outcomes if each == status)
+        p99 = times_ms[int(0.99 * (len(times_ms) - 1))]
+        print(f"{status}: {len(times_ms)}, p50 {statistics.median(times_ms):.1f} ms, p99 {p99:.1f} ms")
+
+
+async def _open_loop(rate: float, seconds: int) -> list[tuple[int, float]]:
+    """(status, seconds) of each request; status 0 where the connection failed, -1 where none was to be had."""
+    kind, body = bodies()["json1"]
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    outcomes: list[tuple[int, float]] = []
+    open_ = asyncio.Semaphore(CONNECTIONS)
+
+    async def ask() -> None:
+        begin = time.monotonic()
+        if open_.locked():
+            outcomes.append((-1, 0.0))
+            return
+        async with open_:
+            status = 0
+            try:
+                reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", PORT)
+                writer.write(head.encode() + body)
+                reply = (await reader.readuntil(b"\r\n\r\n")).lower()
+                status = int(reply.split()[1])
+                await reader.readexactly(int(reply.split(b"content-length: ")[1].split()[0]))
+                if b"connection: close" in reply:
+                    writer.close()
+                else:
+                    free.append((reader, writer))
+            except (OSError, asyncio.IncompleteReadError):
+                pass
+            outcomes.append((status, time.monotonic() - begin))
+
+    begin, count, tasks = time.monotonic(), int(rate * seconds), set()
+    for number in range(count):
+        due = begin + number / rate
+        if (early := due - time.monotonic()) > 0:
+            await asyncio.sleep(early)
+        elif number % 64 == 0:
+            await asyncio.sleep(0)
+        task = asyncio.create_task(ask())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    return outcomes
+
+
+if __name__ == "__main__":
+    main()

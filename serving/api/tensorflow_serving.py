@@ -1,0 +1,137 @@
+"""TensorFlow Serving's REST face: https://www.tensorflow.org/tfx/serving/api_rest as of version 2.19.
+
+Predict (row and columnar), status and metadata. Images are raw pixels, or files as {"b64": ...}; the default
+signature is the only one, so classify and regress, which need others, are no routes here.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+import numpy as np
+from flask import Blueprint
+from numpy.typing import NDArray
+
+from registry.card import TensorSpec
+from serving.api import body
+from serving.errors import InvalidImageError, TooLargeError
+from serving.images import from_files
+from serving.inference import Inference
+from serving.json_text import parse
+from serving.model import Predictor
+from serving.pixels import brief, from_lists
+from serving.settings import Settings
+
+SIGNATURE = "serving_default"
+
+
+def blueprint(inference: Inference) -> Blueprint:
+    """The routes under /v1/models over `inference`. Errors leave as {"error": sentence}."""
+    face = Blueprint("tensorflow_serving", __name__, url_prefix="/v1/models")
+
+    @face.post("/<name>:predict")
+    @face.post("/<name>/versions/<version>:predict")
+    def predict(name: str, version: str | None = None) -> dict[str, Any]:
+        """{"instances": [...]} is answered with {"predictions": [...]}, {"inputs": ...} with {"outputs": ...}."""
+        predictor = inference.predictor_of(name, version, wait=True)
+        content = body.read()
+        key, images = _read(parse(content), predictor, inference.settings)
+        probabilities = inference.run(predictor, images).probabilities
+        return {"predictions" if key == "instances" else "outputs": np.ascontiguousarray(probabilities)}
+
+    @face.get("/<name>")
+    @face.get("/<name>/versions/<version>")
+    def status(name: str, version: str | None = None) -> dict[str, Any]:
+        """GetModelStatusResponse as JSON: each version that is served, or failed to be."""
+        states = inference.states(name, version)
+        return {"model_version_status": [_status(number, reason) for number, reason in states.items()]}
+
+    @face.get("/<name>/metadata")
+    @face.get("/<name>/versions/<version>/metadata")
+    def metadata(name: str, version: str | None = None) -> dict[str, Any]:
+        """GetModelMetadataResponse as JSON."""
+        predictor = inference.predictor_of(name, version)
+        card = predictor.card
+        signature = {
+            "inputs": {card.input.name: _tensor_info(card.input, f"{SIGNATURE}_{card.input.name}:0")},
+            "outputs": {card.output.name: _tensor_info(card.output, "StatefulPartitionedCall:0")},
+            "method_name": "tensorflow/serving/predict",
+        }
+        return {
+            "model_spec": {"name": card.name, "signature_name": "", "version": str(predictor.version)},
+            "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
+        }
+
+    return face
+
+
+def _read(content: Any, predictor: Predictor, settings: Settings) -> tuple[str, NDArray[np.uint8]]:
+    """The key that was used, and the images under it."""
+    name = predictor.card.input.name
+    keys = set(content) & {"instances", "inputs"} if isinstance(content, dict) else set()
+    if len(keys) != 1:
+        raise InvalidImageError(
+            f'The body must be a JSON object with "instances" or "inputs", one of the two. Received: {_keys(content)}.'
+        )
+    signature = content.get("signature_name") or SIGNATURE
+    if signature != SIGNATURE:
+        raise InvalidImageError(f"`signature_name` must be {SIGNATURE}. Received: {brief(signature)}.")
+    (key,) = keys
+    values = content[key]
+    if key == "inputs" and isinstance(values, dict) and set(values) != {"b64"}:
+        values = _named(values, name, key)
+    if key == "inputs" and isinstance(values, dict):
+        values = [values]
+    if not isinstance(values, list) or not values:
+        raise InvalidImageError(f"`{key}` must be a list of at least one image. Received: {brief(values)}.")
+    if len(values) > settings.max_images:
+        raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {len(values)}.")
+    if key == "instances" and all(isinstance(value, dict) and set(value) != {"b64"} for value in values):
+        values = [_named(value, name, f"instances[{index}]") for index, value in enumerate(values)]
+    return key, _images(values, key, predictor, settings)
+
+
+def _images(values: list[Any], key: str, predictor: Predictor, settings: Settings) -> NDArray[np.uint8]:
+    shape = predictor.card.input.shape
+    if all(isinstance(value, dict) for value in values):
+        files = [(f"{key}[{index}]", _decode(value, f"{key}[{index}]")) for index, value in enumerate(values)]
+        return from_files(files, shape, settings).images
+    return from_lists(values, shape, f"{key}[{{}}]".format)
+
+
+def _decode(value: dict[str, Any], place: str) -> bytes:
+    """The bytes that {"b64": text} stands for."""
+    text = value.get("b64")
+    if len(value) != 1 or not isinstance(text, str):
+        raise InvalidImageError(f'`{place}` must be pixels or {{"b64": text}}. Received: {_keys(value)}.')
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidImageError(f"`{place}` must hold base64. Received: {len(text)} characters that are not.") from None
+
+
+def _named(value: dict[str, Any], name: str, place: str) -> Any:
+    if set(value) != {name}:
+        raise InvalidImageError(f"`{place}` must hold the input {name} and nothing else. Received: {_keys(value)}.")
+    return value[name]
+
+
+def _keys(value: Any) -> str:
+    return (
+        f"the keys {', '.join(map(brief, value)) or 'of an empty object'}" if isinstance(value, dict) else brief(value)
+    )
+
+
+def _status(version: int, failure: str | None) -> dict[str, Any]:
+    error = {"error_code": "OK" if failure is None else "UNKNOWN", "error_message": failure or ""}
+    return {"version": str(version), "state": "AVAILABLE" if failure is None else "END", "status": error}
+
+
+def _tensor_info(spec: TensorSpec, name: str) -> dict[str, Any]:
+    dimensions = [{"size": str(size), "name": ""} for size in (-1, *spec.shape)]
+    kinds = {"float32": "DT_FLOAT", "uint8": "DT_UINT8"}
+    return {
+        "dtype": kinds.get(spec.dtype, f"DT_{spec.dtype.upper()}"),
+        "tensor_shape": {"dim": dimensions, "unknown_rank": False},
+        "name": name,
+    }

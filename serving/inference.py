@@ -1,0 +1,78 @@
+"""What every face asks for predictions: the version that answers now, behind the queue of this worker."""
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving import arrival, observe
+from serving.batcher import Answer, Batcher
+from serving.errors import NotServedError
+from serving.model import Predictor, Served
+from serving.settings import Settings
+
+# Images of one run at most: beyond, a run takes twice as long for twice as many, and everybody waits for it.
+LARGEST_RUN = 64
+
+
+class Inference:
+    """The predictor in `served`, reached through one bounded queue for all faces."""
+
+    def __init__(self, served: Served, settings: Settings) -> None:
+        self.served = served
+        self.settings = settings
+        self.batcher = Batcher(settings.max_queue, LARGEST_RUN)
+
+    def predictor(self) -> Predictor:
+        """The predictor of now, waited for while it loads. Raises NotReadyError when none came in time."""
+        return self.served.predictor(self.settings.ready_timeout)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a version is loaded and warm, and the worker is not ending."""
+        return self.served.ready and not arrival.draining.is_set()
+
+    def predictor_of(self, name: str, version: str | None, wait: bool = False) -> Predictor:
+        """The predictor of now, if it is that of the model `name` and of `version`, where one is asked for.
+
+        Args:
+            name: as the path has it.
+            version: as the path has it, None where it has none.
+            wait: whether to wait while a first version loads.
+
+        Raises:
+            NotReadyError: none came in time.
+            NotServedError: another model, or another version.
+        """
+        predictor = self.predictor() if wait else self.served.predictor()
+        if name != predictor.card.name:
+            raise NotServedError(f"The model must be {predictor.card.name}. Received: {name:.60}.")
+        if version is not None and version != str(predictor.version):
+            raise NotServedError(f"The version of {name} must be {predictor.version}. Received: {version:.20}.")
+        return predictor
+
+    def states(self, name: str, version: str | None) -> dict[int, str | None]:
+        """Version number -> None where it is served, the reason where it could not be; all, or the one asked for.
+
+        Raises:
+            NotReadyError, NotServedError: as `predictor_of`.
+        """
+        predictor = self.served.predictor()
+        states = {**self.served.failures, predictor.version: None}
+        wanted = next((number for number in states if str(number) == version), None)
+        if name != predictor.card.name or (version is not None and wanted is None):
+            self.predictor_of(name, version)
+        return dict(sorted(states.items())) if wanted is None else {wanted: states[wanted]}
+
+    def run(self, predictor: Predictor, images: NDArray[np.uint8]) -> Answer:
+        """Ask `predictor`, which the request took at its beginning, for uint8 (n, height, width, channels).
+
+        Raises:
+            OverloadedError: too many requests wait.
+            DeadlineError: the request waited too long, counted from its arrival.
+        """
+        asked = time.monotonic()
+        deadline = arrival.moment() + self.settings.deadline_ms / 1000
+        answer = self.batcher.predict(predictor, images, deadline)
+        observe.prediction(predictor, answer, self.batcher.waiting, asked)
+        return answer

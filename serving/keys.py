@@ -1,0 +1,44 @@
+"""API keys: who may ask for predictions. Kept as SHA-256 hashes, compared in constant time."""
+
+import hashlib
+import hmac
+import re
+
+from serving.settings import Settings, SettingsError
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class Keys:
+    """The accepted keys; none configured means that everybody may ask.
+
+    They are random and long, so that a plain hash of one cannot be turned back; make one and its hash with
+    `openssl rand -hex 32` and `printf %s KEY | sha256sum`.
+
+    Raises:
+        SettingsError: the file cannot be read, or something is no SHA-256 in hexadecimal.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        text = settings.api_keys or ""
+        if settings.api_keys_file:
+            try:
+                # What follows a hash in its line, such as the name of its owner, is a remark.
+                lines = settings.api_keys_file.read_text(encoding="utf-8").splitlines()
+            except (OSError, ValueError) as error:
+                raise SettingsError(f"API_KEYS_FILE must be a file of hashes. Received: {error}.") from error
+            text += " " + " ".join(line.split()[0] for line in lines if line.strip() and not line.startswith("#"))
+        self._hashes = [each.encode() for each in text.replace(",", " ").split()]
+        if not all(_HASH.fullmatch(each.decode()) for each in self._hashes):
+            # The value is not repeated: it may well be a key that somebody forgot to hash.
+            raise SettingsError("API_KEYS must be SHA-256 hashes of 64 hexadecimal digits. Received: something else.")
+
+    @property
+    def needed(self) -> bool:
+        return bool(self._hashes)
+
+    def accept(self, key: str) -> bool:
+        """Whether `key` is one of them; it takes the same time whichever it is, and if it is none."""
+        given = hashlib.sha256(key.encode()).hexdigest().encode()
+        # Compared with all of them, since stopping at the first that fits would tell its place.
+        return sum(hmac.compare_digest(given, each) for each in self._hashes) > 0

@@ -1,0 +1,48 @@
+"""What Prometheus is told: one registry for all workers, through files that prometheus_client shares among them.
+
+Where they lie is PROMETHEUS_MULTIPROC_DIR, which `python -m serving` sets; the library reads it when it is imported.
+"""
+
+from flask import Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from serving.settings import Settings
+
+# Seconds; from one image on an idle machine to the deadline of a drowning one.
+_TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+REQUESTS = Counter(
+    "serving_requests", "Requests by face, status code and version that answered.", ("face", "code", "version")
+)
+LATENCY = Histogram("serving_request_seconds", "Seconds from arrival to reply.", ("face",), buckets=_TIMES)
+PHASES = Histogram(
+    "serving_phase_seconds", "Seconds of a prediction: parse, queue and compute.", ("phase",), buckets=_TIMES
+)
+BATCH = Histogram(
+    "serving_batch_images", "Images of the run that a request was part of.", buckets=(1, 2, 4, 8, 16, 32, 64, 256)
+)
+QUEUE = Gauge(
+    "serving_queue_requests", "Requests that waited for the model at the last look.", multiprocess_mode="livesum"
+)
+REJECTED = Counter("serving_rejected", "Requests that were not served in time.", ("reason",))
+CLASSES = Counter("serving_predicted_classes", "Images by the class that they were called.", ("label",))
+CONFIDENCE = Histogram(
+    "serving_confidence",
+    "Greatest probability of each image.",
+    buckets=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1),
+)
+VERSION = Gauge(
+    "serving_model_version", "Version that answers now, by process.", ("model",), multiprocess_mode="liveall"
+)
+LOADING = Gauge("serving_model_load_seconds", "Seconds that its loading took, by process.", multiprocess_mode="liveall")
+FAILURES = Counter("serving_model_load_failures", "Versions that could not be served.")
+
+
+def exposition(settings: Settings) -> Response:
+    """All of it in Prometheus' text format, summed over the workers where there are several."""
+    registry = CollectorRegistry()
+    if settings.metrics_directory:
+        MultiProcessCollector(registry, str(settings.metrics_directory))
+        return Response(generate_latest(registry), mimetype=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(), mimetype=CONTENT_TYPE_LATEST)

@@ -1,0 +1,82 @@
+"""What each request leaves behind: its id and a few headers in the reply, its figures, its line in the log."""
+
+import logging
+import re
+import time
+import uuid
+
+import numpy as np
+from flask import Flask, Response, g, request
+from numpy.typing import NDArray
+
+from serving import arrival, metrics, tracing
+from serving.batcher import Answer
+from serving.logs import request_id
+from serving.model import Predictor
+from serving.settings import Settings
+
+# Nothing here is a page, and no reply is for a cache.
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+_SEEN = {503: "overload", 429: "overload", 504: "deadline"}
+
+# What is printed as it came must not be able to forge a line, nor to fill a disk.
+_GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+logger = logging.getLogger(__name__)
+
+
+def observe(app: Flask, settings: Settings) -> None:
+    """Let every reply of `app` be counted, timed, headed and, with ACCESS_LOG, logged."""
+
+    @app.before_request
+    def begin() -> None:
+        g.begin = arrival.moment()
+        given = request.headers.get("X-Request-ID", "")
+        request_id.set(given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        seconds = time.monotonic() - g.get("begin", time.monotonic())
+        face, version = request.blueprint or "none", str(g.get("version", ""))
+        response.headers["X-Request-ID"] = request_id.get() or ""
+        response.headers.extend(HEADERS)
+        metrics.REQUESTS.labels(face, response.status_code, version).inc()
+        metrics.LATENCY.labels(face).observe(seconds)
+        if response.status_code in _SEEN and request.method == "POST":
+            metrics.REJECTED.labels(_SEEN[response.status_code]).inc()
+        if settings.access_log:
+            fields = {"face": face, "code": response.status_code, "version": version, "seconds": round(seconds, 6)}
+            logger.info("%s %s", request.method, request.path, extra={"fields": fields})
+        tracing.finish(response.status_code, version)
+        return response
+
+    @app.teardown_request
+    def forget(_error: BaseException | None) -> None:
+        request_id.set(None)  # the thread lives on, and so does its context
+
+
+def prediction(predictor: Predictor, answer: Answer, waiting: int, asked: float) -> None:
+    """Note one answered prediction.
+
+    Args:
+        predictor: the version that answered.
+        answer: what it said, and how long that took.
+        waiting: requests in the queue when this one had been answered.
+        asked: when the images were ready for the model, by the monotonic clock.
+    """
+    g.version = predictor.version
+    phases = {"parse": asked - g.begin, "queue": answer.queued, "compute": answer.computed}
+    for phase, seconds in phases.items():
+        metrics.PHASES.labels(phase).observe(seconds)
+    tracing.phases(phases, asked)
+    metrics.BATCH.observe(answer.batch)
+    metrics.QUEUE.set(waiting)
+    _drift(answer.probabilities, predictor.card.classes)
+
+
+def _drift(probabilities: NDArray[np.float32], classes: tuple[str, ...]) -> None:
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=len(classes))
+    for index in np.flatnonzero(counts).tolist():
+        metrics.CLASSES.labels(classes[index]).inc(int(counts[index]))
+    for confidence in probabilities.max(axis=1).tolist():
+        metrics.CONFIDENCE.observe(confidence)

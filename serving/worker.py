@@ -1,0 +1,103 @@
+"""The gunicorn worker: gthread, with a bounded wait for its threads and an end that resets no connection.
+
+Plain gthread leaves three gaps. A connection takes a thread before it has sent anything; its queue for threads has
+no bound; and one that the kernel accepted after the worker stopped to look is reset when the worker exits.
+"""
+
+import ctypes
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from serving import arrival
+from serving.settings import Settings
+
+# For handshakes that are under way when the listener falls silent: more than a slow network needs for one.
+LINGER = 0.5
+READ_TIMEOUT = 30  # seconds that a client may pause within a request before its thread is taken from it
+REFUSING_THREADS = 2  # they answer in well under a millisecond each
+
+# Classic BPF over the TCP header: drop what has the SYN flag (byte 13, bit 2), let everything else pass.
+_DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+_SO_ATTACH_FILTER = 26
+
+
+class Worker(ThreadWorker):
+    """gthread that refuses what would wait too long, and at SIGTERM answers all who are connected already."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Who is being answered and who waits to be; beyond, requests are refused, not queued.
+        self._limit = self.cfg.threads + Settings.from_environ(os.environ).max_queue
+        self._end: float | None = None
+
+    def init_process(self) -> None:
+        self._refusing = ThreadPoolExecutor(REFUSING_THREADS)
+        super().init_process()
+
+    def accept(self, listener: Any) -> None:
+        """Take a connection, and give it a thread only when its first bytes are there."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another worker was faster, or the client went away
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_TIMEOUT, 0))
+        conn = TConn(self.cfg, client, address, listener.getsockname())
+        conn.set_timeout()
+        self.nr_conns += 1
+        self.pending_conns.append(conn)
+        self.poller.register(client, 1, partial(self.on_pending_socket_readable, conn))
+
+    def enqueue_req(self, conn: TConn) -> None:
+        conn.arrived = time.monotonic()
+        busy = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
+        conn.refused = busy > self._limit
+        # Those to be refused pass by all that wait, and so do probes among them.
+        pool = self._refusing if conn.refused else self.tpool
+        future = pool.submit(self.handle, conn)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def handle(self, conn: TConn) -> Any:
+        arrival.current.at, arrival.current.refused = conn.arrived, conn.refused
+        return super().handle(conn)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: not ready any more, but still accepting what the kernel has, or soon will have, accepted."""
+        if self.alive and self._end is None:
+            arrival.draining.set()
+            self._end = time.monotonic() + LINGER
+            self.method_queue.defer(lambda: None)
+
+    def notify(self) -> None:
+        """Called in each turn of the main loop; the place to end it when the lingering is over."""
+        super().notify()
+        if self._end is not None and time.monotonic() >= self._end:
+            self.alive = False
+            # Connections without a request would hold up the end for the whole grace period.
+            for conn in self.pending_conns:
+                conn.timeout = min(conn.timeout, time.monotonic() + LINGER)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        super().wait_for_and_dispatch_events(timeout if self._end is None else min(timeout, LINGER / 5))
+
+
+def refuse_connections(listeners: Iterable[socket.socket]) -> None:
+    """Let the kernel ignore new connections from now on, in every process that shares these `listeners`.
+
+    Handshakes under way go on to their end. A client that comes later tries again for a second and then finds
+    the port closed, instead of being let in and reset. Without Linux this does nothing.
+    """
+    if sys.platform != "linux":
+        return
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in _DROP_SYN))
+    program = struct.pack("HL", len(_DROP_SYN), ctypes.addressof(code))
+    for listener in listeners:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

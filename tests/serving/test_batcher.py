@@ -1,0 +1,181 @@
+"""Requests that wait together are answered together, each with its own rows, in time or with the reason why not."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serving.batcher import Answer, Batcher
+from serving.errors import DeadlineError, OverloadedError
+
+NEVER = threading.TIMEOUT_MAX
+
+
+@dataclass
+class Gated:
+    """Answers each image with its own first pixel, once its gate is open; notes the size of each run."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    runs: list[int] = field(default_factory=list)
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    card: Any = None
+    version: int = 1
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.runs.append(len(images))
+        self.begun.release()
+        assert self.gate.wait(30)
+        if (images == 255).any():
+            raise RuntimeError("broken")
+        return images[:, 0, 0].astype(np.float32)
+
+
+def image(value: int, count: int = 1) -> NDArray[np.uint8]:
+    return np.full((count, 28, 28, 1), value, np.uint8)
+
+
+def wait_for(batcher: Batcher, waiting: int) -> None:
+    end = time.monotonic() + 30
+    while batcher.waiting != waiting:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def ask(
+    pool: ThreadPoolExecutor, batcher: Batcher, model: Gated, images: NDArray[np.uint8], deadline: float = NEVER
+) -> Future[Answer]:
+    """Ask from another thread; return once the request stands in the queue or in the model."""
+    before, runs = batcher.waiting, len(model.runs)
+    future = pool.submit(batcher.predict, model, images, deadline)
+    end = time.monotonic() + 30
+    while batcher.waiting == before and len(model.runs) == runs and not future.done():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    return future
+
+
+def test_alone_a_request_is_run_at_once_in_its_own_thread() -> None:
+    model = Gated()
+    model.gate.set()
+    answer = Batcher(8, 64).predict(model, image(7, 3), NEVER)
+    assert answer.probabilities.tolist() == [[7], [7], [7]]
+    assert (answer.batch, model.runs) == (3, [3])
+
+
+def test_those_that_come_during_a_run_share_the_next_and_get_their_own_rows() -> None:
+    model, batcher = Gated(), Batcher(8, 64)
+    with ThreadPoolExecutor(5) as pool:
+        futures = [ask(pool, batcher, model, image(value, value)) for value in (1, 2, 3, 4)]
+        model.gate.set()
+        answers = [future.result(30) for future in futures]
+    assert model.runs == [1, 9]
+    assert [answer.probabilities[:, 0].tolist() for answer in answers] == [[1], [2, 2], [3, 3, 3], [4, 4, 4, 4]]
+    assert [answer.batch for answer in answers] == [1, 9, 9, 9]
+
+
+def test_no_run_is_larger_than_the_largest_unless_one_request_is() -> None:
+    model, batcher = Gated(), Batcher(8, 4)
+    with ThreadPoolExecutor(5) as pool:
+        futures = [ask(pool, batcher, model, image(1, count)) for count in (1, 3, 2, 9, 1)]
+        model.gate.set()
+        assert [len(future.result(30).probabilities) for future in futures] == [1, 3, 2, 9, 1]
+    assert model.runs == [1, 3, 2, 9, 1]
+
+
+def test_versions_never_share_a_run() -> None:
+    old, new, batcher = Gated(), Gated(version=2), Batcher(8, 64)
+    new.gate.set()
+    with ThreadPoolExecutor(5) as pool:
+        futures = [ask(pool, batcher, model, image(model.version)) for model in (old, old, new, new, old)]
+        old.gate.set()
+        assert [future.result(30).probabilities[0, 0] for future in futures] == [1, 1, 2, 2, 1]
+    assert (old.runs, new.runs) == ([1, 1, 1], [2])
+
+
+def test_a_full_queue_refuses_at_once_and_takes_again_when_there_is_room() -> None:
+    model, batcher = Gated(), Batcher(2, 64)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [ask(pool, batcher, model, image(1)) for _ in range(3)]
+        with pytest.raises(OverloadedError, match=r"^The server answers 2 waiting requests first\. Try again\.$"):
+            batcher.predict(model, image(1), NEVER)
+        model.gate.set()
+        assert all(future.result(30) for future in futures)
+    assert batcher.predict(model, image(1), NEVER).batch == 1
+
+
+def test_a_request_past_its_deadline_leaves_the_queue_unserved() -> None:
+    model, batcher = Gated(), Batcher(8, 64)
+    with ThreadPoolExecutor(3) as pool:
+        first = ask(pool, batcher, model, image(1))
+        late = ask(pool, batcher, model, image(2), time.monotonic() + 0.05)
+        with pytest.raises(DeadlineError, match=r"^The request waited \d+ ms for the model, longer than it may"):
+            late.result(30)  # and the model still is at the first
+        assert batcher.waiting == 0
+        model.gate.set()
+        first.result(30)
+    assert model.runs == [1]
+
+
+def test_a_request_that_comes_too_late_is_dropped_though_the_model_is_free() -> None:
+    model, batcher = Gated(), Batcher(8, 64)
+    model.gate.set()
+    with pytest.raises(DeadlineError):
+        batcher.predict(model, image(1), time.monotonic() - 1)
+    assert model.runs == []
+    assert batcher.predict(model, image(1), NEVER).batch == 1
+
+
+def test_a_deadline_during_the_run_does_not_lose_the_answer() -> None:
+    model, batcher = Gated(), Batcher(8, 64)
+    with ThreadPoolExecutor(3) as pool:
+        first = ask(pool, batcher, model, image(1))
+        deadline = time.monotonic() + 1.0
+        second = ask(pool, batcher, model, image(2), deadline)
+        third = ask(pool, batcher, model, image(3), deadline)
+        model.begun.acquire()
+        model.gate.set()
+        first.result(30)
+        assert [each.result(30).probabilities[0, 0] for each in (second, third)] == [2, 3]
+
+
+def test_an_error_of_the_model_reaches_all_of_its_run_and_nobody_else() -> None:
+    model, batcher = Gated(), Batcher(8, 64)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [ask(pool, batcher, model, image(value)) for value in (1, 255, 2)]
+        model.gate.set()
+        assert futures[0].result(30).batch == 1
+        for future in futures[1:]:
+            with pytest.raises(RuntimeError, match="broken"):
+                future.result(30)
+    assert batcher.predict(model, image(1), NEVER).batch == 1
+
+
+def test_a_storm_of_threads_with_tight_deadlines_gets_right_answers_or_a_reason_and_ends_idle() -> None:
+    class Quick(Gated):
+        def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            time.sleep(0.0005)
+            return images[:, 0, 0].astype(np.float32)
+
+    model, batcher = Quick(), Batcher(12, 16)
+    random = np.random.default_rng(0)
+    jobs = [(int(value), int(count)) for value, count in random.integers(1, 9, (2000, 2))]
+
+    def one(job: tuple[int, int]) -> str:
+        value, count = job
+        try:
+            answer = batcher.predict(model, image(value, count), time.monotonic() + value / 200)
+        except (OverloadedError, DeadlineError) as error:
+            return type(error).__name__
+        assert answer.probabilities.tolist() == [[value]] * count
+        return "answered"
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(one, jobs, timeout=60))
+    assert "answered" in outcomes
+    assert batcher.waiting == 0
+    assert batcher.predict(model, image(1), NEVER).batch == 1

@@ -1,0 +1,177 @@
+"""What each request leaves behind: ids, headers, figures, log lines, traces. And who may ask at all."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client import REGISTRY
+
+from serving import arrival, tracing
+from serving.app import create_app
+from serving.keys import Keys
+from serving.logs import JsonFormatter, request_id
+from serving.model import Served
+from serving.settings import Settings, SettingsError
+
+PIXELS = bytes([5]) * 784
+OCTETS = "application/octet-stream"
+KEY = "correct-horse"
+HASH = hashlib.sha256(KEY.encode()).hexdigest()
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"serving_{name}", labels) or 0.0
+
+
+def test_a_prediction_is_counted_timed_and_looked_at(client: FlaskClient) -> None:
+    names: list[tuple[str, dict[str, str]]] = [
+        ("requests_total", {"face": "native", "code": "200", "version": "7"}),
+        ("request_seconds_count", {"face": "native"}),
+        ("phase_seconds_count", {"phase": "parse"}),
+        ("phase_seconds_count", {"phase": "queue"}),
+        ("phase_seconds_count", {"phase": "compute"}),
+        ("batch_images_count", {}),
+        ("predicted_classes_total", {"label": "Sandal"}),
+        ("confidence_count", {}),
+    ]
+    before = [value(name, **labels) for name, labels in names]
+    client.post("/predict", data=PIXELS, content_type=OCTETS)
+    after = [value(name, **labels) for name, labels in names]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [1] * len(names)
+
+
+def test_metrics_are_in_prometheus_format(client: FlaskClient) -> None:
+    client.post("/v1/models/fashion_mnist:predict", data="{")
+    reply = client.get("/metrics")
+    assert reply.content_type.startswith("text/plain; version=")
+    assert 'serving_requests_total{code="400",face="tensorflow_serving",version=""}' in reply.text
+
+
+def test_a_request_id_is_kept_or_given_and_a_forged_one_is_not_printed(client: FlaskClient) -> None:
+    assert client.get("/healthz", headers={"X-Request-ID": "abc-1"}).headers["X-Request-ID"] == "abc-1"
+    for bad in ("", "a b", "x" * 129, '"}'):
+        given = client.get("/healthz", headers={"X-Request-ID": bad}).headers["X-Request-ID"]
+        assert len(given) == 32
+    assert request_id.get() is None
+
+
+def test_replies_are_neither_sniffed_nor_cached(client: FlaskClient) -> None:
+    for reply in (client.get("/healthz"), client.get("/nowhere"), client.post("/predict", data="x")):
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        assert reply.headers["Cache-Control"] == "no-store"
+
+
+def test_a_log_line_is_one_json_object_with_the_request_s_id(predictor: Any, caplog: pytest.LogCaptureFixture) -> None:
+    client = create_app(Served(predictor), Settings(access_log=1)).test_client()
+    formatter, lines = JsonFormatter(), []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(formatter.format(record))  # type: ignore[method-assign]
+    logging.getLogger("serving").addHandler(handler)
+    try:
+        with caplog.at_level(logging.INFO, "serving"):
+            client.post("/predict", data=PIXELS, content_type=OCTETS, headers={"X-Request-ID": "abc"})
+    finally:
+        logging.getLogger("serving").removeHandler(handler)
+    (line,) = map(json.loads, lines)
+    assert (line["message"], line["request_id"], line["code"], line["version"]) == ("POST /predict", "abc", 200, "7")
+    assert line["time"].endswith("+00:00")
+
+
+def test_a_log_line_stays_one_line_whatever_it_holds() -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        record = logging.LogRecord("a", logging.ERROR, "", 0, "bad\nname %s", ("x",), __import__("sys").exc_info())
+    text = JsonFormatter().format(record)
+    assert "\n" not in text
+    assert json.loads(text)["message"] == "bad\nname x"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"X-API-Key": KEY}, 200),
+        ({"X-API-Key": "wrong"}, 401),
+        ({"X-API-Key": HASH}, 401),
+        ({"Authorization": f"Bearer {KEY}"}, 200),
+        ({"Authorization": f"bearer  {KEY} "}, 200),
+        ({"Authorization": f"Basic {KEY}"}, 401),
+        ({"Authorization": "Bearer"}, 401),
+    ],
+)
+def test_with_keys_only_who_has_one_may_predict(predictor: Any, headers: dict[str, str], status: int) -> None:
+    client = create_app(Served(predictor), Settings(api_keys=HASH)).test_client()
+    reply = client.post("/predict", data=PIXELS, content_type=OCTETS, headers=headers)
+    assert reply.status_code == status
+    assert (predictor.seen is None) == (status == 401)
+    assert client.get("/healthz").status_code == client.get("/v2/health/ready").status_code == 200
+    for path in ("/v1/models/fashion_mnist:predict", "/v2/models/fashion_mnist/infer"):
+        refused = client.post(path, data="{}")
+        assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert "error" in refused.json
+
+
+def test_keys_come_from_a_file_with_remarks(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(f"# who may ask\n\n{HASH}  a client\n")
+    keys = Keys(Settings(api_keys_file=path))
+    assert keys.needed
+    assert keys.accept(KEY)
+    assert not keys.accept("")
+
+
+def test_a_key_that_is_no_hash_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^API_KEYS must be SHA-256 hashes") as caught:
+        Keys(Settings(api_keys=f"{HASH},{KEY}"))
+    assert KEY not in str(caught.value)
+    with pytest.raises(SettingsError, match=r"^API_KEYS_FILE must be a file of hashes"):
+        Keys(Settings(api_keys_file=tmp_path / "none"))
+
+
+def test_a_request_beyond_the_limit_is_refused_unread_and_probes_are_not(
+    client: FlaskClient, predictor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrival.current, "refused", True)
+    before = value("rejected_total", reason="overload")
+    for path in ("/predict", "/v1/models/fashion_mnist:predict", "/v2/models/fashion_mnist/infer"):
+        reply = client.post(path, data=PIXELS, content_type=OCTETS)
+        assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
+    assert value("rejected_total", reason="overload") - before == 3
+    assert client.get("/readyz").status_code == 200
+    assert predictor.seen is None
+
+
+def test_an_ending_worker_is_alive_but_not_ready(client: FlaskClient) -> None:
+    arrival.draining.set()
+    try:
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == client.get("/v2/health/ready").status_code == 503
+        assert client.post("/predict", data=PIXELS, content_type=OCTETS).status_code == 200
+    finally:
+        arrival.draining.clear()
+
+
+def test_a_traced_prediction_has_its_phases_under_the_caller_s_trace(predictor: Any) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="the extra `traces` is not installed")
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    app = create_app(Served(predictor), Settings())
+    tracing.follow(app, provider)
+    caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    app.test_client().post("/predict", data=PIXELS, content_type=OCTETS, headers={"traceparent": caller})
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    assert list(spans) == ["parse", "queue", "compute", "POST /predict"]
+    whole = spans["POST /predict"]
+    assert f"{whole.context.trace_id:x}" == "af7651916cd43dd8448eb211c80319c"
+    assert whole.attributes["model.version"] == "7"
+    assert all(spans[name].parent.span_id == whole.context.span_id for name in ("parse", "queue", "compute"))
+    provider.shutdown()
