@@ -26,7 +26,7 @@ serve: $(STAMP)  ## serve the newest model on HOST:PORT (127.0.0.1:8080)
 	@HOST=$(HOST) PORT=$(PORT) $(RUN) -m serving $(ARGS)
 
 test: $(STAMP)  ## run the tests
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(STAMP)  ## format, lint and types
 	@$(RUN) -m ruff format --check .

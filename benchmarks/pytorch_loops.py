@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,16 +28,22 @@ def _dense(*widths: int) -> list[nn.Module]:
 
 
 class PerImage(Dataset):
-    """What a torchvision data set with ToTensor() hands out: one scaled float image and its label at a time."""
+    """The paper's data set, step by step as torchvision's FashionMNIST with ToTensor() takes an image.
+
+    It makes a Pillow image of each row of a tensor, and a scaled float tensor of that. (torchvision itself has no
+    CPU build that installs beside this project.)
+    """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
-        self._images, self._labels = torch.from_numpy(images[..., 0].copy()), labels
+        self._images, self._labels = torch.from_numpy(images[..., 0].copy()), torch.from_numpy(labels)
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self._images[index].unsqueeze(0).float().div(255), int(self._labels[index])
+        picture = Image.fromarray(self._images[index].numpy())
+        pixels = torch.from_numpy(np.array(picture, copy=True)).view(picture.height, picture.width, 1)
+        return pixels.permute(2, 0, 1).contiguous().float().div(255), int(self._labels[index])
 
 
 def paper_loop(model: str, images: np.ndarray, labels: np.ndarray, batch: int) -> Callable[[], None]:

@@ -148,9 +148,9 @@ RECIPES: dict[str, TrainConfig] = {
         schedule="cosine",
         weight_decay=4e-3,
         batch_size=128,
-        epochs=18,
-        dropout=0.1,
+        epochs=16,
         mirror=True,
+        erase=0.25,
     ),
     "paper": TrainConfig(),
 }
