@@ -148,7 +148,7 @@ RECIPES: dict[str, TrainConfig] = {
         schedule="cosine",
         weight_decay=4e-3,
         batch_size=128,
-        epochs=16,
+        epochs=18,
         mirror=True,
         erase=0.25,
     ),

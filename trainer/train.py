@@ -145,7 +145,7 @@ def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int) -
         loss=_loss(config.label_smoothing, len(dataset.classes)),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
-        # XLA shortens a step by a quarter on a CPU, but draws dropout's random numbers so that it takes ten times as long.
+        # XLA takes a quarter off a step on a CPU, but draws dropout's random numbers ten times as slowly.
         jit_compile=not config.dropout,
     )
     model.optimizer.build(model.trainable_variables)
