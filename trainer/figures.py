@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from trainer.calibrate import BINS, Calibration
 from trainer.corrupt import Robustness
@@ -104,18 +105,19 @@ def robustness(measured: Robustness, clean: float, title: str, path: Path) -> No
 def sheet(split: Split, predicted: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
     """The split's first images with their predicted class; wrong ones are framed and name the true class."""
     figure = Figure(figsize=(1.5 * SHEET_COLUMNS, 1.75 * SHEET_ROWS), layout="constrained")
-    for index, axes in enumerate(figure.subplots(SHEET_ROWS, SHEET_COLUMNS).flat):
-        axes.set(xticks=[], yticks=[])
-        if index >= len(split):
-            axes.axis("off")
-            continue
-        axes.imshow(split.images[index].squeeze(), cmap="gray_r", vmin=0, vmax=255)
+    axes = figure.subplots()  # one for all images: an axes for each would take several times as long
+    axes.set(xlim=(-0.05, SHEET_COLUMNS), ylim=(SHEET_ROWS, 0), aspect=1.75 / 1.5)
+    axes.axis("off")
+    for index in range(min(len(split), SHEET_ROWS * SHEET_COLUMNS)):
+        top, left = index // SHEET_COLUMNS + 0.25, index % SHEET_COLUMNS
+        edges = (left, left + 0.9, top + 0.72, top)
+        axes.imshow(split.images[index].squeeze(), cmap="gray_r", vmin=0, vmax=255, extent=edges, aspect="auto")
         guess, truth = int(predicted[index]), int(split.labels[index])
-        if guess == truth:
-            axes.set_title(classes[guess], fontsize=9)
-            continue
-        axes.set_title(f"✗ {classes[guess]}\nis {classes[truth]}", fontsize=9, color=VALIDATION, fontweight="bold")
-        for spine in axes.spines.values():
-            spine.set(color=VALIDATION, linewidth=3)
+        wrong = guess != truth
+        text, ink = (f"✗ {classes[guess]}\nis {classes[truth]}", VALIDATION) if wrong else (classes[guess], "black")
+        weight = "bold" if wrong else "normal"
+        axes.text(left + 0.45, top - 0.02, text, ha="center", va="bottom", fontsize=9, color=ink, fontweight=weight)
+        frame = {"edgecolor": VALIDATION, "linewidth": 3} if wrong else {"edgecolor": "black", "linewidth": 0.8}
+        axes.add_patch(Rectangle((left, top), 0.9, 0.72, fill=False, **frame))
     figure.suptitle(title)
     figure.savefig(path, dpi=DPI)

@@ -24,6 +24,8 @@ from trainer.precision import resolved
 
 # Steps that run in one call from Python; from 50 on, the call's own cost is lost in the steps'.
 STEPS_PER_EXECUTION = 50
+# Compiling takes as long as some hundred steps.
+COMPILED_STEPS = 1000
 
 
 class InterruptedTraining(KeyboardInterrupt):
@@ -145,11 +147,18 @@ def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int) -
         loss=_loss(config.label_smoothing, len(dataset.classes)),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
-        # XLA takes a quarter off a step on a CPU, but draws dropout's random numbers ten times as slowly.
-        jit_compile=not config.dropout,
+        jit_compile=_worth_compiling(config, steps_per_epoch),
     )
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _worth_compiling(config: TrainConfig, steps_per_epoch: int) -> bool:
+    """Whether XLA makes a run shorter: it takes a quarter off a step on a CPU, and some seconds to compile one.
+
+    Dropout's random numbers it draws so slowly there that a step takes ten times as long.
+    """
+    return not config.dropout and config.epochs * steps_per_epoch >= COMPILED_STEPS
 
 
 def _built(config: TrainConfig, dataset: ImageDataset) -> keras.Model:

@@ -13,11 +13,12 @@ from PIL import Image
 
 from registry.store import ModelStore, RegistryError
 from tests.conftest import SAMPLE
-from trainer import pipeline
+from trainer import judge, pipeline
 from trainer.calibrate import softmax
 from trainer.config import TrainConfig
 from trainer.corrupt import CORRUPTIONS
 from trainer.data import ImageDataset
+from trainer.gate import Check
 from trainer.saved import SavedModel
 
 QUICK = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=1)
@@ -99,6 +100,13 @@ def test_the_card_in_words_has_what_a_user_must_know(artifacts: Path) -> None:
     assert {path.name for path in (extra / "figures").iterdir()} >= {"reliability.png", "robustness.png"}
 
 
+@pytest.fixture
+def without_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate without its infra check: a server takes seconds to start, and other tests of this file start one."""
+    monkeypatch.setattr(judge.infra, "infra", lambda *_: Check("infra", True, 0.0, 1e-3, "Left out."))
+
+
+@pytest.mark.usefixtures("without_server")
 def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +129,7 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
     assert store.verify() == []
 
 
+@pytest.mark.usefixtures("without_server")
 def test_the_better_model_by_validation_accuracy_is_pushed(tmp_path: Path) -> None:
     good, bad = replace(QUICK, epochs=3), replace(QUICK, optimizer="sgd", learning_rate=1e-6)
     runs, version, store = pipeline.run([bad, good], tmp_path)
@@ -128,6 +137,7 @@ def test_the_better_model_by_validation_accuracy_is_pushed(tmp_path: Path) -> No
     assert store.card(version).config["learning_rate"] == good.learning_rate
 
 
+@pytest.mark.usefixtures("without_server")
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_while_publishing_leaves_the_version_before_whole(tmp_path: Path) -> None:
     models = tmp_path / "models"
