@@ -113,11 +113,11 @@ def sheet(split: Split, predicted: np.ndarray, classes: Sequence[str], title: st
         edges = (left, left + 0.9, top + 0.72, top)
         axes.imshow(split.images[index].squeeze(), cmap="gray_r", vmin=0, vmax=255, extent=edges, aspect="auto")
         guess, truth = int(predicted[index]), int(split.labels[index])
-        wrong = guess != truth
-        text, ink = (f"✗ {classes[guess]}\nis {classes[truth]}", VALIDATION) if wrong else (classes[guess], "black")
-        weight = "bold" if wrong else "normal"
+        if guess == truth:
+            text, ink, weight, line = classes[guess], "black", "normal", 0.8
+        else:
+            text, ink, weight, line = f"✗ {classes[guess]}\nis {classes[truth]}", VALIDATION, "bold", 3
         axes.text(left + 0.45, top - 0.02, text, ha="center", va="bottom", fontsize=9, color=ink, fontweight=weight)
-        frame = {"edgecolor": VALIDATION, "linewidth": 3} if wrong else {"edgecolor": "black", "linewidth": 0.8}
-        axes.add_patch(Rectangle((left, top), 0.9, 0.72, fill=False, **frame))
+        axes.add_patch(Rectangle((left, top), 0.9, 0.72, fill=False, edgecolor=ink, linewidth=line))
     figure.suptitle(title)
     figure.savefig(path, dpi=DPI)
