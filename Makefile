@@ -11,7 +11,7 @@ RUN   := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train serve test check format bench clean
+.PHONY: help install train serve test test-slow check format bench clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +23,13 @@ train: $(STAMP)  ## train, evaluate and push a model
 	@$(RUN) -m trainer $(ARGS)
 
 serve: $(STAMP)  ## serve the newest model on HOST:PORT (127.0.0.1:8080)
-	@HOST=$(HOST) PORT=$(PORT) $(RUN) -m serving $(ARGS)
+	@exec env HOST=$(HOST) PORT=$(PORT) $(RUN) -m serving $(ARGS)
 
 test: $(STAMP)  ## run the tests
 	@$(RUN) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+test-slow: $(STAMP)  ## run the tests that start many processes
+	@$(RUN) -m pytest --numprocesses 2 -m slow $(ARGS)
 
 check: $(STAMP)  ## format, lint and types
 	@$(RUN) -m ruff format --check .
@@ -47,7 +50,7 @@ clean:  ## remove the virtual environment and caches; artifacts/ stays
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
-	  echo "error: Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing). Name another with PYTHON=python3.12." >&2; exit 2; }
+	  echo "error: Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing). Name another with PYTHON=python3.12." >&2; exit 2; }
 	@echo "Installing into $(VENV); this happens once and takes some minutes."
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[train,serve,dev]"

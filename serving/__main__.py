@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from registry.card import CardError
 from registry.store import RegistryError
@@ -80,8 +81,14 @@ def metrics_directory(settings: Settings) -> str:
     return str(settings.metrics_directory)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for every other mistake."""
+        self.exit(2, f"error: {message} (it is configured by environment variables; --help lists them)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    return _Parser(
         prog="python -m serving",
         description="Serve the newest (or pinned) version of a pushed model over HTTP.",
         epilog=f"It is configured by environment variables [and their defaults]:\n{describe()}",

@@ -11,6 +11,7 @@ from registry.card import CardError
 from registry.store import RegistryError
 from serving.app import create_app
 from serving.model import ModelError, NoModelError, Served, find
+from serving.quiet import without_remarks
 from serving.reload import Follower, Load
 from serving.settings import Settings
 
@@ -35,9 +36,10 @@ def _loader(settings: Settings) -> Load:
         from serving.litert import LiteRTPredictor
 
         return partial(LiteRTPredictor, threads=settings.tf_threads)
-    from serving.predictor import SavedModelPredictor, limit_threads
+    with without_remarks():
+        from serving.predictor import SavedModelPredictor, limit_threads
 
-    limit_threads(settings.tf_threads)
+        limit_threads(settings.tf_threads)
     return partial(SavedModelPredictor, xla=bool(settings.xla))
 
 

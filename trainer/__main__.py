@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import NoReturn
 
 from registry.store import RegistryError
 from trainer.checkpoint import resumable
@@ -17,18 +18,29 @@ from trainer.idx import DataError
 from trainer.thresholds import parse
 
 REFUSED = 3
+INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: the same command goes on from there."
 INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for every other mistake."""
+        self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """Options left out (None) keep the recipe's value."""
-    options = argparse.ArgumentParser(
+    options = _Parser(
         prog="trainer",
         description="Train, evaluate and push an image classifier. Without options: both CNNs with the default "
         "recipe, and the better of them by validation accuracy is pushed.",
     )
     add = options.add_argument
-    add("--dataset", help="fashion_mnist (the default), or idx:PATH for a folder of four IDX files")
+    add("--dataset", help="a TFDS set (fashion_mnist), folder:PATH of pictures by class, or idx:PATH of IDX files")
+    add("--image-size", type=int, help="side that pictures are brought to; 0: their own if it is one, else 64")
+    add("--split-seed", type=int, help="seed of a picture folder's split, where it has none of its own")
+    add("--memory-limit", type=int, default=512, metavar="MIB", help="images beyond this are read from disk (512)")
+    add("--allow-anomalies", action="store_true", help="train on data that is not what it should be, and record it")
     add("--model", help=f"{' or '.join(MODELS)}; left out: both are trained, the better is pushed")
     add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
     add("--optimizer", help=", ".join(OPTIMIZERS))
@@ -104,8 +116,14 @@ def main() -> int:
         chosen = configs(arguments, artifacts / "runs")
         overrides, reason = parse(arguments.threshold), forced(arguments)
         _import_tensorflow()
-        from trainer import pipeline, report
+        from trainer import devices, pipeline, report
 
+        computing, limit = devices.start(), arguments.memory_limit * 2**20
+        if not computing.leads:
+            pipeline.take_part(chosen, artifacts, limit, computing)
+            return 0
+        if resume and computing.processes > 1:
+            raise ValueError("`--resume` is for a run of one process; several begin anew.")
         try:
             finished = pipeline.run(
                 chosen,
@@ -115,6 +133,9 @@ def main() -> int:
                 resume=resume,
                 fresh=arguments.fresh,
                 tensorboard=arguments.tensorboard,
+                memory_limit=limit,
+                allow_anomalies=arguments.allow_anomalies,
+                devices=computing,
             )
             print(report.summary(*finished))
         except pipeline.RefusedError as refused:
@@ -126,7 +147,7 @@ def main() -> int:
         return _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
     except KeyboardInterrupt as interrupt:
         print()  # the progress bar stands in the middle of its line
-        return _fail(str(interrupt) or "Interrupted. Nothing was pushed.", INTERRUPTED)
+        return _fail(str(interrupt) or INTERRUPTION, INTERRUPTED)
     return 0
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer import augment
 from trainer.config import TrainConfig
 from trainer.data import Split
+from trainer.decoded import Images, many
+from trainer.devices import ONE, Devices
 
 
 class TrainingBatches(keras.callbacks.Callback):
@@ -21,37 +25,51 @@ class TrainingBatches(keras.callbacks.Callback):
         steps: batches an epoch.
     """
 
-    def __init__(self, split: Split, config: TrainConfig) -> None:
+    def __init__(self, split: Split, config: TrainConfig, devices: Devices = ONE) -> None:
         super().__init__()
-        self.steps = math.ceil(len(split) / config.batch_size)
+        # Where a batch must be shared out evenly, the few images that fill none wait for another epoch's order.
+        even = devices.even > 1
+        self.steps = len(split) // config.batch_size if even else math.ceil(len(split) / config.batch_size)
         # On the host whatever the devices: the pipeline runs there.
         with tf.device("CPU"):
             self._epoch = tf.Variable(0, dtype=tf.int64)
-            self.dataset = _training(split, config, self._epoch)
+            self.dataset = _training(split, config, self._epoch, devices)
+            self.dataset = self.dataset.apply(tf.data.experimental.assert_cardinality(self.steps))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch.assign(epoch)
 
 
-def _training(split: Split, config: TrainConfig, epoch: tf.Variable) -> tf.data.Dataset:
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
+def _training(split: Split, config: TrainConfig, epoch: tf.Variable, devices: Devices) -> tf.data.Dataset:
+    read, labels = _reader(split.images), tf.constant(split.labels)
 
     def shuffled(_: tf.Tensor) -> tf.data.Dataset:
         # Shuffle before batching, so that every epoch sees each image once.
         order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), _seed(config, epoch, -1))
-        return tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size)
+        return tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size, drop_remainder=devices.even > 1)
 
     def gather(step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # One gather a batch instead of a small tensor an image.
-        batch = tf.gather(images, chosen)
+        batch = read(chosen)
         if augment.wanted(config):
             batch = augment.augment(batch, _seed(config, epoch, step), config)
-        return batch, tf.gather(labels, chosen)
+        return _share(batch, devices), _share(tf.gather(labels, chosen), devices)
 
     batches = tf.data.Dataset.range(1).flat_map(shuffled).enumerate()
     batches = batches.map(gather, num_parallel_calls=2, deterministic=True)
-    count = math.ceil(len(split) / config.batch_size)
-    return _fixed(batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(8))
+    return _fixed(batches.prefetch(8))
+
+
+def _reader(images: Images) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From indices to a batch: one gather instead of a small tensor an image, from memory or from disk."""
+    if isinstance(images, np.ndarray):
+        held = tf.constant(images)
+        return lambda chosen: tf.gather(held, chosen)
+
+    def from_disk(chosen: tf.Tensor) -> tf.Tensor:
+        batch = tf.numpy_function(lambda indices: images[indices], [chosen], tf.uint8, stateful=False)
+        return tf.ensure_shape(batch, (None, *images.shape[1:]))
+
+    return from_disk
 
 
 def _fixed(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -72,8 +90,19 @@ def _seed(config: TrainConfig, epoch: tf.Variable, step: tf.Tensor | int) -> tf.
     return tf.random.fold_in(seed, tf.cast(step, tf.int64))
 
 
-def evaluation_batches(split: Split, batch_size: int = 1000) -> tf.data.Dataset:
-    """The images and labels of a split, in order."""
+def _share(batch: tf.Tensor, devices: Devices) -> tf.Tensor:
+    """This process's slice of a batch that all processes draw alike."""
+    if devices.processes == 1:
+        return batch
+    share = tf.shape(batch)[0] // devices.processes
+    return batch[devices.process * share : (devices.process + 1) * share]
+
+
+def evaluation_batches(split: Split, devices: Devices = ONE) -> tf.data.Dataset:
+    """The images and labels of a split, in order; less the few that devices cannot share evenly."""
+    even = devices.even
+    size = max(1, many(split.images.shape[1:]) // even) * even
     with tf.device("CPU"):
-        arrays = tf.data.Dataset.from_tensors((tf.constant(split.images), tf.constant(split.labels)))
-        return _fixed(arrays.unbatch().batch(batch_size).cache().prefetch(2))
+        read, labels = _reader(split.images), tf.constant(split.labels)
+        chosen = tf.data.Dataset.range(len(split) // even * even).batch(size).map(lambda batch: _share(batch, devices))
+        return _fixed(chosen.map(lambda batch: (read(batch), tf.gather(labels, batch))).prefetch(2))

@@ -14,11 +14,12 @@ from trainer.data import ImageDataset
 from trainer.evaluate import Evaluation
 from trainer.export import INPUT, OUTPUT
 from trainer.runs import Run
+from trainer.schema import Inspection
 
 LIBRARIES = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
 
 
-def card_of(best: Run, dataset: ImageDataset, name: str) -> ModelCard:
+def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, name: str) -> ModelCard:
     """The card of a run's model as the store's version `name`, not yet judged."""
     classes = len(dataset.classes)
     return ModelCard(
@@ -32,7 +33,9 @@ def card_of(best: Run, dataset: ImageDataset, name: str) -> ModelCard:
             "dataset": dataset.name,
             "source": dataset.source,
             "sha256": dataset.sha256,
-            "images": {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")},
+            "images": {name: len(split) for name, split in dataset.splits.items()},
+            "statistics": inspected.statistics.to_json(),
+            "anomalies": list(inspected.anomalies),
         },
         config=best.config.asdict(),
         metrics={

@@ -1,50 +1,60 @@
-"""TensorFlow Datasets' sets as arrays: prepared once by TFDS, decoded once, and read from then on.
+"""TensorFlow Datasets' sets: prepared once by TFDS, decoded once, and read from then on.
 
 Decoding 60,000 PNGs at every start would cost ten seconds; the decoded arrays lie beside the prepared set.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainer import fashion_mnist, idx
+from trainer import decoded, download, fashion_mnist
+from trainer.decoded import Decoded
 from trainer.idx import DataError
+from trainer.pictures import Shape, fit_array, shape_for
+
+BATCH = 1024
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """`arrays`: (split, "images") uint8 (n, height, width) and (split, "labels") uint8 (n,), in IDX order."""
+def load(name: str, data_dir: Path, image_size: int, limit: int) -> Decoded:
+    """A TFDS image classification set by its name, prepared and decoded on first use.
 
-    source: str
-    classes: tuple[str, ...]
-    arrays: dict[tuple[str, str], np.ndarray]
-
-
-def decoded(name: str, data_dir: Path) -> Decoded:
-    """The arrays of one data set, preparing and decoding it on first use.
+    Args:
+        name: as TFDS knows it, such as `cifar10` or `emnist/letters`.
+        data_dir: where prepared data is kept; made if it is not there.
+        image_size: height and width of the images; 0: their own, if that is one size.
+        limit: bytes beyond which the images stay on disk.
 
     Raises:
-        DataError: no source, or one that does not hold what it should.
+        DataError: unknown to TFDS, not an image classification set, not to be had, or damaged.
     """
-    folder = data_dir / "decoded" / name
-    if (folder / "about.json").is_file():
-        try:
-            return _read(folder)
-        except (DataError, OSError, ValueError) as error:
-            print(f"The decoded copy in {folder} is damaged ({error}); decoding anew.", flush=True)
-            shutil.rmtree(folder)
+    folder = data_dir / "decoded" / (name.replace("/", "-") + (f"-{image_size}" if image_size else ""))
+    try:
+        found = _checked(name, decoded.read(folder, limit), folder)
+        if found:
+            return found
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        print(f"The decoded copy in {folder} is damaged ({error}); decoding anew.", flush=True)
+        shutil.rmtree(folder)
     data_dir.mkdir(parents=True, exist_ok=True)
     builder, source = _prepared(name, data_dir)
-    result = Decoded(source, tuple(builder.info.features["label"].names), _decode(builder))
-    fashion_mnist.check(result.arrays, str(builder.data_path))
-    _write(folder, result)
+    _decode(name, builder, source, image_size, folder)
+    result = decoded.read(folder, limit)
+    assert result is not None  # noqa: S101 - written above
+    try:
+        return _checked(name, result, builder.data_path) or result
+    except DataError:
+        shutil.rmtree(folder)
+        raise
+
+
+def _checked(name: str, result: Decoded | None, source: Any) -> Decoded | None:
+    if name == "fashion_mnist" and result:
+        fashion_mnist.check(result, str(source))
     return result
 
 
@@ -54,63 +64,97 @@ def _prepared(name: str, data_dir: Path) -> tuple[Any, str]:
 
     tfds.disable_progress_bar()
     default = Path(tfds.core.constants.DATA_DIR).expanduser()
-    for folder in (data_dir, default):
-        builder = tfds.builder(name, data_dir=folder)
-        if (builder.data_path / "dataset_info.json").is_file():
-            return builder, f"TensorFlow Datasets in {builder.data_path}"
-    builder = tfds.builder(name, data_dir=data_dir)
-    return builder, fashion_mnist.prepare(builder)
+    try:
+        for folder in (data_dir, default):
+            builder = tfds.builder(name, data_dir=folder)
+            if (builder.data_path / "dataset_info.json").is_file():
+                return builder, f"TensorFlow Datasets in {builder.data_path}"
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:  # ValueError: an unknown config or version
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(
+            f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {name} ({reason})."
+        ) from error
+    _labelled_images(name, builder)
+    if name == "fashion_mnist":
+        return builder, fashion_mnist.prepare(builder)
+    return builder, download.prepare(builder)
 
 
-def _decode(builder: Any) -> dict[tuple[str, str], np.ndarray]:
+def _labelled_images(name: str, builder: Any) -> tuple[str, str]:
+    """The names of the image feature and of the label feature.
+
+    Raises:
+        DataError: it has no such two.
+    """
+    import tensorflow_datasets as tfds
+
+    features, keys = builder.info.features, builder.info.supervised_keys
+    if keys and len(keys) == 2 and all(key in features for key in keys):
+        image, label = keys
+        if isinstance(features[image], tfds.features.Image) and isinstance(features[label], tfds.features.ClassLabel):
+            return image, label
+    raise DataError(f"{name}: expected a set of images with one class label each; TFDS describes {features}.")
+
+
+def _decode(name: str, builder: Any, source: str, image_size: int, folder: Path) -> None:
+    image, label = _labelled_images(name, builder)
+    feature = builder.info.features[image]
+    shape = shape_for(feature.shape[:2] if None not in feature.shape[:2] else None, feature.shape[2] or 3, image_size)
+    parts, validation = _parts(name, {split: info.num_examples for split, info in builder.info.splits.items()})
+    about: dict[str, Any] = {"source": source, "classes": builder.info.features[label].names, "validation": validation}
+    decoded.write(folder, about, {split: _batches(builder, of_split, shape) for split, of_split in parts.items()})
+
+
+def _parts(name: str, sizes: dict[str, int]) -> tuple[dict[str, list[str]], int | None]:
+    """TFDS splits that make up our training (with the validation images last) and test images.
+
+    Where there is no labelled test split, its validation split tests; where there is neither, the last fifth.
+    """
+    if "train" not in sizes:
+        raise DataError(f"{name}: expected a split named train; TFDS has {', '.join(sizes) or 'none'}.")
+    if "test" in sizes and "validation" in sizes:
+        return {"train": ["train", "validation"], "test": ["test"]}, sizes["validation"]
+    for other in ("test", "validation"):
+        if other in sizes:
+            return {"train": ["train"], "test": [other]}, None
+    return {"train": ["train[:80%]"], "test": ["train[80%:]"]}, None
+
+
+def _batches(builder: Any, parts: list[str], shape: Shape) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of fitted images and their labels.
+
+    Fashion-MNIST comes in the order of its own files, so that its content can be checked against the published
+    hash, and the first 48,000 images are the ones that the paper trained on. Of other sets TFDS's order is kept.
+    """
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    arrays = {}
-    for split in ("train", "test"):
-        in_order = tfds.ReadConfig(interleave_cycle_length=1)
-        try:
-            dataset = builder.as_dataset(split=split, as_supervised=True, read_config=in_order)
-            batches = list(dataset.batch(4096).prefetch(2).as_numpy_iterator())
-        except tf.errors.OpError as error:
-            raise DataError(
-                f"{builder.data_path}: expected a prepared TFDS set, its {split} split cannot be read "
-                f"({error.message}). Remove that folder and run again."
-            ) from error
-        order = _file_order(split, sum(len(labels) for _, labels in batches))
-        arrays[split, "images"] = np.concatenate([images for images, _ in batches])[order, :, :, 0]
-        arrays[split, "labels"] = np.concatenate([labels for _, labels in batches])[order].astype(np.uint8)
-    return arrays
+    image, label = _labelled_images(builder.name, builder)
+    in_order = tfds.ReadConfig(interleave_cycle_length=1)
+    size = 1 if None in builder.info.features[image].shape else BATCH  # those of several sizes fit into no batch
+    try:
+        for part in parts:
+            dataset = builder.as_dataset(split=part, read_config=in_order).batch(size).prefetch(2)
+            batches = ((each[image], each[label]) for each in dataset.as_numpy_iterator())
+            if builder.name == "fashion_mnist":
+                yield _in_file_order(part, list(batches))
+            else:
+                for images, labels in batches:
+                    yield np.stack([fit_array(each, shape) for each in images]), labels
+    except tf.errors.OpError as error:
+        raise DataError(
+            f"{builder.data_path}: expected a prepared TFDS set, its {part} split cannot be read "
+            f"({error.message}). Remove that folder and run again."
+        ) from error
 
 
-def _file_order(split: str, count: int) -> np.ndarray:
-    """Undoes TFDS's shuffle: TFDS sorts examples by a hash of their key, here their place in the IDX file.
-
-    In the files' own order the content can be checked against its published hash, and the first 48,000
-    images are the ones that the paper trained on.
-    """
+def _in_file_order(split: str, batches: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Undoes TFDS's shuffle: TFDS sorts examples by a hash of their key, here their place in the IDX file."""
     from tensorflow_datasets.core import hashing
 
-    stored = sorted(range(count), key=hashing.Hasher(split).hash_key)
-    order = np.empty(count, np.int64)
-    order[stored] = np.arange(count)
-    return order
-
-
-def _write(folder: Path, result: Decoded) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=".decoded-", dir=folder.parent))
-    try:
-        for part, values in result.arrays.items():
-            np.save(staged / f"{'_'.join(part)}.npy", values)
-        (staged / "about.json").write_text(json.dumps({"source": result.source, "classes": result.classes}))
-        staged.rename(folder)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-
-
-def _read(folder: Path) -> Decoded:
-    about = json.loads((folder / "about.json").read_text())
-    arrays = {part: np.load(folder / f"{'_'.join(part)}.npy") for part in idx.FILES}
-    fashion_mnist.check(arrays, str(folder))
-    return Decoded(about["source"], tuple(about["classes"]), arrays)
+    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    stored = sorted(range(len(labels)), key=hashing.Hasher(split).hash_key)
+    order = np.empty(len(labels), np.int64)
+    order[stored] = np.arange(len(labels))
+    return images[order], labels[order]

@@ -63,6 +63,8 @@ def write(directory: Path, checkpoint: Checkpoint) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.rename(target)
+    except OSError as error:  # NumPy's own names no file
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         part.unlink(missing_ok=True)
     for old in _paths(directory)[KEPT:]:

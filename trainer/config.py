@@ -40,7 +40,12 @@ class TrainConfig:
     no augmentation, no regularisation.
 
     Attributes:
-        dataset: `fashion_mnist`, or `idx:PATH` for a folder of four IDX files.
+        dataset: a TFDS image classification set such as `fashion_mnist`, `folder:PATH` of pictures by class, or
+            `idx:PATH` of four IDX files.
+        image_size: height and width that pictures are brought to; 0 keeps the size that all of them have, if
+            that is at most 96 pixels a side, and takes 64 otherwise.
+        split_seed: decides which pictures of a folder test and validate, where the folder does not. It is not
+            `seed`, so that runs of several seeds are tested on the same pictures.
         model: a name in `MODELS`.
         optimizer: a name in `OPTIMIZERS`.
         learning_rate: the peak rate, in (0, 10].
@@ -64,6 +69,8 @@ class TrainConfig:
     """
 
     dataset: str = "fashion_mnist"
+    image_size: int = 0
+    split_seed: int = 0
     model: str = "basic"
     optimizer: str = "sgd"
     learning_rate: float = 0.01
@@ -87,6 +94,8 @@ class TrainConfig:
         _one_of("model", self.model, MODELS)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)
+        _between("image_size", self.image_size, 0, 1024)
+        _between("split_seed", self.split_seed, 0, 2**31 - 1)
         _between("learning_rate", self.learning_rate, 0, 10, open_below=True)
         _between("warmup_epochs", self.warmup_epochs, 0, 1000)
         _between("weight_decay", self.weight_decay, 0, 1)

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data import Split
+from trainer.decoded import many
 
 MOST = 5000  # images judged, evenly over the split: the mean is then known to half a point, in half the time
-CHUNK = 1000  # images at a time, so that large images fit into memory
 Predict = Callable[[np.ndarray], np.ndarray]  # uint8 (n, height, width, channels) to scores (n, classes)
 Chance = np.random.Generator
 
@@ -125,11 +125,12 @@ def robustness(predict: Predict, split: Split, seed: int = 0) -> Robustness:
         chosen = np.linspace(0, len(split) - 1, MOST).astype(int)
         split = Split(split.images[chosen], split.labels[chosen])
     right = np.zeros((len(kinds), len(split)), bool)
-    for start in range(0, len(split), CHUNK):
-        part = split[start : start + CHUNK]
+    together = many(split.images.shape[1:])
+    for start in range(0, len(split), together):
+        part = split[start : start + together]
         for row, (name, strength) in enumerate(kinds):
-            images = corrupted(part.images, name, strength, seed + start)
-            right[row, start : start + CHUNK] = predict(images).argmax(axis=1) == part.labels
+            images = corrupted(np.asarray(part.images), name, strength, seed + start)
+            right[row, start : start + together] = predict(images).argmax(axis=1) == part.labels
     return Robustness(tuple(kinds), right)
 
 

@@ -1,28 +1,27 @@
-"""Data sets by name: arrays of raw pixels and labels, split into training, validation and test images."""
+"""Data sets by name: raw pixels and labels, split into training, validation and test images."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from trainer import idx
+from trainer.decoded import MEMORY_LIMIT, SPLITS, Decoded, Images
 from trainer.idx import DataError
 
 # Four fifths train, the last fifth validates: the paper's 48,000 and 12,000 of Fashion-MNIST's 60,000.
 TRAIN_SHARE = 0.8
 
-Arrays = Mapping[tuple[str, str], np.ndarray]
-
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split: `images` uint8 (n, height, width, channels), `labels` int64 (n,)."""
+    """Images of one split: `images` uint8 (n, height, width, channels), in memory or on disk; `labels` int64 (n,)."""
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -41,6 +40,8 @@ class ImageDataset:
         source: where it came from, in words.
         classes: the class names; a label is an index into them.
         sha256: hash of all images and labels.
+        left_out: files that could not be used, in words.
+        schema: a file that says what the data should be, where its folder has one.
     """
 
     name: str
@@ -50,6 +51,8 @@ class ImageDataset:
     validation: Split
     test: Split
     sha256: str
+    left_out: tuple[str, ...] = ()
+    schema: Path | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -57,29 +60,50 @@ class ImageDataset:
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
-def load(name: str, data_dir: Path) -> ImageDataset:
-    """Loads the data set `fashion_mnist`, or `idx:PATH` for four IDX files in a folder.
+
+def load(
+    name: str, data_dir: Path, *, image_size: int = 0, split_seed: int = 0, memory_limit: int = MEMORY_LIMIT
+) -> ImageDataset:
+    """Loads a TFDS image classification set by its name, `folder:PATH` of pictures, or `idx:PATH` of four IDX files.
 
     Args:
         name: the data set.
         data_dir: where prepared data is kept; made if it is not there.
+        image_size: height and width that pictures are brought to; 0: the policy of `trainer.pictures`.
+        split_seed: decides which pictures of a folder test and validate, where the folder does not.
+        memory_limit: bytes of decoded images beyond which they are read from disk, batch by batch.
 
     Raises:
         DataError: unknown, missing or damaged; the message says how to mend it.
     """
-    kind, _, rest = name.partition(":")
-    if kind == "idx":
-        return _idx_folder(Path(rest))
-    if name == "fashion_mnist":
+    kind, colon, rest = name.partition(":")
+    schema = None
+    if kind == "idx" and colon:
+        short, found = Path(rest).resolve().name, _idx_folder(Path(rest))
+    elif kind == "folder" and colon:
+        from trainer import folder
+
+        short, found = (
+            Path(rest).resolve().name,
+            folder.load(Path(rest), data_dir, image_size, split_seed, memory_limit),
+        )
+        schema = Path(rest) / "schema.json"
+    elif re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", name):
         from trainer import catalog
 
-        decoded = catalog.decoded("fashion_mnist", data_dir)
-        return _dataset(name, decoded.source, decoded.classes, decoded.arrays)
-    raise DataError(f"`dataset` must be fashion_mnist or idx:PATH. Received: {name}.")
+        short, found = name, catalog.load(name, data_dir, image_size, memory_limit)
+    else:
+        raise DataError(
+            f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {name}."
+        )
+    return _dataset(short, found, schema if schema and schema.is_file() else None)
 
 
-def _idx_folder(folder: Path) -> ImageDataset:
+def _idx_folder(folder: Path) -> Decoded:
     """Four IDX files in MNIST's layout; class names from `classes.txt`, one a line, where there is one."""
     arrays = {}
     for part in idx.FILES:
@@ -87,29 +111,60 @@ def _idx_folder(folder: Path) -> ImageDataset:
         if path is None:
             raise DataError(f"{folder / idx.FILES[part]}.gz: expected an IDX file there (or one without .gz).")
         arrays[part] = idx.read(path, 3 if part[1] == "images" else 1)
-    for split in ("train", "test"):
+    for split in SPLITS:
         images, labels = len(arrays[split, "images"]), len(arrays[split, "labels"])
         if images != labels or not images:
             raise DataError(
                 f"{folder}: expected a label for each image, found {images} {split} images, {labels} labels."
             )
-    highest = max(int(arrays[split, "labels"].max()) for split in ("train", "test"))
+    shapes = {arrays[split, "images"].shape[1:] for split in SPLITS}
+    if len(shapes) > 1:
+        raise DataError(f"{folder}: expected training and test images of one size, found {sorted(shapes)}.")
+    highest = max(int(arrays[split, "labels"].max()) for split in SPLITS)
     names = folder / "classes.txt"
-    classes = names.read_text().splitlines() if names.is_file() else [str(label) for label in range(highest + 1)]
+    try:
+        classes = names.read_text("utf-8").splitlines() if names.is_file() else [str(at) for at in range(highest + 1)]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{names}: expected class names in UTF-8 ({error}).") from error
     if highest >= len(classes):
         raise DataError(f"{names}: expected at least {highest + 1} class names, found {len(classes)}.")
-    return _dataset(folder.resolve().name, f"IDX files in {folder}", tuple(classes), arrays)
-
-
-def _dataset(name: str, source: str, classes: tuple[str, ...], arrays: Arrays) -> ImageDataset:
-    digest = hashlib.sha256("".join(idx.content_hash(arrays[part]) for part in idx.FILES).encode())
-    train = _split(arrays, "train")
-    cut = round(len(train) * TRAIN_SHARE)
-    return ImageDataset(
-        name, source, classes, train[:cut], train[cut:], _split(arrays, "test"), sha256=digest.hexdigest()
+    return Decoded(
+        f"IDX files in {folder}",
+        tuple(classes),
+        {split: arrays[split, "images"][..., None] for split in SPLITS},
+        {split: arrays[split, "labels"].astype(np.int64) for split in SPLITS},
     )
 
 
-def _split(arrays: Arrays, name: str) -> Split:
-    images = arrays[name, "images"]
-    return Split(images.reshape(*images.shape[:3], -1), arrays[name, "labels"].astype(np.int64))
+def _dataset(name: str, found: Decoded, schema: Path | None) -> ImageDataset:
+    if len(set(found.classes)) < len(found.classes) or not all(each.strip() for each in found.classes):
+        raise DataError(f"{found.source}: expected class names that differ, found {', '.join(found.classes)}.")
+    train, test = (Split(found.images[split], found.labels[split]) for split in SPLITS)
+    cut = round(len(train) * TRAIN_SHARE) if found.validation is None else len(train) - found.validation
+    if not (0 < cut < len(train) and len(test) and min(train.images.shape[1:])):
+        raise DataError(
+            f"{found.source}: expected images to train, to validate and to test, "
+            f"found {cut}, {len(train) - cut} and {len(test)} of shape {train.images.shape[1:]}."
+        )
+    return ImageDataset(
+        name=re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".-") or "pictures",
+        source=found.source,
+        classes=found.classes,
+        train=train[:cut],
+        validation=train[cut:],
+        test=test,
+        sha256=_content_hash(found),
+        left_out=found.left_out,
+        schema=schema,
+    )
+
+
+def _content_hash(found: Decoded) -> str:
+    """Hash of the hashes of training images, training labels, test images and test labels as IDX files."""
+    many = len(found.classes) > 256  # labels that one byte cannot hold
+    parts = [
+        idx.content_hash(values)
+        for split in SPLITS
+        for values in (found.images[split], found.labels[split].astype(np.uint16 if many else np.uint8).view(np.uint8))
+    ]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()

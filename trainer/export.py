@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -28,9 +32,15 @@ def serving_model(model: keras.Model, temperature: float = 1.0) -> keras.Model:
 def export_saved_model(model: keras.Model, directory: Path, temperature: float = 1.0) -> None:
     """Writes the SavedModel of `serving_model(model, temperature)` into an existing directory; any batch size fits.
 
+    A model of another backend than TensorFlow is exported by a process of TensorFlow's, so that every SavedModel is
+    made of TensorFlow's own operations: JAX's own would run on the kind of device only that it was traced on.
+
     Raises:
         OSError: the disk is full or may not be written.
     """
+    if keras.backend.backend() != "tensorflow":
+        _export_elsewhere(model, directory, temperature)
+        return
     archive = keras.export.ExportArchive()
     archive.track(model)
     spec = keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name=INPUT)
@@ -39,3 +49,20 @@ def export_saved_model(model: keras.Model, directory: Path, temperature: float =
         archive.write_out(str(directory), verbose=False)
     except tf.errors.OpError as error:  # TensorFlow's own kind, also for a full disk
         raise OSError(f"The SavedModel could not be written to {directory}: {error.message}.") from error
+
+
+def _export_elsewhere(model: keras.Model, directory: Path, temperature: float) -> None:
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        saved = Path(folder) / "model.keras"
+        model.save(saved)
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        command = [sys.executable, "-m", "trainer.export", str(saved), str(directory), str(temperature)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"The SavedModel could not be written to {directory}: {done.stderr.strip().splitlines()[-1]}")
+
+
+if __name__ == "__main__":
+    import trainer.layers  # noqa: F401  - makes its layer known to Keras
+
+    export_saved_model(keras.saving.load_model(sys.argv[1], compile=False), Path(sys.argv[2]), float(sys.argv[3]))

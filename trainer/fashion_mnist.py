@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from trainer import idx
+import numpy as np
+
+from trainer import download, idx
+from trainer.decoded import Decoded
 from trainer.idx import DataError
 
 # SHA-256 of the decompressed IDX files.
@@ -29,7 +31,6 @@ SHA256 = {
 FOLDER_VARIABLE = "FASHION_MNIST_DIR"
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-CONNECT_SECONDS = 5
 
 
 class SourceUnavailable(Exception):  # noqa: N818  - not an error as long as another source answers
@@ -57,13 +58,14 @@ def prepare(builder: Any) -> str:
     )
 
 
-def check(arrays: dict[tuple[str, str], Any], source: str) -> None:
-    """Raises DataError unless the decoded uint8 arrays, in IDX order, are Fashion-MNIST's published content."""
-    for part, expected in SHA256.items():
-        actual = idx.content_hash(arrays[part])
+def check(found: Decoded, source: str) -> None:
+    """Raises DataError unless the decoded images and labels, in IDX order, are Fashion-MNIST's published content."""
+    for (split, kind), expected in SHA256.items():
+        values = found.images[split] if kind == "images" else found.labels[split].astype(np.uint8)
+        actual = idx.content_hash(values)
         if actual != expected:
             raise DataError(
-                f"{source} does not hold Fashion-MNIST: its {' '.join(part)} have SHA-256 {actual}, "
+                f"{source} does not hold Fashion-MNIST: its {split} {kind} have SHA-256 {actual}, "
                 f"expected {expected}. Remove it and run again."
             )
 
@@ -81,16 +83,10 @@ def _from_files(builder: Any) -> str:
 
 
 def _from_tfds(builder: Any) -> str:
-    url = next(iter(builder.url_infos))
     try:
-        # TFDS alone retries for minutes before it gives up on an unreachable host.
-        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the address is TFDS's own
-        urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()  # noqa: S310
-    except OSError as error:
-        raise SourceUnavailable(f"TFDS's download: {url} ({getattr(error, 'reason', error)})") from error
-    print("Downloading Fashion-MNIST with TensorFlow Datasets.", flush=True)
-    builder.download_and_prepare()
-    return "TensorFlow Datasets' download"
+        return download.prepare(builder)
+    except DataError as error:
+        raise SourceUnavailable(str(error)) from error
 
 
 def _from_debian(builder: Any) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.decoded import ImageFile
+
 # The names that every set in MNIST's layout uses.
 FILES = {
     ("train", "images"): "train-images-idx3-ubyte",
@@ -24,6 +26,7 @@ FILES = {
 }
 
 _UINT8 = 0x08
+CHUNK = 1000  # rows that are hashed at a time, so that any number of images fits into memory
 
 
 class DataError(ValueError):
@@ -65,11 +68,12 @@ def read(path: Path, dimensions: int, sha256: str | None = None) -> np.ndarray:
     return values.reshape(shape)
 
 
-def content_hash(values: np.ndarray) -> str:
-    """SHA-256 of the IDX file that would hold these uint8 values."""
-    header = bytes([0, 0, _UINT8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
-    digest = hashlib.sha256(header)
-    digest.update(np.ascontiguousarray(values, np.uint8).data)
+def content_hash(values: np.ndarray | ImageFile) -> str:
+    """SHA-256 of the IDX file that would hold these uint8 values; of one channel, without that dimension."""
+    shape = values.shape[:-1] if len(values.shape) == 4 and values.shape[-1] == 1 else values.shape
+    digest = hashlib.sha256(bytes([0, 0, _UINT8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape))
+    for start in range(0, len(values), CHUNK):
+        digest.update(np.ascontiguousarray(values[start : start + CHUNK], np.uint8).data)
     return digest.hexdigest()
 
 

@@ -22,6 +22,7 @@ from typing import IO, TypeVar
 
 import numpy as np
 
+from trainer.decoded import Images
 from trainer.gate import Check
 from trainer.thresholds import Thresholds
 
@@ -44,9 +45,7 @@ class ServerError(RuntimeError):
     """The server did not start, did not get ready, or did not answer; the message says which and why."""
 
 
-def infra(
-    models: Path, classes: Sequence[str], images: np.ndarray, expected: np.ndarray, thresholds: Thresholds
-) -> Check:
+def infra(models: Path, classes: Sequence[str], images: Images, expected: np.ndarray, thresholds: Thresholds) -> Check:
     """Asks a server for the probabilities of some images, one request an image, and compares.
 
     Args:

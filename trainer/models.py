@@ -45,6 +45,18 @@ def deep_cnn(shape: Shape, classes: int, dropout: float = 0.0) -> keras.Model:
     return keras.Model(images, _logits(x, classes), name="deep")
 
 
+SMALLEST_SIDE = {"basic": 2, "deep": 8}  # pixels of which the last pooling leaves one
+
+
+def check_size(model: str, shape: Shape) -> None:
+    """Raises ValueError for images that are too small for the model `model`."""
+    if min(shape[:2]) < SMALLEST_SIDE[model]:
+        raise ValueError(
+            f"The model {model} needs images of at least {SMALLEST_SIDE[model]} pixels a side. "
+            f"Received: {shape[0]}x{shape[1]}."
+        )
+
+
 MODELS: dict[str, Callable[..., keras.Model]] = {"basic": basic_cnn, "deep": deep_cnn}
 
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from registry.store import ModelStore
+from trainer import schema
 from trainer.cards import card_of
 from trainer.config import TrainConfig
-from trainer.data import load
+from trainer.data import ImageDataset, load
+from trainer.decoded import MEMORY_LIMIT
+from trainer.devices import ONE, Devices, alone
 from trainer.gate import Verdict
 from trainer.judge import judge
+from trainer.models import check_size
 from trainer.push import candidate, push
 from trainer.runs import Run, directory_for, train_and_evaluate, write_json
 from trainer.thresholds import thresholds_for
+from trainer.train import train
 
 
 class RefusedError(RuntimeError):
@@ -42,6 +49,9 @@ def run(
     resume: Path | None = None,
     fresh: bool = False,
     tensorboard: bool = False,
+    memory_limit: int = MEMORY_LIMIT,
+    allow_anomalies: bool = False,
+    devices: Devices = ONE,
 ) -> tuple[list[Run], int, ModelStore]:
     """Trains every config, judges the one with the best validation accuracy, and pushes it if it may be served.
 
@@ -53,33 +63,67 @@ def run(
         resume: the directory of the interrupted run to go on with; left out, one of the same config is looked for.
         fresh: look for none.
         tensorboard: write logs for TensorBoard into the run directories.
+        memory_limit: bytes of decoded images beyond which they are read from disk while training.
+        allow_anomalies: train on data that is not what it should be; the card says so.
+        devices: what to train on; of several processes, this is the one that leads.
 
     Returns:
         The finished runs, the version pushed, and the store it is in.
 
     Raises:
+        DataError: the data is missing, damaged or, unless that is allowed, not what it should be.
         RefusedError: the gate refused the model. The verdict is in its run directory.
         RegistryError: it could not be published; the versions there before are untouched.
     """
-    dataset = load(configs[0].dataset, artifacts / "data")
+    dataset = _loaded(configs[0], artifacts / "data", memory_limit)
+    for config in configs:
+        check_size(config.model, dataset.shape)
+    inspected = schema.inspect(dataset, allow_anomalies)
     thresholds = thresholds_for(dataset.name, overrides)
     runs = [
         train_and_evaluate(
-            config, dataset, resume or directory_for(config, artifacts / "runs", fresh), tensorboard=tensorboard
+            config,
+            dataset,
+            inspected,
+            # Several processes begin anew: the others could not know how far an interrupted run had come.
+            resume or directory_for(config, artifacts / "runs", fresh or devices.processes > 1),
+            tensorboard=tensorboard,
+            devices=devices,
         )
         for config in configs
     ]
     best = max(runs, key=lambda run: run.result.validation_accuracy)
     store = ModelStore(artifacts / "models", dataset.name)
-    card = card_of(best, dataset, store.name)
-    with candidate(best.result.model, best.evaluation.temperature, card, best.directory) as judged:
+    card = card_of(best, dataset, inspected, store.name)
+    with alone(), candidate(best.result.model, best.evaluation.temperature, card, best.directory) as judged:
         verdict = judge(card, judged.root, best.evaluation, best.robustness, dataset, store, thresholds)
         if reason and not verdict.accepted:
             verdict = replace(verdict, forced=reason, forced_by=_user())
         write_json(best.directory / "verdict.json", verdict.to_json())
+        # Until here the same command would have gone on with each of these runs.
+        for run in runs:
+            shutil.rmtree(run.directory / "checkpoint")
         if not verdict.accepted and not verdict.forced:
             raise RefusedError(runs, best, verdict)
         return runs, push(judged, card, verdict, best.directory / "figures", store), store
+
+
+def take_part(configs: Sequence[TrainConfig], artifacts: Path, memory_limit: int, devices: Devices) -> None:
+    """What the processes that do not lead have to do: to train on their share of every batch, and keep nothing."""
+    dataset = _loaded(configs[0], artifacts / "data", memory_limit)
+    for config in configs:
+        with tempfile.TemporaryDirectory(prefix="trainer-") as directory:
+            train(config, dataset, Path(directory), devices=devices)
+
+
+def _loaded(config: TrainConfig, data_dir: Path, memory_limit: int) -> ImageDataset:
+    return load(
+        config.dataset,
+        data_dir,
+        image_size=config.image_size,
+        split_seed=config.split_seed,
+        memory_limit=memory_limit,
+    )
 
 
 def _user() -> str:

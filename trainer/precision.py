@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 
@@ -13,7 +14,7 @@ def resolved(precision: str) -> str:
     Raises:
         ValueError: the device lacks it.
     """
-    capabilities = [_capability(device) for device in tf.config.list_physical_devices("GPU")]
+    capabilities = _capabilities()
     tensor_cores = bool(capabilities) and min(capabilities) >= (7, 0)
     if precision == "auto":
         return "mixed_float16" if tensor_cores else "float32"
@@ -26,6 +27,12 @@ def resolved(precision: str) -> str:
     return precision
 
 
-def _capability(device: tf.config.PhysicalDevice) -> tuple[int, int]:
-    major, minor = tf.config.experimental.get_device_details(device).get("compute_capability", (0, 0))
-    return major, minor
+def _capabilities() -> list[tuple[int, int]]:
+    """The compute capability of each GPU, (0, 0) of one that has none."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        texts = [getattr(device, "compute_capability", "0.0") for device in jax.devices() if device.platform == "gpu"]
+        return [(int(major), int(minor)) for major, minor in (text.split(".") for text in texts)]
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return [each.get("compute_capability", (0, 0)) for each in details]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,9 +18,11 @@ from trainer.checkpoint import CheckpointError
 from trainer.config import TrainConfig
 from trainer.corrupt import Robustness, robustness
 from trainer.data import ImageDataset
+from trainer.devices import ONE, Devices, alone
 from trainer.evaluate import Evaluation, calibrated_temperature, evaluate
 from trainer.export import export_saved_model
 from trainer.saved import Latency, SavedModel, latency
+from trainer.schema import Inspection, fulfilled_by
 from trainer.train import TrainResult, train
 
 
@@ -37,7 +39,15 @@ class Run:
     per_class: dict[str, dict[str, float]]
 
 
-def train_and_evaluate(config: TrainConfig, dataset: ImageDataset, directory: Path, tensorboard: bool = False) -> Run:
+def train_and_evaluate(
+    config: TrainConfig,
+    dataset: ImageDataset,
+    inspected: Inspection,
+    directory: Path,
+    *,
+    tensorboard: bool = False,
+    devices: Devices = ONE,
+) -> Run:
     """One run from config to figures; the test images are used when training is over, and fit nothing.
 
     Raises:
@@ -50,11 +60,13 @@ def train_and_evaluate(config: TrainConfig, dataset: ImageDataset, directory: Pa
         if not free:
             raise CheckpointError(f"{directory}: another process trains this run.")
         write_json(directory / "config.json", config.asdict())
-        result = train(config, dataset, directory, _tensorboard(directory) if tensorboard else [])
-        run = _evaluated(config, dataset, directory, result)
+        write_json(directory / "statistics.json", inspected.to_json())
+        write_json(directory / "schema.json", fulfilled_by(dataset, inspected.statistics).to_json())
+        result = train(config, dataset, directory, tensorboard_callbacks(directory) if tensorboard else [], devices)
+        with alone():
+            run = _evaluated(config, dataset, directory, result)
         write_json(directory / "evaluation.json", _measured(run))
         _draw(run, dataset)
-        shutil.rmtree(directory / "checkpoint")  # a finished run needs it no more
     return run
 
 
@@ -78,9 +90,10 @@ def _evaluated(config: TrainConfig, dataset: ImageDataset, directory: Path, resu
     return Run(config, directory, result, evaluation, robust, timed, evaluation.per_class(dataset.classes))
 
 
-def _tensorboard(directory: Path) -> list[keras.callbacks.Callback]:
-    logs = directory / "tensorboard"
-    print(f"Logs for TensorBoard: tensorboard --logdir {logs} (pip install tensorboard)", flush=True)
+def tensorboard_callbacks(directory: Path) -> list[keras.callbacks.Callback]:
+    """What writes logs for TensorBoard into a run's directory; says how to look at them."""
+    logs, viewer = directory / "tensorboard", Path(sys.executable).with_name("tensorboard")
+    print(f"Logs for TensorBoard; to look at them: {viewer} --logdir {logs}", flush=True)
     return [keras.callbacks.TensorBoard(logs, write_graph=False)]
 
 

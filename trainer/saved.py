@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer.decoded import Images, many
 from trainer.export import INPUT, OUTPUT
 
 BATCH = 32
@@ -38,12 +39,13 @@ class SavedModel:
         if OUTPUT not in self._signature.structured_outputs:
             raise SavedModelError(f"{directory}: expected an output `{OUTPUT}` in its signature, found none.")
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self._signature(**{INPUT: tf.constant(images, tf.float32)})[OUTPUT].numpy()
+    def __call__(self, images: Images) -> np.ndarray:
+        return self._signature(**{INPUT: tf.constant(np.asarray(images), tf.float32)})[OUTPUT].numpy()
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """As a call, for any number of images: a thousand at a time, so that they fit into memory."""
-        return np.concatenate([self(images[start : start + 1000]) for start in range(0, len(images), 1000)])
+    def predict(self, images: Images) -> np.ndarray:
+        """As a call, for any number of images: some at a time, so that they fit into memory."""
+        together = many(images.shape[1:])
+        return np.concatenate([self(images[start : start + together]) for start in range(0, len(images), together)])
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ class Latency:
         return asdict(self)
 
 
-def latency(model: SavedModel, images: np.ndarray) -> Latency:
+def latency(model: SavedModel, images: Images) -> Latency:
     """Times a SavedModel on one image and on a batch of up to `BATCH`; `images` uint8 (n, ...), n at least 1."""
-    batch = images[:BATCH]
-    single, single_p95 = np.quantile(_milliseconds(model, images[:1]), [0.5, 0.95]).tolist()
+    batch = np.asarray(images[:BATCH])
+    single, single_p95 = np.quantile(_milliseconds(model, batch[:1]), [0.5, 0.95]).tolist()
     batched, batched_p95 = np.quantile(_milliseconds(model, batch), [0.5, 0.95]).tolist()
     device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     return Latency(single, single_p95, batched, batched_p95, len(batch), device)

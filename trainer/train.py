@@ -18,6 +18,7 @@ from trainer import batches, checkpoint
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
+from trainer.devices import ONE, Devices, alone, placed
 from trainer.models import MODELS
 from trainer.optimizers import build_optimizer
 from trainer.precision import resolved
@@ -59,9 +60,9 @@ class Progress(keras.callbacks.Callback):
     The paper's Algorithm 1: an epoch's weights are kept only if they beat every earlier one.
     """
 
-    def __init__(self, config: TrainConfig, directory: Path) -> None:
+    def __init__(self, config: TrainConfig, directory: Path, keeps: bool = True) -> None:
         super().__init__()
-        self._patience, self._directory = config.patience, directory
+        self._patience, self._directory, self._keeps = config.patience, directory, keeps
         self.history: dict[str, list[float]] = {}
         self.best: list[np.ndarray] = []
 
@@ -89,8 +90,9 @@ class Progress(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(float(value))
         if self.best_epoch == epoch:
             self.best = self.model.get_weights()
-        state = [ops.convert_to_numpy(variable) for variable in _state(self.model)]
-        checkpoint.write(self._directory, Checkpoint(self.history, state, self.best))
+        if self._keeps:
+            state = [ops.convert_to_numpy(variable) for variable in _state(self.model)]
+            checkpoint.write(self._directory, Checkpoint(self.history, state, self.best))
         self.model.stop_training = self.finished
 
 
@@ -99,6 +101,7 @@ def train(
     dataset: ImageDataset,
     directory: Path,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    devices: Devices = ONE,
 ) -> TrainResult:
     """Trains one model, going on from the run directory's newest checkpoint where it has one.
 
@@ -106,21 +109,27 @@ def train(
 
     Raises:
         InterruptedTraining: Ctrl-C; what was learned so far is in the run directory.
-        ValueError: a precision that the device lacks.
+        ValueError: a precision that the device lacks, or batches that the devices cannot share.
     """
+    if config.batch_size % devices.even:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {devices.even} devices that share a batch. "
+            f"Received: {config.batch_size}."
+        )
     keras.utils.set_random_seed(config.seed)
-    train_batches = batches.TrainingBatches(dataset.train, config)
-    model = compiled(config, dataset, train_batches.steps)
-    progress = Progress(config, directory / "checkpoint")
+    train_batches = batches.TrainingBatches(dataset.train, config, devices)
+    with placed(devices):
+        model = compiled(config, dataset, train_batches.steps, devices)
+    progress = Progress(config, directory / "checkpoint", devices.leads)
     if saved := checkpoint.newest(directory / "checkpoint"):
         progress.resume(model, saved)
         print(f"Going on after epoch {saved.epochs} of {directory}", flush=True)
     start = time.perf_counter()
     try:
-        if not progress.finished:
+        if not progress.finished and progress.epochs < config.epochs:
             model.fit(
                 train_batches.dataset,
-                validation_data=batches.evaluation_batches(dataset.validation),
+                validation_data=batches.evaluation_batches(dataset.validation, devices),
                 initial_epoch=progress.epochs,
                 epochs=config.epochs,
                 shuffle=False,  # the pipeline shuffles
@@ -128,13 +137,15 @@ def train(
                 verbose=1 if sys.stdout.isatty() else 2,
             )
     except KeyboardInterrupt:
-        raise InterruptedTraining(_keep(config, dataset, progress, directory)) from None
+        with alone():
+            raise InterruptedTraining(_keep(config, dataset, progress, directory)) from None
     seconds = time.perf_counter() - start
-    kept = _save(config, dataset, progress, directory)
+    with alone():
+        kept = _save(config, dataset, progress, directory) if devices.leads else model
     return TrainResult(kept, progress.history, progress.best_epoch, seconds)
 
 
-def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int) -> keras.Model:
+def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int, devices: Devices = ONE) -> keras.Model:
     """The config's model, compiled for training on the data set, its optimizer built."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(resolved(config.precision))
@@ -146,8 +157,9 @@ def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int) -
         optimizer=build_optimizer(config, steps_per_epoch),
         loss=_loss(config.label_smoothing, len(dataset.classes)),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
-        jit_compile=_worth_compiling(config, steps_per_epoch),
+        # Several steps in one call are a graph error under MirroredStrategy, and compile anew each under JAX.
+        steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch) if devices == ONE and _on_tensorflow() else 1,
+        jit_compile=not devices.mirrored and _worth_compiling(config, steps_per_epoch),
     )
     model.optimizer.build(model.trainable_variables)
     return model
@@ -158,7 +170,13 @@ def _worth_compiling(config: TrainConfig, steps_per_epoch: int) -> bool:
 
     Dropout's random numbers it draws so slowly there that a step takes ten times as long.
     """
+    if not _on_tensorflow():
+        return True
     return not config.dropout and config.epochs * steps_per_epoch >= COMPILED_STEPS
+
+
+def _on_tensorflow() -> bool:
+    return keras.backend.backend() == "tensorflow"
 
 
 def _built(config: TrainConfig, dataset: ImageDataset) -> keras.Model:
@@ -200,6 +218,8 @@ def _save(config: TrainConfig, dataset: ImageDataset, progress: Progress, direct
     try:
         model.save(written)
         written.rename(directory / "model.keras")
+    except OSError as error:  # Keras's own names no file
+        raise OSError(error.errno, error.strerror, str(directory / "model.keras")) from error
     finally:
         written.unlink(missing_ok=True)
     with (directory / "history.csv").open("w", newline="") as file:

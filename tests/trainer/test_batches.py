@@ -45,7 +45,7 @@ def test_images_stay_with_their_labels(sample: ImageDataset) -> None:
 
 
 def test_evaluation_keeps_the_order(sample: ImageDataset) -> None:
-    labels = np.concatenate([labels for _, labels in evaluation_batches(sample.test, 64).as_numpy_iterator()])
+    labels = np.concatenate([labels for _, labels in evaluation_batches(sample.test).as_numpy_iterator()])
     assert (labels == sample.test.labels).all()
 
 

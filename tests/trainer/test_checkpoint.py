@@ -59,6 +59,7 @@ def kill_while_training(process: subprocess.Popen, epoch: int, delay: float) -> 
     process.communicate(timeout=30)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
     unbroken = start(tmp_path / "unbroken")
     out, _ = unbroken.communicate(timeout=300)

@@ -55,7 +55,7 @@ def test_blur_keeps_the_light_and_noise_has_its_deviation() -> None:
 
 
 def test_every_model_is_asked_about_the_same_images(sample: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corrupt, "CHUNK", 64)
+    monkeypatch.setattr(corrupt, "many", lambda _: 64)
     seen: list[bytes] = []
 
     def predict(images: np.ndarray) -> np.ndarray:

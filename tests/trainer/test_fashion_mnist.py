@@ -6,6 +6,7 @@ import pytest
 from tests.conftest import ROOT
 from trainer import fashion_mnist, idx
 from trainer.data import ImageDataset, load
+from trainer.decoded import Decoded
 from trainer.idx import DataError
 
 DATA = ROOT / "artifacts" / "data"
@@ -32,6 +33,7 @@ def test_it_is_cut_into_the_papers_48000_12000_and_10000(full: ImageDataset) -> 
 
 
 def test_digits_in_the_place_of_clothes_are_refused() -> None:
-    digits = {part: np.zeros((10, 28, 28) if part[1] == "images" else 10, np.uint8) for part in idx.FILES}
+    images, labels = np.zeros((10, 28, 28, 1), np.uint8), np.zeros(10, np.int64)
+    digits = Decoded("a mirror", (), {"train": images, "test": images}, {"train": labels, "test": labels})
     with pytest.raises(DataError, match=r"a mirror does not hold Fashion-MNIST: its train images have SHA-256"):
         fashion_mnist.check(digits, "a mirror")

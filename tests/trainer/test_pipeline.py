@@ -1,5 +1,6 @@
 """The whole way leaves a complete run and a complete version, or the versions that were there before."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from trainer.corrupt import CORRUPTIONS
 from trainer.data import ImageDataset
 from trainer.gate import Check
 from trainer.saved import SavedModel
+from trainer.schema import AnomalyError
 
 QUICK = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=1)
 
@@ -32,6 +34,8 @@ def test_a_run_directory_holds_everything_about_the_run(artifacts: Path) -> None
         "model.keras",
         "evaluation.json",
         "verdict.json",
+        "statistics.json",
+        "schema.json",
         "figures",
     }
     assert TrainConfig(**json.loads((run / "config.json").read_text())).epochs == 6
@@ -60,6 +64,8 @@ def test_the_card_tells_what_the_version_is(artifacts: Path) -> None:
     assert card.classes[9] == "Ankle boot"
     assert (card.input.name, card.input.shape) == ("images", (28, 28, 1))
     assert card.data["images"] == {"train": 400, "validation": 100, "test": 200}
+    assert card.data["statistics"]["splits"]["test"]["classes"]["Shirt"] == 20
+    assert card.data["anomalies"] == []
     assert card.metrics["parameters"] == 402_986
     assert card.metrics["test_accuracy"] > 0.5
     assert len(card.metrics["history"]["val_accuracy"]) == 6
@@ -127,6 +133,44 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
     text = (store.path(version) / "assets.extra" / "MODEL_CARD.md").read_text()
     assert "The gate refused it; ada pushed it nevertheless, because: the demonstration is today" in text
     assert store.verify() == []
+
+
+@pytest.mark.usefixtures("without_server")
+def test_anomalies_stop_a_run_or_are_told_by_the_card(tmp_path: Path) -> None:
+    for number, name in itertools.product(range(12), ("cat", "dog")):
+        path = tmp_path / "pets" / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shade = np.random.default_rng(number).integers(0, 128, (16, 16), dtype=np.uint8) + (128 if name == "dog" else 0)
+        Image.fromarray(shade.astype(np.uint8)).save(path)
+    (tmp_path / "pets" / "cat" / "torn.png").write_bytes(b"torn")
+    config = replace(QUICK, dataset=f"folder:{tmp_path / 'pets'}", epochs=20, batch_size=4)
+    with pytest.raises(AnomalyError, match=r"torn\.png: expected a whole PNG or JPEG picture"):
+        pipeline.run([config], tmp_path)
+    assert not (tmp_path / "runs").exists()
+    _, version, store = pipeline.run([config], tmp_path, allow_anomalies=True, reason="six images prove nothing")
+    card = store.card(version)
+    assert (card.name, card.classes, card.input.shape) == ("pets", ("cat", "dog"), (16, 16, 1))
+    assert "torn.png" in card.data["anomalies"][0]
+
+
+def test_a_run_that_was_finished_before_an_interruption_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "judge", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run([QUICK], tmp_path)
+    (directory,) = (tmp_path / "runs").iterdir()
+    before = keras.saving.load_model(directory / "model.keras").get_weights()
+    monkeypatch.setattr(judge.infra, "infra", lambda *_: Check("infra", True, 0.0, 1e-3, "Left out."))
+    runs, _, _ = pipeline.run([QUICK], tmp_path, reason="one epoch is not enough")
+    assert runs[0].directory == directory
+    for ours, theirs in zip(runs[0].result.model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not (directory / "checkpoint").exists()
 
 
 @pytest.mark.usefixtures("without_server")

@@ -12,8 +12,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.conftest import ROOT, SAMPLE
+from trainer import runs
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
 from trainer.evaluate import evaluate
@@ -100,3 +102,10 @@ def test_control_c_keeps_the_best_weights_and_says_so(tmp_path: Path) -> None:
     assert keras.saving.load_model(directory / "model.keras", compile=False).count_params() == 402_986
     assert not (tmp_path / "models").exists()
     assert list((directory / "checkpoint").glob("*.npz"))
+
+
+def test_tensorboard_s_logs_hold_every_epoch(sample: ImageDataset, tmp_path: Path) -> None:
+    result = train(QUICK, sample, tmp_path, runs.tensorboard_callbacks(tmp_path))
+    (log,) = (tmp_path / "tensorboard" / "train").glob("events.*")
+    tags = [value.tag for event in tf.compat.v1.train.summary_iterator(str(log)) for value in event.summary.value]
+    assert tags.count("epoch_loss") == len(result.history["loss"])

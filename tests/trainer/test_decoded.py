@@ -1,0 +1,106 @@
+"""Decoded images are held in memory or read from disk, and nobody can tell from the batches."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from trainer import decoded
+from trainer.batches import TrainingBatches, evaluation_batches
+from trainer.config import TrainConfig
+from trainer.data import Split
+from trainer.decoded import ImageFile
+
+CHANCE = np.random.default_rng(0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    def batches(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(CHANCE.integers(0, 256, (7, 4, 5, 3), dtype=np.uint8), np.arange(7) % 2) for _ in range(count)]
+
+    about = {"source": "chance", "classes": ["a", "b"]}
+    decoded.write(tmp_path / "set", about, {"train": batches(10), "test": batches(2)})
+    return tmp_path / "set"
+
+
+def test_a_file_gives_what_the_array_gives(folder: Path) -> None:
+    held, file = decoded.read(folder).images["train"], decoded.read(folder, limit=100).images["train"]
+    assert isinstance(held, np.ndarray)
+    assert isinstance(file, ImageFile)
+    assert (file.shape, len(file), file.dtype) == (held.shape, 70, held.dtype)
+    chosen = np.array([69, 3, 3])
+    np.testing.assert_array_equal(file[chosen], held[chosen])
+    np.testing.assert_array_equal(file[20:40][5:][chosen // 10], held[20:40][5:][chosen // 10])
+    np.testing.assert_array_equal(file[7], held[7])
+    np.testing.assert_array_equal(np.asarray(file[60:]), held[60:])
+
+
+def test_batches_are_the_same_from_memory_and_from_disk(folder: Path) -> None:
+    config = TrainConfig(batch_size=16, mirror=True, seed=3)
+    drawn = []
+    for limit in (decoded.MEMORY_LIMIT, 100):
+        found = decoded.read(folder, limit)
+        split = Split(found.images["train"], found.labels["train"])
+        pipelines = (TrainingBatches(split, config).dataset, evaluation_batches(split))
+        drawn.append([batch for pipeline in pipelines for batch in pipeline.as_numpy_iterator()])
+    for (images, labels), (others, their) in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(images, others)
+        np.testing.assert_array_equal(labels, their)
+
+
+def test_a_file_that_was_cut_short_is_noticed(folder: Path) -> None:
+    path = folder / "test_images.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="expected 840 bytes of pixels, found 839"):
+        decoded.read(folder)
+
+
+def test_a_failure_while_decoding_leaves_nothing(tmp_path: Path) -> None:
+    def batches() -> object:
+        yield np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1)
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        decoded.write(tmp_path / "kept" / "set", {}, {"train": batches()})
+    assert not list((tmp_path / "kept").iterdir())
+
+
+STREAMING = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from trainer import data, decoded, schema
+from trainer.batches import TrainingBatches, evaluation_batches
+from trainer.config import TrainConfig
+
+def batches(count):
+    chance = np.random.default_rng(0)
+    for _ in range(count):
+        yield chance.integers(0, 256, (500, 64, 64, 3), dtype=np.uint8), chance.integers(0, 2, 500)
+
+folder = Path(sys.argv[1])
+about = {"source": "chance", "classes": ["a", "b"]}
+decoded.write(folder, about, {"train": batches(int(sys.argv[2])), "test": batches(1)})
+dataset = data._dataset("chance", decoded.read(folder, 4 * 2**20), None)
+assert isinstance(dataset.train.images, decoded.ImageFile)
+schema.statistics(dataset)
+for pipeline in (TrainingBatches(dataset.train, TrainConfig(shift=2)).dataset, evaluation_batches(dataset.train)):
+    print(sum(len(images) for images, _ in pipeline))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_on_a_set_larger_than_the_limit(tmp_path: Path) -> None:
+    """Sets of 29 and 293 MiB, inspected, trained on and judged with a limit of 4: their peaks hardly differ."""
+    peaks = []
+    for count in (4, 49):
+        command = [sys.executable, "-c", STREAMING, str(tmp_path / str(count)), str(count)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout.split()[-1]))
+    assert peaks[1] - peaks[0] < 60, peaks  # MiB

@@ -1,0 +1,176 @@
+"""Decoded images on disk: written once, then held as one array, or read batch by batch where they are too many.
+
+A folder holds `train` and `test` images and labels as .npy files, and `about.json`; it is whole once it has its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+SPLITS = ("train", "test")
+# Decoded images beyond so many bytes are read from disk while training. Fashion-MNIST has 55 million.
+MEMORY_LIMIT = 512 * 2**20
+# Pixel values that are looked at together, so that memory stays bounded whatever the images' size.
+TOGETHER = 2**20
+
+Pairs = Iterable[tuple[np.ndarray, np.ndarray]]
+
+
+class ImageFile:
+    """Images in a .npy file, or a slice of them, of which only what is asked for is read.
+
+    Not a memory map: pages of a map count as the process's own memory until the system wants them back.
+
+    Attributes:
+        shape: as of the array, (n, height, width, channels).
+        dtype: uint8.
+        offset: where in the file the first image of the array begins.
+    """
+
+    def __init__(self, path: Path, part: slice = slice(None)) -> None:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            whole, _, self.dtype = np.lib.format.read_array_header_1_0(file)
+            self._path, self.offset = path, file.tell()
+        self._start, stop, _ = part.indices(whole[0])
+        self.shape = (max(0, stop - self._start), *whole[1:])
+        self._bytes = int(np.prod(self.shape[1:]))
+        self._file = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: Any) -> Any:
+        """A slice is another `ImageFile`; a number or an array of numbers reads those images."""
+        if isinstance(part, slice):
+            start, stop, _ = part.indices(len(self))
+            return ImageFile(self._path, slice(self._start + start, self._start + stop))
+        if np.ndim(part) == 0:
+            return self._read(int(part), 1)[0]
+        return np.concatenate([self._read(int(index), 1) for index in part])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self._read(0, len(self)).astype(dtype or self.dtype, copy=False)
+
+    def _read(self, first: int, count: int) -> np.ndarray:
+        offset = self.offset + (self._start + first) * self._bytes
+        # pread, because the threads of a pipeline share the file.
+        content = os.pread(self._file, count * self._bytes, offset)
+        return np.frombuffer(content, np.uint8).reshape(count, *self.shape[1:])
+
+
+Images = np.ndarray | ImageFile
+
+
+def many(shape: Sequence[int]) -> int:
+    """How many images of a shape are worth looking at together: a thousand of Fashion-MNIST's, fewer of larger ones."""
+    return max(1, min(1000, TOGETHER // int(np.prod(shape))))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A data set as decoded.
+
+    Attributes:
+        source: where it came from, in words.
+        classes: the class names; a label is an index into them.
+        images: uint8 (n, height, width, channels) by split.
+        labels: int64 (n,) by split.
+        validation: how many of the last training images validate; None: a fifth.
+        left_out: files that could not be used, in words.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    images: dict[str, Images]
+    labels: dict[str, np.ndarray]
+    validation: int | None = None
+    left_out: tuple[str, ...] = ()
+
+
+def write(folder: Path, about: dict[str, Any], splits: Mapping[str, Pairs]) -> None:
+    """Writes a decoded set as its images come; half a set never has its name.
+
+    Args:
+        folder: where to; must not exist.
+        about: `source`, `classes` and, where they apply, `validation` and `left_out` of `Decoded`;
+            looked at when all images have come.
+        splits: for each of `SPLITS`, batches of uint8 images and of their labels.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=".decoded-", dir=folder.parent))
+    try:
+        for name, batches in splits.items():
+            _write_split(staged, name, batches)
+        (staged / "about.json").write_text(json.dumps(about))
+        try:
+            staged.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same content
+                raise
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _write_split(folder: Path, name: str, batches: Pairs) -> None:
+    labels: list[np.ndarray] = []
+    with (folder / f"{name}_images.npy").open("wb") as file:
+        shape: tuple[int, ...] = (0, 0, 0)
+        for images, of_images in batches:
+            if not labels:
+                shape = images.shape[1:]
+                _write_header(file, (0, *shape))
+            file.write(np.ascontiguousarray(images, np.uint8).data)
+            labels.append(np.asarray(of_images, np.int64))
+        # Only now is it known how many they are; NumPy leaves room for that number in the header.
+        file.seek(0)
+        _write_header(file, (sum(map(len, labels)), *shape))
+    np.save(folder / f"{name}_labels.npy", np.concatenate([np.zeros(0, np.int64), *labels]))
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    descr = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+
+
+def read(folder: Path, limit: int = MEMORY_LIMIT) -> Decoded | None:
+    """The decoded set in `folder`, its images in memory if all of them fit into `limit` bytes; None: there is none.
+
+    Raises:
+        OSError, ValueError, KeyError, EOFError: it is damaged.
+    """
+    if not (folder / "about.json").is_file():
+        return None
+    about = json.loads((folder / "about.json").read_text())
+    files = {name: ImageFile(folder / f"{name}_images.npy") for name in SPLITS}
+    for name, file in files.items():
+        if len(file.shape) != 4:  # as an earlier version of this project wrote them
+            raise ValueError(f"{name}_images.npy: expected four dimensions, found {len(file.shape)}")
+        expected = int(np.prod(file.shape))
+        found = (folder / f"{name}_images.npy").stat().st_size - file.offset
+        if found != expected:
+            raise ValueError(f"{name}_images.npy: expected {expected:,} bytes of pixels, found {found:,}")
+    small = sum(int(np.prod(file.shape)) for file in files.values()) <= limit
+    images: dict[str, Images] = {name: np.asarray(file) if small else file for name, file in files.items()}
+    labels = {name: np.load(folder / f"{name}_labels.npy") for name in SPLITS}
+    return Decoded(
+        about["source"],
+        tuple(about["classes"]),
+        images,
+        labels,
+        about.get("validation"),
+        tuple(about.get("left_out", ())),
+    )
