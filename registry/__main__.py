@@ -21,10 +21,11 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     where = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    where.add_argument("--models", type=Path, metavar="DIR", help="the models' directory ($ARTIFACTS/models)")
+    where.add_argument(
+        "--models", type=Path, metavar="DIR", help="the models' directory ($MODELS, else $ARTIFACTS/models)"
+    )
     where.add_argument("--name", help="the model; needed where there are several")
     top = _Parser(prog="python -m registry", description="Look after the versions of a model.", parents=[where])
-    top.set_defaults(models=Path(os.environ.get("ARTIFACTS") or "artifacts") / "models", name=None)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, help_: str, *versions: str) -> argparse.ArgumentParser:
@@ -46,6 +47,12 @@ def parser() -> argparse.ArgumentParser:
         "version", type=int, nargs="?", help="all, where left out"
     )
     return top
+
+
+def _models(options: argparse.Namespace) -> Path:
+    # Not a default of the parser: a command's would overwrite what was given before the command.
+    usual = Path(os.environ.get("MODELS") or Path(os.environ.get("ARTIFACTS") or "artifacts") / "models")
+    return getattr(options, "models", usual)
 
 
 def find_store(root: Path, name: str | None) -> ModelStore:
@@ -99,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without block characters shows "?" instead
     try:
-        text, code = run(find_store(options.models, options.name), options)
+        text, code = run(find_store(_models(options), getattr(options, "name", None)), options)
     except (RegistryError, CardError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

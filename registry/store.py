@@ -145,6 +145,10 @@ class ModelStore:
             raise RegistryError(f"`keep` must be at least 1, for the newest version stays. Received: {keep}.")
         with self._lock(shared=False):
             served = self.served()
+            for version in {served, self.newest()}:
+                if version is not None and (problems := self._damage(version)):
+                    # What would be removed may be all that is whole.
+                    raise RegistryError(f"Nothing was removed, because version {version} is damaged: {problems[0]}.")
             old = [version for version in self.versions()[:-keep] if version != served]
             for version in old:
                 # Out of sight in one step, then deleted: no reader ever sees half a version.

@@ -81,7 +81,7 @@ def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
         for field in fields(TrainConfig)
         if (value := getattr(arguments, field.name, None)) is not None
     }
-    if arguments.resume:
+    if arguments.resume is not None:
         return [resumable(runs / arguments.resume, given)]
     # A recipe's rate, schedule and regularisation suit its own optimizer only.
     name = arguments.recipe or ("paper" if "optimizer" in given else "default")
@@ -111,8 +111,10 @@ def forced(arguments: argparse.Namespace) -> str | None:
 def main() -> int:
     arguments = parser().parse_args()
     artifacts = Path(arguments.artifacts)
-    resume = artifacts / "runs" / arguments.resume if arguments.resume else None
+    resume = None if arguments.resume is None else artifacts / "runs" / arguments.resume
     try:
+        if arguments.memory_limit < 0:
+            raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {arguments.memory_limit}.")
         chosen = configs(arguments, artifacts / "runs")
         overrides, reason = parse(arguments.threshold), forced(arguments)
         _import_tensorflow()

@@ -9,14 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from registry.card import ModelCard, TensorSpec
 from trainer.data import ImageDataset
 from trainer.evaluate import Evaluation
 from trainer.export import INPUT, OUTPUT
+from trainer.precision import resolved
 from trainer.runs import Run
 from trainer.schema import Inspection
 
-LIBRARIES = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
+LIBRARIES: tuple[str, ...] = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
 
 
 def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, name: str) -> ModelCard:
@@ -47,14 +50,19 @@ def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, name: str) 
             "robust_accuracy": best.robustness.mean,
             "robustness": best.robustness.to_json(),
             "latency_ms": best.latency.to_json(),
+            "computed": {"backend": keras.backend.backend(), "precision": resolved(best.config.precision)},
             "parameters": best.result.model.count_params(),
             "seconds": round(best.result.seconds, 1),
             "best_epoch": best.result.best_epoch,
             "history": best.result.history,
         },
-        libraries={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        libraries={"python": platform.python_version(), **{name: version(name) for name in _libraries()}},
         commit=_commit(),
     )
+
+
+def _libraries() -> tuple[str, ...]:
+    return (*LIBRARIES, "jax") if keras.backend.backend() == "jax" else LIBRARIES
 
 
 def _calibration(evaluation: Evaluation) -> dict[str, Any]:

@@ -80,22 +80,20 @@ def load(
     Raises:
         DataError: unknown, missing or damaged; the message says how to mend it.
     """
-    kind, colon, rest = name.partition(":")
-    schema = None
-    if kind == "idx" and colon:
-        short, found = Path(rest).resolve().name, _idx_folder(Path(rest))
-    elif kind == "folder" and colon:
+    kind, _, rest = name.partition(":")
+    short, schema = Path(rest).resolve().name, None
+    if kind == "idx" and rest:
+        found = _idx_folder(Path(rest))
+    elif kind == "folder" and rest:
         from trainer import folder
 
-        short, found = (
-            Path(rest).resolve().name,
-            folder.load(Path(rest), data_dir, image_size, split_seed, memory_limit),
-        )
+        found = folder.load(Path(rest), data_dir, image_size, split_seed, memory_limit)
         schema = Path(rest) / "schema.json"
     elif re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", name):
         from trainer import catalog
 
-        short, found = name, catalog.load(name, data_dir, image_size, memory_limit)
+        short = name
+        found = catalog.load(name, data_dir, image_size, memory_limit)
     else:
         raise DataError(
             f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {name}."
@@ -145,6 +143,7 @@ def _dataset(name: str, found: Decoded, schema: Path | None) -> ImageDataset:
         raise DataError(
             f"{found.source}: expected images to train, to validate and to test, "
             f"found {cut}, {len(train) - cut} and {len(test)} of shape {train.images.shape[1:]}."
+            + "".join(f" {each}" for each in found.left_out[:1])
         )
     return ImageDataset(
         name=re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".-") or "pictures",

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 SPLITS = ("train", "test")
+STAGED = ".decoded-"
+ABANDONED_SECONDS = 24 * 3600
 # Decoded images beyond so many bytes are read from disk while training. Fashion-MNIST has 55 million.
 MEMORY_LIMIT = 512 * 2**20
 # Pixel values that are looked at together, so that memory stays bounded whatever the images' size.
@@ -56,7 +59,9 @@ class ImageFile:
     def __getitem__(self, part: Any) -> Any:
         """A slice is another `ImageFile`; a number or an array of numbers reads those images."""
         if isinstance(part, slice):
-            start, stop, _ = part.indices(len(self))
+            start, stop, step = part.indices(len(self))
+            if step != 1:
+                raise IndexError(f"A slice of images on disk must have the step 1. Received: {step}.")
             return ImageFile(self._path, slice(self._start + start, self._start + stop))
         if np.ndim(part) == 0:
             return self._read(int(part), 1)[0]
@@ -67,9 +72,15 @@ class ImageFile:
 
     def _read(self, first: int, count: int) -> np.ndarray:
         offset = self.offset + (self._start + first) * self._bytes
-        # pread, because the threads of a pipeline share the file.
-        content = os.pread(self._file, count * self._bytes, offset)
-        return np.frombuffer(content, np.uint8).reshape(count, *self.shape[1:])
+        content = np.empty((count, *self.shape[1:]), np.uint8)
+        left = memoryview(content.data).cast("B") if content.size else memoryview(b"")
+        while left:
+            # pread, because the threads of a pipeline share the file; one call gives 2 GiB at most.
+            read = os.preadv(self._file, [left], offset)
+            if not read:
+                raise OSError(f"{self._path}: the file ends before its images do.")
+            left, offset = left[read:], offset + read
+        return content
 
 
 Images = np.ndarray | ImageFile
@@ -101,6 +112,16 @@ class Decoded:
     left_out: tuple[str, ...] = ()
 
 
+def kept(folder: Path, limit: int) -> Decoded | None:
+    """As `read`; a damaged copy is named on the terminal and removed."""
+    try:
+        return read(folder, limit)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        print(f"The decoded copy in {folder} is damaged ({error}); decoding anew.", flush=True)
+        shutil.rmtree(folder)
+        return None
+
+
 def write(folder: Path, about: dict[str, Any], splits: Mapping[str, Pairs]) -> None:
     """Writes a decoded set as its images come; half a set never has its name.
 
@@ -111,7 +132,10 @@ def write(folder: Path, about: dict[str, Any], splits: Mapping[str, Pairs]) -> N
         splits: for each of `SPLITS`, batches of uint8 images and of their labels.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=".decoded-", dir=folder.parent))
+    for old in folder.parent.glob(f"{STAGED}*"):
+        if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:  # of a process that was killed
+            shutil.rmtree(old, ignore_errors=True)
+    staged = Path(tempfile.mkdtemp(prefix=STAGED, dir=folder.parent))
     try:
         for name, batches in splits.items():
             _write_split(staged, name, batches)

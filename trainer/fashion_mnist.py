@@ -70,6 +70,15 @@ def check(found: Decoded, source: str) -> None:
             )
 
 
+def is_it(found: Decoded) -> bool:
+    """Whether the decoded images and labels are the published ones."""
+    try:
+        check(found, "")
+    except DataError:
+        return False
+    return True
+
+
 def _from_files(builder: Any) -> str:
     named = os.environ.get(FOLDER_VARIABLE)
     folder = Path(named) if named else DEBIAN_FOLDER

@@ -55,11 +55,7 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int, limit: int) -
     about = {"folder": str(folder.resolve()), "image_size": image_size, "seed": seed, "files": _stamps(found)}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
     kept = data_dir / "decoded" / f"{folder.resolve().name}-{key}"
-    try:
-        known = decoded.read(kept, limit)
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{kept}: the decoded copy is damaged ({error}). Remove it and run again.") from error
-    if known:
+    if known := decoded.kept(kept, limit):
         return known
     print(f"Decoding the pictures of {folder}; this happens once, until they change.", flush=True)
     _decode(folder, kept, classes, _parts(found, seed), image_size)
@@ -109,10 +105,10 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _stamps(found: dict[str, Files]) -> list[tuple[str, int, int]]:
-    """What changes when a file does: its size and its time of change."""
+def _stamps(found: dict[str, Files]) -> list[tuple[str, int, int, int]]:
+    """What changes when a file or its permissions do: its size and its times of change."""
     paths = [path for files in found.values() for of_class in files.values() for path in of_class]
-    return [(str(path), stat.st_size, stat.st_mtime_ns) for path in paths for stat in [path.stat()]]
+    return [(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path in paths for stat in [path.stat()]]
 
 
 def _parts(found: dict[str, Files], seed: int) -> dict[str, _Part]:

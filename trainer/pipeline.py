@@ -20,6 +20,7 @@ from trainer.devices import ONE, Devices, alone
 from trainer.gate import Verdict
 from trainer.judge import judge
 from trainer.models import check_size
+from trainer.precision import resolved
 from trainer.push import candidate, push
 from trainer.runs import Run, directory_for, train_and_evaluate, write_json
 from trainer.thresholds import thresholds_for
@@ -75,6 +76,8 @@ def run(
         RefusedError: the gate refused the model. The verdict is in its run directory.
         RegistryError: it could not be published; the versions there before are untouched.
     """
+    for config in configs:
+        resolved(config.precision)  # refuses what the device lacks before anything else is done
     dataset = _loaded(configs[0], artifacts / "data", memory_limit)
     for config in configs:
         check_size(config.model, dataset.shape)
@@ -110,6 +113,8 @@ def run(
 
 def take_part(configs: Sequence[TrainConfig], artifacts: Path, memory_limit: int, devices: Devices) -> None:
     """What the processes that do not lead have to do: to train on their share of every batch, and keep nothing."""
+    for config in configs:
+        resolved(config.precision)  # refuses what the device lacks before anything else is done
     dataset = _loaded(configs[0], artifacts / "data", memory_limit)
     for config in configs:
         with tempfile.TemporaryDirectory(prefix="trainer-") as directory:

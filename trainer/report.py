@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from registry.store import ModelStore
+from registry.store import ModelStore, models
 from registry.tables import table
 from trainer.pipeline import RefusedError
 from trainer.runs import Run
@@ -26,9 +28,16 @@ def summary(runs: Sequence[Run], version: int, store: ModelStore) -> str:
         *_judged(best, verdict["checks"]),
         f"Pushed {pushed.config['model']} as version {version} of {store.name}: {store.path(version)} ({outcome})",
         f"Figures and numbers: {', '.join(str(run.directory) for run in runs)}",
-        "Serve it:  make serve",
+        f"Serve it:  {_command(store)}",
     ]
     return "\n" + "\n".join(lines)
+
+
+def _command(store: ModelStore) -> str:
+    """What serves the model from where it is, settings named where they are not the usual ones."""
+    artifacts, others = store.root.parent, [name for name in models(store.root) if name != store.name]
+    settings = [f"ARTIFACTS={shlex.quote(str(artifacts))}"] if artifacts != Path("artifacts") else []
+    return " ".join([*settings, *([f"MODEL_NAME={store.name}"] if others else []), "make serve"])
 
 
 def refusal(refused: RefusedError) -> str:

@@ -21,6 +21,7 @@ from trainer.data import ImageDataset
 from trainer.devices import ONE, Devices, alone
 from trainer.evaluate import Evaluation, calibrated_temperature, evaluate
 from trainer.export import export_saved_model
+from trainer.precision import resolved
 from trainer.saved import Latency, SavedModel, latency
 from trainer.schema import Inspection, fulfilled_by
 from trainer.train import TrainResult, train
@@ -53,7 +54,7 @@ def train_and_evaluate(
     Raises:
         CheckpointError: another process trains this run.
     """
-    print(f"\nTraining {config}", flush=True)
+    print(f"\nTraining {config} (in {resolved(config.precision)})", flush=True)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     with checkpoint.claimed(directory) as free:

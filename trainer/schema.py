@@ -1,4 +1,4 @@
-"""Validation before training: statistics of each split, held against what the data set should be.
+"""Validation before training: a data set's statistics, held against what it should be.
 
 A schema is data: `schema.json` beside this file for the sets that this project knows, or in a user's own folder.
 Of a set without one, general rules are asked only. A run writes the statistics it found into its directory, with
@@ -7,20 +7,15 @@ a schema that they fulfil, to start one's own from.
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from trainer.data import ImageDataset, Split
-from trainer.decoded import many
+from trainer.data import ImageDataset
 from trainer.idx import DataError
+from trainer.statistics import SplitStatistics, Statistics, statistics
 
 KNOWN = Path(__file__).with_name("schema.json")
 SHOWN = 5  # anomalies of one kind that are spelled out
@@ -28,40 +23,6 @@ SHOWN = 5  # anomalies of one kind that are spelled out
 
 class AnomalyError(DataError):
     """Data that should not be trained on; the message lists why."""
-
-
-@dataclass(frozen=True)
-class SplitStatistics:
-    """What one split holds.
-
-    Attributes:
-        images: how many.
-        classes: how many of each class, by its name.
-        mean, deviation: of all pixels, 0..255.
-        lowest, highest: pixel found.
-        duplicates: images that equal an earlier one of the split, byte by byte.
-    """
-
-    images: int
-    classes: dict[str, int]
-    mean: float
-    deviation: float
-    lowest: int
-    highest: int
-    duplicates: int
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a data set holds; `shared` counts the images of the second split that are in the first too."""
-
-    dtype: str
-    shape: tuple[int, int, int]
-    splits: dict[str, SplitStatistics]
-    shared: dict[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -88,6 +49,24 @@ class Schema:
     duplicates: float = 0.1
     shared: float = 0.01
 
+    def __post_init__(self) -> None:
+        """Refuses what a file may hold instead of the right types.
+
+        Raises:
+            TypeError: a field of another type.
+        """
+        whole = {"shape": (self.shape, 3), "range": (self.range, 2)}
+        for name, (numbers, count) in whole.items():
+            if numbers is not None and not (_is(tuple, numbers) and len(numbers) == count and _all(int, numbers)):
+                raise TypeError(f"`{name}` must be {count} whole numbers. Received: {numbers}.")
+        if self.classes is not None and not (_is(tuple, self.classes) and _all(str, self.classes)):
+            raise TypeError(f"`classes` must be a list of names. Received: {self.classes}.")
+        if self.images is not None and not (_is(dict, self.images) and _all(int, self.images.values())):
+            raise TypeError(f"`images` must be a number by split. Received: {self.images}.")
+        for name in ("smallest_class", "duplicates", "shared"):
+            if not _all((int, float), [getattr(self, name)]):
+                raise TypeError(f"`{name}` must be a number. Received: {getattr(self, name)}.")
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -101,17 +80,6 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         return {**self.statistics.to_json(), "anomalies": list(self.anomalies)}
-
-
-def statistics(dataset: ImageDataset) -> Statistics:
-    """Looks at every image once; memory stays bounded whatever the data set's size."""
-    seen = {name: _digests(split) for name, split in dataset.splits.items()}
-    shared = {
-        f"{first}/{second}": sum(count for digest, count in seen[second].items() if digest in seen[first])
-        for first, second in itertools.combinations(seen, 2)
-    }
-    splits = {name: _of_split(split, dataset.classes, seen[name]) for name, split in dataset.splits.items()}
-    return Statistics(str(dataset.train.images.dtype), dataset.shape, splits, shared)
 
 
 def schema_for(dataset: ImageDataset) -> Schema:
@@ -164,41 +132,20 @@ def _check(found: Sequence[str], allowed: bool) -> None:
         print(f"Allowed: {each}", flush=True)
 
 
-def _parsed(content: dict[str, Any]) -> Schema:
+def _is(kind: type | tuple[type, ...], value: object) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _all(kind: type | tuple[type, ...], values: Iterable[object]) -> bool:
+    return all(_is(kind, value) for value in values)
+
+
+def _parsed(content: object) -> Schema:
     """A schema read from JSON, whose lists become tuples."""
+    if not isinstance(content, dict):
+        raise TypeError(f"Received: {str(content)[:40]}")
     tuples: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     return Schema(**tuples)
-
-
-def _chunks(split: Split) -> Iterator[np.ndarray]:
-    together = many(split.images.shape[1:])
-    return (np.ascontiguousarray(split.images[at : at + together]) for at in range(0, len(split), together))
-
-
-def _digests(split: Split) -> Counter[bytes]:
-    digests: Counter[bytes] = Counter()
-    for images in _chunks(split):
-        digests.update(hashlib.blake2b(image.data, digest_size=16).digest() for image in images)
-    return digests
-
-
-def _of_split(split: Split, classes: tuple[str, ...], digests: Counter[bytes]) -> SplitStatistics:
-    values = np.zeros(256, np.int64)
-    for images in _chunks(split):
-        values += np.bincount(images.ravel(), minlength=256)
-    levels, total = np.arange(256), max(1, values.sum())
-    mean = float(values @ levels / total)
-    present = np.flatnonzero(values)
-    of_class = np.bincount(split.labels, minlength=len(classes))
-    return SplitStatistics(
-        images=len(split),
-        classes=dict(zip(classes, of_class.tolist(), strict=True)),
-        mean=round(mean, 4),
-        deviation=round(float(np.sqrt(values @ (levels - mean) ** 2 / total)), 4),
-        lowest=int(present[0]) if len(present) else 0,
-        highest=int(present[-1]) if len(present) else 0,
-        duplicates=len(split) - len(digests),
-    )
 
 
 def _left_out(messages: tuple[str, ...]) -> list[str]:

@@ -116,6 +116,11 @@ def train(
             f"`batch_size` must be a multiple of the {devices.even} devices that share a batch. "
             f"Received: {config.batch_size}."
         )
+    if devices.even > 1 and (len(dataset.train) < config.batch_size or len(dataset.validation) < devices.even):
+        raise ValueError(
+            f"{devices.even} devices need at least {config.batch_size} training images, which is `batch_size`, and "
+            f"{devices.even} that validate. Received: {len(dataset.train)} and {len(dataset.validation)}."
+        )
     keras.utils.set_random_seed(config.seed)
     train_batches = batches.TrainingBatches(dataset.train, config, devices)
     with placed(devices):

@@ -46,6 +46,7 @@ def _data(card: ModelCard) -> str:
     return (
         f"{data['dataset']}, from {data['source']}: {counts}. SHA-256 of all images and labels: `{data['sha256']}`. "
         f"The validation images chose the epoch, the model and the temperature; the test images chose nothing."
+        + "".join(f"\n\nAllowed, though not as it should be: {each}" for each in data.get("anomalies", ()))
     )
 
 
@@ -53,9 +54,15 @@ def _training(card: ModelCard) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in card.config.items())
     libraries = ", ".join(f"{name} {version}" for name, version in card.libraries.items())
     return (
-        f"{card.metrics['parameters']:,} parameters, {card.metrics['seconds']:g} s. Settings: {settings}. "
+        f"{card.metrics['parameters']:,} parameters, {card.metrics['seconds']:g} s{_computed(card)}. "
+        f"Settings: {settings}. "
         f"Code: {card.commit or 'not from a git checkout'}. Libraries: {libraries}."
     )
+
+
+def _computed(card: ModelCard) -> str:
+    computed = card.metrics.get("computed")
+    return f" on {computed['backend']} in {computed['precision']}" if computed else ""
 
 
 def _by_class(card: ModelCard) -> str:

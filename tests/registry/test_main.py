@@ -154,6 +154,12 @@ def test_compare_shows_only_what_differs(publish: Publish, run: Run) -> None:
     assert "differ in nothing" in run("compare", "1", "1")[1]
 
 
+def test_options_may_stand_before_the_command(store: ModelStore, publish: Publish) -> None:
+    publish()
+    for arguments in (["--models", str(store.root), "list"], ["list", "--models", str(store.root)]):
+        assert main(arguments) == 0
+
+
 def test_pin_unpin_and_prune_do_what_they_say(store: ModelStore, publish: Publish, run: Run) -> None:
     for _ in range(3):
         publish()

@@ -199,6 +199,15 @@ def test_a_pin_that_moves_while_it_is_read_is_followed(
     assert store.pinned() == 2
 
 
+def test_prune_removes_nothing_while_the_newest_is_damaged(store: ModelStore, publish: Publish) -> None:
+    for _ in range(2):
+        publish()
+    (store.path(2) / "saved_model.pb").write_bytes(b"junk")
+    with pytest.raises(RegistryError, match=r"Nothing was removed, because version 2 is damaged: .*saved_model\.pb"):
+        store.prune(1)
+    assert store.versions() == [1, 2]
+
+
 @pytest.mark.parametrize("keep", [0, -1])
 def test_prune_keeps_at_least_one(store: ModelStore, publish: Publish, keep: int) -> None:
     publish()

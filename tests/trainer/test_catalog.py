@@ -100,6 +100,7 @@ def test_a_damaged_decoded_copy_is_made_anew(tmp_path: Path, capsys: pytest.Capt
         ("made_text", "made_text: expected a set of images with one class label each"),
         ("no_such_set", "must be a TFDS image classification set, folder:PATH or idx:PATH. Received: no_such_set"),
         ("made_plain/no_such_config", "Received: made_plain/no_such_config"),
+        ("made_plain:9.9.9", "Received: made_plain:9.9.9"),
         ("not a name", "Received: not a name"),
     ],
 )

@@ -98,6 +98,14 @@ def test_a_broken_picture_is_named_and_left_out(tmp_path: Path, data: Path) -> N
         assert any(f"{name}: expected a whole PNG or JPEG picture" in each for each in dataset.left_out)
 
 
+def test_a_folder_of_broken_pictures_alone_names_one(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets")
+    for path in folder.glob("*/*.png"):
+        path.write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"found 0, 0 and 0 .*\.png: expected a whole PNG or JPEG picture"):
+        load(f"folder:{folder}", data)
+
+
 def test_what_is_no_picture_is_passed_over(tmp_path: Path, data: Path) -> None:
     folder = folder_of(tmp_path / "pets")
     (folder / "README.md").write_text("Our pets.")

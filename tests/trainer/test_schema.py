@@ -62,7 +62,15 @@ def test_the_schema_of_a_run_is_fulfilled_by_its_data(sample: ImageDataset, tmp_
     path = tmp_path / "schema.json"
     path.write_text(json.dumps(schema.fulfilled_by(sample, schema.statistics(sample)).to_json()))
     assert said(sample, schema.schema_for(replace(sample, schema=path))) == []
-    path.write_text('{"colour": "blue"}')
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"colour": "blue"}', "[1]", "null", "{", '{"range": 5}', '{"range": [0]}', '{"images": 5}', '{"shared": "a"}'],
+)
+def test_a_file_that_is_no_schema_is_refused(content: str, sample: ImageDataset, tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    path.write_text(content)
     with pytest.raises(DataError, match=r"schema\.json: expected a JSON object with some of dtype, shape"):
         schema.schema_for(replace(sample, schema=path))
 
