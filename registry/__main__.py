@@ -110,7 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RegistryError, CardError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(text)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 

@@ -83,6 +83,9 @@ def _facts(card: ModelCard) -> dict[str, Any]:
     """The card without what differs between any two versions in more places than anyone reads."""
     facts = asdict(card)
     facts["metrics"] = {key: value for key, value in card.metrics.items() if key != "history"}
+    if card.verdict:
+        checks = card.verdict.get("checks", [])
+        facts["verdict"] = card.verdict | {"checks": {each["name"]: each["sentence"] for each in checks}}
     del facts["files"]
     return facts
 

@@ -13,6 +13,7 @@ import pytest
 from registry.__main__ import main
 from registry.card import CARD_PATH, ModelCard
 from registry.store import ModelStore
+from tests.conftest import ROOT
 
 Publish = Callable[..., int]
 Run = Callable[..., tuple[int, str, str]]
@@ -237,3 +238,12 @@ def test_the_command_runs_on_its_own_in_a_plain_terminal(store: ModelStore, publ
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "loss  ??  2 to 1" in done.stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_mistake(store: ModelStore, publish: Publish) -> None:
+    publish()
+    command = [sys.executable, "-m", "registry", "show", "1", "--models", str(store.root)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(30) == 0
