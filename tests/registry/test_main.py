@@ -243,7 +243,7 @@ def test_the_command_runs_on_its_own_in_a_plain_terminal(store: ModelStore, publ
 def test_a_reader_that_has_seen_enough_is_no_mistake(store: ModelStore, publish: Publish) -> None:
     publish()
     command = [sys.executable, "-m", "registry", "show", "1", "--models", str(store.root)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait(30) == 0
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
