@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from trainer.idx import DataError
 
@@ -21,15 +21,6 @@ LARGEST_SIDE = 96
 USUAL_SIDE = 64
 COLOURS = {1: "L", 3: "RGB"}
 GREY = {"1", "L", "LA", "I", "I;16", "F"}
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def shape_for(size: Sequence[int] | None, channels: int, image_size: int) -> Shape:
@@ -58,8 +49,7 @@ def open_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            turn = _TURNS.get(_orientation(image))
-            return image.copy() if turn is None else image.transpose(turn)
+            return _upright(image)
     except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, OSError) as error:
         reason = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(f"{path}: expected a whole PNG or JPEG picture, found a broken one ({reason}).") from error
@@ -82,11 +72,11 @@ def fit_array(image: np.ndarray, shape: Shape) -> np.ndarray:
     )
 
 
-def _orientation(image: Image.Image) -> int:
+def _upright(image: Image.Image) -> Image.Image:
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        return ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF raises anything; the pixels are what counts
-        return 1
+        return image.copy()
 
 
 def _recoloured(image: Image.Image, mode: str) -> Image.Image:

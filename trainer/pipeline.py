@@ -103,18 +103,18 @@ def run(
         if reason and not verdict.accepted:
             verdict = replace(verdict, forced=reason, forced_by=_user())
         write_json(best.directory / "verdict.json", verdict.to_json())
-        # Until here the same command would have gone on with each of these runs.
-        for run in runs:
-            shutil.rmtree(run.directory / "checkpoint")
-        if not verdict.accepted and not verdict.forced:
-            raise RefusedError(runs, best, verdict)
-        return runs, push(judged, card, verdict, best.directory / "figures", store), store
+        refused = not verdict.accepted and not verdict.forced
+        version = 0 if refused else push(judged, card, verdict, best.directory / "figures", store)
+    # Until here, a full disk at the push included, the same command goes on with each of these runs.
+    for run in runs:
+        shutil.rmtree(run.directory / "checkpoint")
+    if refused:
+        raise RefusedError(runs, best, verdict)
+    return runs, version, store
 
 
 def take_part(configs: Sequence[TrainConfig], artifacts: Path, memory_limit: int, devices: Devices) -> None:
     """What the processes that do not lead have to do: to train on their share of every batch, and keep nothing."""
-    for config in configs:
-        resolved(config.precision)  # refuses what the device lacks before anything else is done
     dataset = _loaded(configs[0], artifacts / "data", memory_limit)
     for config in configs:
         with tempfile.TemporaryDirectory(prefix="trainer-") as directory:

@@ -193,6 +193,7 @@ def test_a_full_disk_while_publishing_leaves_the_version_before_whole(tmp_path: 
         _, version, store = pipeline.run([QUICK], tmp_path)
         with pytest.raises(RegistryError, match="No space left"):
             pipeline.run([QUICK], tmp_path)
+        assert len(list((tmp_path / "runs").glob("*/checkpoint"))) == 1  # the same command need not train again
         assert store.versions() == [version]
         assert store.verify() == []
         assert not list((models / ".staging").rglob("saved_model.pb"))
