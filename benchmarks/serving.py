@@ -2,15 +2,15 @@
 
     python -m benchmarks.serving MODELS [--rounds 3] [--seconds 5] [--concurrency 1 32] [--kinds json1 json32]
 
-MODELS is a directory of pushed models with one model in it. FASTAPI_PYTHON names a Python that has FastAPI and
-uvicorn beside TensorFlow; without it that peer is left out. Machine speed drifts, so only ratios of one invocation
-mean anything: each is the median over the rounds of (server / best peer of that round).
+MODELS is a directory of pushed models with one model in it; wrk must be installed. Machine speed drifts, so only
+ratios of one invocation mean anything: each is the median over the rounds of (server / best peer of that round).
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
 import socket
 import statistics
 import subprocess
@@ -62,15 +62,13 @@ def commands(version: Path, port: int) -> dict[str, tuple[list[str], dict[str, s
     theirs = {"VERSION": str(version), "TF_CPP_MIN_LOG_LEVEL": "2"}
     bind = ["--workers", "2", "--bind", f"127.0.0.1:{port}"]
     gunicorn = [sys.executable, "-m", "gunicorn", *bind, "--worker-class", "gthread", "--threads", "4"]
-    found = {
+    uvicorn = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.serving_peers:fastapi_app", "--workers", "2"]
+    return {
         "tensorflow": ([sys.executable, "-m", "serving"], ours | {"RUNTIME": "tensorflow"}),
         "litert": ([sys.executable, "-m", "serving"], ours | {"RUNTIME": "litert"}),
         "flask": ([*gunicorn, "benchmarks.serving_peers:flask_app()"], theirs),
+        "fastapi": ([*uvicorn, "--port", str(port), "--log-level", "warning"], theirs),
     }
-    if python := os.environ.get("FASTAPI_PYTHON"):
-        uvicorn = [python, "-m", "uvicorn", "--factory", "benchmarks.serving_peers:fastapi_app", "--workers", "2"]
-        found["fastapi"] = ([*uvicorn, "--port", str(port), "--log-level", "warning"], theirs)
-    return found
 
 
 @contextmanager
@@ -143,10 +141,11 @@ def proportional_memory(pid: int) -> float:
 
 def main() -> None:
     options = _options()
-    (name,) = models(options.models)
-    store = ModelStore(options.models, name)
-    version = store.path(store.served() or 1).resolve()
+    if not shutil.which("wrk"):
+        raise SystemExit("error: wrk makes the load; install it first (apt-get install wrk).")
+    version = served_version(options.models)
     results: dict[tuple[str, int], dict[str, list[Measured]]] = defaultdict(lambda: defaultdict(list))
+    footprints: dict[str, list[tuple[float, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as scratch:
         for turn in range(options.rounds):
             with socket.create_server(("127.0.0.1", 0)) as free:
@@ -160,11 +159,20 @@ def main() -> None:
                             measured = wrk(port, kind, concurrency, options.seconds, Path(scratch))
                             results[kind, concurrency][server].append(measured)
                             print(f"{turn} {server:<11} {kind:<7} c={concurrency:<3} {measured}", flush=True)
-                    print(
-                        f"{turn} {server:<11} {proportional_memory(pid):.0f} MiB, first answer {start:.1f} s",
-                        flush=True,
-                    )
+                    footprints[server].append((proportional_memory(pid), start))
     _report(results)
+    for server, pairs in footprints.items():
+        memory, start = (statistics.median(each) for each in zip(*pairs, strict=True))
+        print(f"{server:<11} {memory:.0f} MiB, first answer after {start:.1f} s")
+
+
+def served_version(root: Path) -> Path:
+    """The directory of the version that is served of the only model in `root`; ends the program if there is none."""
+    names = models(root)
+    if len(names) != 1:
+        raise SystemExit(f"error: {root} must hold one pushed model. Received: {', '.join(names) or 'none'}.")
+    store = ModelStore(root, names[0])
+    return store.path(store.served() or 1).resolve()
 
 
 def _report(results: dict[tuple[str, int], dict[str, list[Measured]]]) -> None:

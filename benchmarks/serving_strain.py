@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.serving import bodies, commands, proportional_memory, running, wrk
-from registry.store import ModelStore, models
+from benchmarks.serving import bodies, commands, proportional_memory, running, served_version, wrk
 
 PORT = 18_080
 CONNECTIONS = 1024  # at most, of the open loop; a request that finds none free opens one
@@ -29,9 +28,7 @@ def main() -> None:
     parser.add_argument("--times", type=float, default=4.0)
     parser.add_argument("--server", choices=["tensorflow", "litert"], default="tensorflow")
     options = parser.parse_args()
-    (name,) = models(options.models)
-    store = ModelStore(options.models, name)
-    command, environ = commands(store.path(store.served() or 1).resolve(), PORT)[options.server]
+    command, environ = commands(served_version(options.models), PORT)[options.server]
     with running(command, environ, PORT) as (pid, _):
         if options.what == "soak":
             soak(pid, options.seconds)

@@ -6,9 +6,11 @@ no bound; and one that the kernel accepted after the worker stopped to look is r
 
 import ctypes
 import os
+import select
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ from serving.settings import Settings
 # For handshakes that are under way when the listener falls silent: more than a slow network needs for one.
 LINGER = 0.5
 READ_TIMEOUT = 30  # seconds that a client may pause within a request before its thread is taken from it
+STAY = 5  # milliseconds that a thread waits for a connection's next request
 REFUSING_THREADS = 2  # they answer in well under a millisecond each
 
 # Classic BPF over the TCP header: drop what has the SYN flag (byte 13, bit 2), let everything else pass.
@@ -38,6 +41,8 @@ class Worker(ThreadWorker):
         # Who is being answered and who waits to be; beyond, requests are refused, not queued.
         self._limit = self.cfg.threads + Settings.from_environ(os.environ).max_queue
         self._end: float | None = None
+        # One thread may stay with its connection; the others are there for whoever comes meanwhile.
+        self._stay = threading.Semaphore(min(1, self.cfg.threads - 1))
 
     def init_process(self) -> None:
         self._refusing = ThreadPoolExecutor(REFUSING_THREADS)
@@ -66,8 +71,24 @@ class Worker(ThreadWorker):
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def handle(self, conn: TConn) -> Any:
-        arrival.current.at, arrival.current.refused = conn.arrived, conn.refused
-        return super().handle(conn)
+        """Answer a connection's request, and those that follow at once.
+
+        The way back through the main loop costs more than most answers, and a lone client would pay it each time.
+        """
+        while True:
+            arrival.current.at, arrival.current.refused = conn.arrived, conn.refused
+            if (kept := super().handle(conn)) is not True or not self._follows(conn):
+                return kept
+            conn.arrived = time.monotonic()
+
+    def _follows(self, conn: TConn) -> bool:
+        """Whether the connection's next request is there in a moment, while this thread is not needed elsewhere."""
+        if conn.refused or self._end is not None or not self._stay.acquire(blocking=False):
+            return False
+        try:
+            return self.tpool._work_queue.empty() and _readable(conn.sock, STAY)
+        finally:
+            self._stay.release()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: not ready any more, but still accepting what the kernel has, or soon will have, accepted."""
@@ -87,6 +108,12 @@ class Worker(ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         super().wait_for_and_dispatch_events(timeout if self._end is None else min(timeout, LINGER / 5))
+
+
+def _readable(sock: socket.socket, milliseconds: int) -> bool:
+    poll = select.poll()  # unlike select(), it takes any file descriptor
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(milliseconds))
 
 
 def refuse_connections(listeners: Iterable[socket.socket]) -> None:

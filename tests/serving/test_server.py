@@ -22,6 +22,7 @@ from PIL import Image
 import serving
 
 TIMEOUT = 60
+RAW = {"Content-Type": "application/octet-stream"}
 SAMPLES = sorted((Path(serving.__file__).parent / "samples").glob("*.png"))
 Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -171,6 +172,16 @@ def test_it_is_alive_and_not_ready_until_the_model_is_warm_and_then_serves_to_th
         log = server.log.read_text()
         assert "fashion_mnist version 1 is ready after" in log
         assert "Traceback" not in log
+
+
+def test_each_request_of_a_busy_connection_has_a_deadline_of_its_own(
+    models: Path, start: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with start(models, DEADLINE_MS="500") as server, requests.Session() as session:
+        server.wait_until_ready()
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            assert session.post(f"{server.url}/predict", data=bytes(784), headers=RAW, timeout=TIMEOUT).ok
 
 
 def test_a_model_that_does_not_load_ends_the_service_with_the_reason(
