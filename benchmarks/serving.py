@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ class Measured:
     bad: int
 
 
+@cache
 def bodies() -> dict[str, tuple[str, bytes]]:
     """Kind -> media type and body."""
     images = np.random.default_rng(0).integers(0, 256, (32, 28, 28), np.uint8)

@@ -1,7 +1,8 @@
-"""The service under strain: a soak that must stay flat, or an overload that must be shed honestly.
+"""The service under strain: a soak that must stay flat, an overload to be shed honestly, versions that come under load.
 
     python -m benchmarks.serving_strain MODELS soak [--seconds 600]
     python -m benchmarks.serving_strain MODELS overload [--seconds 10] [--times 4]
+    python -m benchmarks.serving_strain MODELS swap [--swaps 10]
 
 The overload is an open loop: requests leave when they are due, whether or not the ones before were answered.
 """
@@ -9,6 +10,7 @@ The overload is an open loop: requests leave when they are due, whether or not t
 import argparse
 import asyncio
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -17,23 +19,34 @@ from pathlib import Path
 from benchmarks.serving import bodies, commands, proportional_memory, running, served_version, wrk
 
 PORT = 18_080
+CLIENTS = 16
+WINDOW = 6.0  # seconds in which a version that comes is noticed, loaded beside the old one, and put in its place
 CONNECTIONS = 1024  # at most, of the open loop; a request that finds none free opens one
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("models", type=Path)
-    parser.add_argument("what", choices=["soak", "overload"])
+    parser.add_argument("what", choices=["soak", "overload", "swap"])
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--times", type=float, default=4.0)
+    parser.add_argument("--swaps", type=int, default=10)
     parser.add_argument("--server", choices=["tensorflow", "litert"], default="tensorflow")
     options = parser.parse_args()
-    command, environ = commands(served_version(options.models), PORT)[options.server]
-    with running(command, environ, PORT) as (pid, _):
-        if options.what == "soak":
-            soak(pid, options.seconds)
-        else:
-            overload(options.seconds, options.times)
+    with tempfile.TemporaryDirectory() as scratch:
+        served = served_version(options.models)
+        # A store of its own, into which new versions may come.
+        first = Path(scratch) / "models" / served.parent.name / "1"
+        shutil.copytree(served, first)
+        command, environ = commands(first, PORT)[options.server]
+        with running(command, environ, PORT) as (pid, _):
+            match options.what:
+                case "soak":
+                    soak(pid, options.seconds)
+                case "overload":
+                    overload(options.seconds, options.times)
+                case "swap":
+                    asyncio.run(swap(first, options.swaps))
 
 
 def soak(pid: int, seconds: int) -> None:
@@ -62,10 +75,49 @@ def overload(seconds: int, times: float) -> None:
         print(f"{status}: {len(times_ms)}, p50 {statistics.median(times_ms):.1f} ms, p99 {p99:.1f} ms")
 
 
-async def _open_loop(rate: float, seconds: int) -> list[tuple[int, float]]:
-    """(status, seconds) of each request; status 0 where the connection failed, -1 where none was to be had."""
+async def swap(first: Path, swaps: int) -> None:
+    """p99 of 16 clients who ask one after the other: without and with a new version coming every few seconds."""
+    outcomes: list[tuple[int, float]] = []
+    asking = [asyncio.create_task(_client(outcomes)) for _ in range(CLIENTS)]
+    await asyncio.sleep(WINDOW)
+    p99s = []
+    for version in range(1, swaps + 2):
+        if version > 1:
+            coming = await asyncio.to_thread(shutil.copytree, first, first.with_name(f".{version}"))
+            coming.rename(first.with_name(str(version)))
+        outcomes.clear()
+        await asyncio.sleep(WINDOW)
+        seconds = sorted(each for _, each in outcomes)
+        p99s.append(1000 * seconds[int(0.99 * (len(seconds) - 1))])
+        bad = sum(status != 200 for status, _ in outcomes)
+        print(f"version {version}: {len(seconds)} replies, {bad} bad, p99 {p99s[-1]:.1f} ms", flush=True)
+    for task in asking:
+        task.cancel()
+    steady, *swapping = p99s
+    print(f"p99 {steady:.1f} ms steady; swapping x {statistics.median(swapping) / steady:.2f}", end="")
+    print(f" ({min(swapping) / steady:.2f} to {max(swapping) / steady:.2f})")
+
+
+async def _client(outcomes: list[tuple[int, float]]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+    while True:
+        begin = time.monotonic()
+        status, _ = await _exchange(reader, writer)
+        outcomes.append((status, time.monotonic() - begin))
+
+
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bool]:
+    """Post one image; the status, and whether the server closes the connection."""
     kind, body = bodies()["json1"]
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    reply = (await reader.readuntil(b"\r\n\r\n")).lower()
+    await reader.readexactly(int(reply.split(b"content-length: ")[1].split()[0]))
+    return int(reply.split()[1]), b"connection: close" in reply
+
+
+async def _open_loop(rate: float, seconds: int) -> list[tuple[int, float]]:
+    """(status, seconds) of each request; status 0 where the connection failed, -1 where none was to be had."""
     free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     outcomes: list[tuple[int, float]] = []
     open_ = asyncio.Semaphore(CONNECTIONS)
@@ -79,11 +131,8 @@ async def _open_loop(rate: float, seconds: int) -> list[tuple[int, float]]:
             status = 0
             try:
                 reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", PORT)
-                writer.write(head.encode() + body)
-                reply = (await reader.readuntil(b"\r\n\r\n")).lower()
-                status = int(reply.split()[1])
-                await reader.readexactly(int(reply.split(b"content-length: ")[1].split()[0]))
-                if b"connection: close" in reply:
+                status, closes = await _exchange(reader, writer)
+                if closes:
                     writer.close()
                 else:
                     free.append((reader, writer))
