@@ -2,11 +2,13 @@
 
     python -m benchmarks.serving MODELS [--rounds 3] [--seconds 5] [--concurrency 1 32] [--kinds json1 json32]
 
-MODELS is a directory of pushed models with one model in it; wrk must be installed. Machine speed drifts, so only
+MODELS is a directory of pushed models with one model in it; wrk must be installed. All servers run from the beginning,
+and the load goes from one to the next every few seconds, since machine speed drifts from minute to minute. So only
 ratios of one invocation mean anything: each is the median over the rounds of (server / best peer of that round).
 """
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -21,7 +23,7 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,6 +35,7 @@ from registry.store import ModelStore, models
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "serving" / "samples" / "ankle-boot.png"
 PEERS = ("flask", "fastapi")
+SERVERS = ("tensorflow", "litert", *PEERS)  # the first two are this service's runtimes
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
@@ -58,34 +61,46 @@ def bodies() -> dict[str, tuple[str, bytes]]:
     }
 
 
-def commands(version: Path, port: int) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Name of a server -> its command line and what it needs in the environment; two workers each."""
-    ours = {"MODELS": str(version.parents[1]), "PORT": str(port), "WORKERS": "2"}
-    theirs = {"VERSION": str(version), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    bind = ["--workers", "2", "--bind", f"127.0.0.1:{port}"]
-    gunicorn = [sys.executable, "-m", "gunicorn", *bind, "--worker-class", "gthread", "--threads", "4"]
-    uvicorn = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.serving_peers:fastapi_app", "--workers", "2"]
-    return {
-        "tensorflow": ([sys.executable, "-m", "serving"], ours | {"RUNTIME": "tensorflow"}),
-        "litert": ([sys.executable, "-m", "serving"], ours | {"RUNTIME": "litert"}),
-        "flask": ([*gunicorn, "benchmarks.serving_peers:flask_app()"], theirs),
-        "fastapi": ([*uvicorn, "--port", str(port), "--log-level", "warning"], theirs),
+def command(server: str, version: Path, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command line of a server with two workers, and what it needs in the environment."""
+    if server not in PEERS:
+        ours = {"MODELS": str(version.parents[1]), "PORT": str(port), "WORKERS": "2", "RUNTIME": server}
+        return [sys.executable, "-m", "serving"], ours
+    gunicorn = ["-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "4"]
+    uvicorn = ["-m", "uvicorn", "--factory", "--port", str(port), "--log-level", "warning"]
+    lines = {
+        "flask": [*gunicorn, "benchmarks.serving_peers:flask_app()"],
+        "fastapi": [*uvicorn, "benchmarks.serving_peers:fastapi_app"],
     }
+    environ = {"VERSION": str(version), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return [sys.executable, *lines[server], "--workers", "2"], environ
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers: its port, its process id, and the seconds until its first right answer."""
+
+    port: int
+    pid: int
+    start: float
 
 
 @contextmanager
-def running(command: list[str], environ: dict[str, str], port: int) -> Iterator[tuple[int, float]]:
-    """Start a server; yields its process id and the seconds until its first right answer."""
+def running(server: str, version: Path) -> Iterator[Running]:
+    """Start a server on a free port, and end it afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    line, environ = command(server, version, port)
     begin = time.monotonic()
     with subprocess.Popen(
-        command, env=os.environ | environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        line, env=os.environ | environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
             while not _answers(port):
                 if process.poll() is not None or time.monotonic() - begin > 120:
-                    raise RuntimeError(f"{command} does not answer")
+                    raise RuntimeError(f"{line} does not answer")
                 time.sleep(0.02)
-            yield process.pid, time.monotonic() - begin
+            yield Running(port, process.pid, time.monotonic() - begin)
         finally:
             process.terminate()
             process.wait(60)
@@ -147,25 +162,17 @@ def main() -> None:
         raise SystemExit("error: wrk makes the load; install it first (apt-get install wrk).")
     version = served_version(options.models)
     results: dict[tuple[str, int], dict[str, list[Measured]]] = defaultdict(lambda: defaultdict(list))
-    footprints: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        servers = {name: stack.enter_context(running(name, version)) for name in options.servers}
         for turn in range(options.rounds):
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port = free.getsockname()[1]
-            for server, (command, environ) in commands(version, port).items():
-                if options.servers and server not in options.servers:
-                    continue
-                with running(command, environ, port) as (pid, start):
-                    for kind in options.kinds:
-                        for concurrency in options.concurrency:
-                            measured = wrk(port, kind, concurrency, options.seconds, Path(scratch))
-                            results[kind, concurrency][server].append(measured)
-                            print(f"{turn} {server:<11} {kind:<7} c={concurrency:<3} {measured}", flush=True)
-                    footprints[server].append((proportional_memory(pid), start))
-    _report(results)
-    for server, pairs in footprints.items():
-        memory, start = (statistics.median(each) for each in zip(*pairs, strict=True))
-        print(f"{server:<11} {memory:.0f} MiB, first answer after {start:.1f} s")
+            for kind, concurrency in itertools.product(options.kinds, options.concurrency):
+                for name, server in servers.items():
+                    measured = wrk(server.port, kind, concurrency, options.seconds, Path(scratch))
+                    results[kind, concurrency][name].append(measured)
+                    print(f"{turn} {name:<11} {kind:<7} c={concurrency:<3} {measured}", flush=True)
+        _report(results)
+        for name, server in servers.items():
+            print(f"{name:<11} {proportional_memory(server.pid):.0f} MiB, first answer after {server.start:.1f} s")
 
 
 def served_version(root: Path) -> Path:
@@ -200,7 +207,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32, 64])
     parser.add_argument("--kinds", nargs="+", choices=[*bodies()], default=[*bodies()])
-    parser.add_argument("--servers", nargs="+", help="only these")
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=SERVERS)
     return parser.parse_args()
 
 

@@ -16,9 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.serving import bodies, commands, proportional_memory, running, served_version, wrk
+from benchmarks.serving import Running, bodies, proportional_memory, running, served_version, wrk
 
-PORT = 18_080
 CLIENTS = 16
 WINDOW = 6.0  # seconds in which a version that comes is noticed, loaded beside the old one, and put in its place
 CONNECTIONS = 1024  # at most, of the open loop; a request that finds none free opens one
@@ -38,23 +37,25 @@ def main() -> None:
         # A store of its own, into which new versions may come.
         first = Path(scratch) / "models" / served.parent.name / "1"
         shutil.copytree(served, first)
-        command, environ = commands(first, PORT)[options.server]
-        with running(command, environ, PORT) as (pid, _):
+        with running(options.server, first) as server:
             match options.what:
                 case "soak":
-                    soak(pid, options.seconds)
+                    soak(server, options.seconds)
                 case "overload":
-                    overload(options.seconds, options.times)
+                    overload(server.port, options.seconds, options.times)
                 case "swap":
-                    asyncio.run(swap(first, options.swaps))
+                    asyncio.run(swap(server.port, first, options.swaps))
 
 
-def soak(pid: int, seconds: int) -> None:
+def soak(server: Running, seconds: int) -> None:
     """Full load from 32 connections; proportional memory in MiB and open files every tenth of the time."""
     with tempfile.TemporaryDirectory() as scratch:
         for turn in range(10):
-            measured = wrk(PORT, ("json1", "png")[turn % 2], 32, max(1, seconds // 10 - 1), Path(scratch))
-            print(f"{turn} {proportional_memory(pid):.1f} MiB, {_open_files(pid)} files, {measured}", flush=True)
+            measured = wrk(server.port, ("json1", "png")[turn % 2], 32, max(1, seconds // 10 - 1), Path(scratch))
+            print(
+                f"{turn} {proportional_memory(server.pid):.1f} MiB, {_open_files(server.pid)} files, {measured}",
+                flush=True,
+            )
 
 
 def _open_files(pid: int) -> int:
@@ -62,12 +63,12 @@ def _open_files(pid: int) -> int:
     return sum(len(os.listdir(f"/proc/{each}/fd")) for each in (pid, *children))
 
 
-def overload(seconds: int, times: float) -> None:
+def overload(port: int, seconds: int, times: float) -> None:
     """Capacity by wrk, then so many times that, then capacity again."""
     with tempfile.TemporaryDirectory() as scratch:
-        before = wrk(PORT, "json1", 32, 5, Path(scratch)).rate
-        outcomes = asyncio.run(_open_loop(before * times, seconds))
-        after = wrk(PORT, "json1", 32, 5, Path(scratch)).rate
+        before = wrk(port, "json1", 32, 5, Path(scratch)).rate
+        outcomes = asyncio.run(_open_loop(port, before * times, seconds))
+        after = wrk(port, "json1", 32, 5, Path(scratch)).rate
     print(f"capacity {before:.0f}/s before, {after:.0f}/s after; {len(outcomes) / seconds:.0f}/s came in between")
     for status in sorted({status for status, _ in outcomes}):
         times_ms = sorted(1000 * seconds for each, seconds in outcomes if each == status)
@@ -75,10 +76,10 @@ def overload(seconds: int, times: float) -> None:
         print(f"{status}: {len(times_ms)}, p50 {statistics.median(times_ms):.1f} ms, p99 {p99:.1f} ms")
 
 
-async def swap(first: Path, swaps: int) -> None:
+async def swap(port: int, first: Path, swaps: int) -> None:
     """p99 of 16 clients who ask one after the other: without and with a new version coming every few seconds."""
     outcomes: list[tuple[int, float]] = []
-    asking = [asyncio.create_task(_client(outcomes)) for _ in range(CLIENTS)]
+    asking = [asyncio.create_task(_client(port, outcomes)) for _ in range(CLIENTS)]
     await asyncio.sleep(WINDOW)
     p99s = []
     for version in range(1, swaps + 2):
@@ -98,8 +99,8 @@ async def swap(first: Path, swaps: int) -> None:
     print(f" ({min(swapping) / steady:.2f} to {max(swapping) / steady:.2f})")
 
 
-async def _client(outcomes: list[tuple[int, float]]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+async def _client(port: int, outcomes: list[tuple[int, float]]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while True:
         begin = time.monotonic()
         status, _ = await _exchange(reader, writer)
@@ -116,7 +117,7 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     return int(reply.split()[1]), b"connection: close" in reply
 
 
-async def _open_loop(rate: float, seconds: int) -> list[tuple[int, float]]:
+async def _open_loop(port: int, rate: float, seconds: int) -> list[tuple[int, float]]:
     """(status, seconds) of each request; status 0 where the connection failed, -1 where none was to be had."""
     free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     outcomes: list[tuple[int, float]] = []
@@ -130,7 +131,7 @@ async def _open_loop(rate: float, seconds: int) -> list[tuple[int, float]]:
         async with open_:
             status = 0
             try:
-                reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", PORT)
+                reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
                 status, closes = await _exchange(reader, writer)
                 if closes:
                     writer.close()

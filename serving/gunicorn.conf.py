@@ -39,7 +39,8 @@ def on_starting(server: Any) -> None:
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """A dead worker's gauges count no more."""
+    """A dead worker's connections and gauges count no more."""
+    worker.gone()
     if _settings.metrics_directory:
         from prometheus_client import multiprocess
 

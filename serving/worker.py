@@ -5,6 +5,7 @@ no bound; and one that the kernel accepted after the worker stopped to look is r
 """
 
 import ctypes
+import mmap
 import os
 import select
 import socket
@@ -12,6 +13,7 @@ import struct
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,6 +27,8 @@ from serving.settings import Settings
 # For handshakes that are under way when the listener falls silent: more than a slow network needs for one.
 LINGER = 0.5
 READ_TIMEOUT = 30  # seconds that a client may pause within a request before its thread is taken from it
+YIELD = 0.001  # seconds; more than a worker takes to wake up
+YIELDS = 5  # a worker that does not take its connections in that time is busy, or hangs
 STAY = 5  # milliseconds that a thread waits for a connection's next request
 REFUSING_THREADS = 2  # they answer in well under a millisecond each
 
@@ -32,12 +36,18 @@ REFUSING_THREADS = 2  # they answer in well under a millisecond each
 _DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 _SO_ATTACH_FILTER = 26
 
+# How many connections each worker has, in memory that all share; negative where no worker is.
+_SLOTS = 64
+_loads = memoryview(mmap.mmap(-1, 4 * _SLOTS)).cast("i")
+_loads[:] = memoryview(array("i", [-1] * _SLOTS))
+
 
 class Worker(ThreadWorker):
     """gthread that refuses what would wait too long, and at SIGTERM answers all who are connected already."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, age: int, *args: Any, **kwargs: Any) -> None:
+        self._slot = age % _SLOTS
+        super().__init__(age, *args, **kwargs)
         # Who is being answered and who waits to be; beyond, requests are refused, not queued.
         self._limit = self.cfg.threads + Settings.from_environ(os.environ).max_queue
         self._end: float | None = None
@@ -48,8 +58,28 @@ class Worker(ThreadWorker):
         self._refusing = ThreadPoolExecutor(REFUSING_THREADS)
         super().init_process()
 
+    @property
+    def nr_conns(self) -> int:
+        return _loads[self._slot]
+
+    @nr_conns.setter
+    def nr_conns(self, count: int) -> None:
+        _loads[self._slot] = count
+
+    def gone(self) -> None:
+        """Called in the arbiter when this worker has ended, by itself or not."""
+        _loads[self._slot] = -1
+
+    def _let_others_go_first(self) -> None:
+        """Leave a new connection to a worker that has fewer; else one may take all of them, and the others idle."""
+        for _ in range(YIELDS):
+            if self.nr_conns <= 1 + min(load for load in _loads if load >= 0):
+                return
+            time.sleep(YIELD)
+
     def accept(self, listener: Any) -> None:
         """Take a connection, and give it a thread only when its first bytes are there."""
+        self._let_others_go_first()
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
