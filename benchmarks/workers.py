@@ -14,8 +14,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.serving import Measured, commands, proportional_memory, running, wrk
-from registry.store import ModelStore, models
+from benchmarks.serving import Measured, commands, proportional_memory, running, served_version, wrk
 
 CONNECTIONS = 32
 KINDS = {"json1": 1, "raw32": 32}  # kind of body -> its images
@@ -25,9 +24,7 @@ RUNTIMES = ("tensorflow", "litert")
 
 def main() -> None:
     options = _options()
-    (name,) = models(options.models)
-    store = ModelStore(options.models, name)
-    version = store.path(store.served() or 1).resolve()
+    version = served_version(options.models)
     seen: dict[tuple[str, str, str], list[Measured]] = defaultdict(list)
     memory: dict[tuple[str, str], list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as scratch:

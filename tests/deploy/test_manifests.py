@@ -126,6 +126,21 @@ def test_each_overlay_serves_with_its_own_image_and_memory() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("index", "expected"), [("0", "chief 0.0.0.0 --trials 60"), ("2", "tuner2 tune-0.tune --trials 60")]
+)
+def test_a_search_s_pods_know_by_their_index_who_they_are(tmp_path: Path, index: str, expected: str) -> None:
+    (pod,) = pods([*yaml.safe_load_all((CLUSTER / "jobs" / "tune" / "job.yaml").read_text())])
+    (container,) = pod["containers"]
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\nshift 2; echo "$KERASTUNER_TUNER_ID $KERASTUNER_ORACLE_IP $*"\n')
+    python.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "JOB_COMPLETION_INDEX": index}
+    command = [*container["command"], *container["args"]]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
+
+
 def test_every_variable_that_is_set_is_a_setting() -> None:
     known = {name.upper() for name in Settings.__dataclass_fields__}
     for directory in (CLUSTER / "base", CLUSTER / "kserve"):
