@@ -6,12 +6,15 @@ VENV   ?= .venv
 HOST   ?= 127.0.0.1
 PORT   ?= 8080
 ARGS   ?=
+TARGET ?= serve
+MODEL  ?=
+BASE   ?=
 
 RUN   := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train serve test test-slow check format bench clean
+.PHONY: help install train serve test test-slow check format bench image image-test clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +46,12 @@ format: $(STAMP)  ## format the code in place
 bench: $(STAMP)  ## measure against peers: make bench ARGS="training --rounds 3"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	@$(RUN) -m benchmarks.$(or $(ARGS),training)
+
+image:  ## build a container image: TARGET=serve, serve-lite or train; MODEL=artifacts/models/NAME bakes one in
+	@$(PYTHON) -m deploy.image $(TARGET) $(if $(MODEL),--model $(MODEL)) $(if $(BASE),--base $(BASE)) $(ARGS)
+
+image-test: $(STAMP)  ## build the images with buildah and run them, without an engine
+	@$(RUN) -m pytest -m image -s $(ARGS) tests/deploy/test_image.py
 
 clean:  ## remove the virtual environment and caches; artifacts/ stays
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -7,16 +7,18 @@ import shlex
 import socket
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
 from registry.card import CardError
 from registry.store import RegistryError
 from serving.keys import Keys
-from serving.model import NoModelError, find
+from serving.model import ManyModelsError, NoModelError, find
 from serving.settings import METRICS_PREFIX, Settings, SettingsError, describe
 
 SAMPLE = Path(__file__).parent / "samples" / "ankle-boot.png"
+RUNTIMES = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "litert": ("ai_edge_litert", "litert")}
 ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where to reach a server that listens everywhere
 
 
@@ -29,8 +31,8 @@ def main() -> None:
     _parser().parse_args()
     try:
         settings = Settings.from_environ(os.environ)
-        store, version = find(settings)
-        store.card(version)
+        check_runtime(settings)
+        found = look(settings)
         Keys(settings)
         listener = listen(settings)
     except (SettingsError, NoModelError, RegistryError, CardError, ListenError) as error:
@@ -38,18 +40,35 @@ def main() -> None:
         sys.exit(2)
     url = _url(settings.host, listener.getsockname()[1])
     sample = shlex.quote(f"image=@{os.path.relpath(SAMPLE)}")
-    print(
-        f"Serving {store.name} version {version} at {url}; try: curl -F {sample} {url}/predict",
-        flush=True,
-    )
-    # The workers serve this model even when a second one is pushed meanwhile.
-    os.environ["MODEL_NAME"] = store.name
+    serving = f"Serving {found}" if found else f"Waiting for a model in {settings.model_root}"
+    print(f"{serving} at {url}; try: curl -F {sample} {url}/predict", flush=True)
     os.environ["METRICS_DIRECTORY"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory(settings)
     # The listening socket goes along, so that nobody can take the port in between.
     listener.set_inheritable(True)
     configuration = Path(__file__).with_name("gunicorn.conf.py")
     arguments = ["-m", "gunicorn", "--config", str(configuration), "--bind", f"fd://{listener.fileno()}"]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # no shell, and that is the point
+
+
+def look(settings: Settings) -> str:
+    """Name and version of what will be served, its card read; nothing if there is none and WAIT_FOR_MODEL is set."""
+    try:
+        store, version = find(settings)
+    except NoModelError as error:
+        if isinstance(error, ManyModelsError) or not settings.wait_for_model:
+            raise
+        return ""
+    store.card(version)
+    # The workers serve this model even when a second one is pushed meanwhile.
+    os.environ["MODEL_NAME"] = store.name
+    return f"{store.name} version {version}"
+
+
+def check_runtime(settings: Settings) -> None:
+    """Raises SettingsError when the library of the chosen runtime is not installed. It is not imported here."""
+    package, extra = RUNTIMES[settings.runtime]
+    if find_spec(package) is None:
+        raise SettingsError(f"RUNTIME={settings.runtime} needs {package}: install the extra `{extra}`")
 
 
 def listen(settings: Settings) -> socket.socket:

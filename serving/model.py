@@ -13,7 +13,11 @@ from serving.settings import Settings
 
 
 class NoModelError(RuntimeError):
-    """There is nothing to serve, or no telling which; the message says how to mend it."""
+    """There is nothing to serve yet; the message says how to mend it."""
+
+
+class ManyModelsError(NoModelError):
+    """There is no telling which model to serve, and waiting would not tell."""
 
 
 class ModelError(RuntimeError):
@@ -76,7 +80,8 @@ def find(settings: Settings) -> tuple[ModelStore, int]:
     """The store of the model to serve, and the version that it serves now.
 
     Raises:
-        NoModelError: no model pushed yet, none of that name, or several and none named.
+        NoModelError: no model pushed yet, or none of that name.
+        ManyModelsError: several, and none named.
         RegistryError: the disk refuses, or the pin is broken.
     """
     root, name = settings.model_root, settings.model_name
@@ -84,7 +89,7 @@ def find(settings: Settings) -> tuple[ModelStore, int]:
     if not pushed:
         raise NoModelError(f'no model in {root} yet: run "make train" first')
     if name is None and len(pushed) > 1:
-        raise NoModelError(f"several models in {root} ({', '.join(pushed)}): choose one with MODEL_NAME")
+        raise ManyModelsError(f"several models in {root} ({', '.join(pushed)}): choose one with MODEL_NAME")
     if name is not None and name not in pushed:
         raise NoModelError(f"MODEL_NAME must be a model in {root} ({', '.join(pushed)}). Received: {name!r}")
     store = ModelStore(root, name or pushed[0])

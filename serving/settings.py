@@ -41,6 +41,7 @@ class Settings:
     xla: int = field(default=0, metadata=_about("1: try XLA for small batches, keep what is faster", 0, 1))
     artifacts: Path = field(default=Path("artifacts"), metadata=_about("where the trainer keeps its work"))
     models: Path | None = field(default=None, metadata=_about("where pushed models lie [ARTIFACTS/models]"))
+    wait_for_model: int = field(default=0, metadata=_about("1: start without a model, and wait for one", 0, 1))
     model_name: str | None = field(default=None, metadata=_about("model to serve [the only one in MODELS]"))
     max_body_bytes: int = field(default=16 * 2**20, metadata=_about("largest request body", 1, 2**31 - 1))
     max_images: int = field(default=256, metadata=_about("most images in one request", 1, 65536))

@@ -8,9 +8,9 @@ from functools import partial
 from flask import Flask
 
 from registry.card import CardError
-from registry.store import RegistryError
+from registry.store import ModelStore, RegistryError
 from serving.app import create_app
-from serving.model import ModelError, NoModelError, Served, find
+from serving.model import ManyModelsError, ModelError, NoModelError, Served, find
 from serving.quiet import without_remarks
 from serving.reload import Follower, Load
 from serving.settings import Settings
@@ -46,7 +46,10 @@ def _loader(settings: Settings) -> Load:
 def _follow(served: Served, settings: Settings) -> None:
     """Fill `served` and keep it up to date, or end this worker, and with it the service, with the reason in a line."""
     try:
-        follower = Follower(served, find(settings)[0], _loader(settings))
+        store = _wait_for_store(settings)
+        if store is None:
+            return
+        follower = Follower(served, store, _loader(settings))
         follower.start()
     except (NoModelError, RegistryError, CardError, ModelError) as error:
         logger.error("cannot serve: %s", error)
@@ -56,3 +59,23 @@ def _follow(served: Served, settings: Settings) -> None:
         os._exit(WORKER_BOOT_ERROR)
     if settings.reload_seconds:
         follower.follow(settings.reload_seconds)
+
+
+def _wait_for_store(settings: Settings) -> ModelStore | None:
+    """The store of the model to serve: with WAIT_FOR_MODEL once there is one, or None when this worker ends before."""
+    main, complaint = threading.main_thread(), ""
+    while main.is_alive():
+        try:
+            return find(settings)[0]
+        except NoModelError as error:
+            if not settings.wait_for_model or isinstance(error, ManyModelsError):
+                raise
+            if str(error) != complaint:
+                complaint = str(error)
+                logger.warning(
+                    "not ready: %s, or mount a directory of pushed models, such as artifacts/models, at %s",
+                    error,
+                    settings.model_root,
+                )
+        main.join(settings.reload_seconds or 1)
+    return None

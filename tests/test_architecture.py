@@ -14,11 +14,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tuning": {"trainer", "registry"},
     "study": {"tuning", "trainer", "registry"},
     "serving": {"registry"},
+    "deploy": {"registry"},
 }
 
 # Libraries that a room does without, so that it stays light.
 MAY_NOT_IMPORT: dict[str, set[str]] = {
     "registry": {"numpy", "tensorflow", "keras", "flask"},
+    "deploy": {"numpy", "tensorflow", "keras", "flask"},
     "trainer": {"flask", "gunicorn"},
     "serving": {"keras", "tensorflow_datasets", "keras_tuner", "matplotlib"},
 }

@@ -11,8 +11,8 @@ import pytest
 import serving
 from registry.card import CARD_PATH, ModelCard
 from registry.store import ModelStore
-from serving.__main__ import ListenError, listen
-from serving.settings import Settings
+from serving.__main__ import ListenError, check_runtime, listen
+from serving.settings import Settings, SettingsError
 
 
 def serve(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -58,6 +58,22 @@ def test_a_damaged_card_is_named(pushed: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: The model card {card} is not JSON")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.__main__.find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"^RUNTIME=litert needs ai_edge_litert: install the extra `litert`$"):
+        check_runtime(Settings(runtime="litert"))
+
+
+def test_several_models_are_no_reason_to_wait(pushed: Path) -> None:
+    (pushed / "fashion_mnist").rename(pushed / "other")
+    store = ModelStore(pushed, "second")
+    (pushed / "second" / "1").mkdir(parents=True)
+    (store.path(1) / "saved_model.pb").write_bytes(b"")
+    done = serve(MODELS=str(pushed), PORT="0", WAIT_FOR_MODEL="1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("(other, second): choose one with MODEL_NAME\n")
 
 
 def test_help_lists_the_variables_and_their_defaults() -> None:

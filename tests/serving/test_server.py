@@ -198,3 +198,27 @@ def test_a_model_that_does_not_load_ends_the_service_with_the_reason(
         log = server.log.read_text()
     assert f"cannot serve: {directory} is damaged: version 1: variables/variables.index has changed" in log
     assert "Traceback" not in log
+
+
+def test_with_wait_for_model_it_waits_and_serves_what_comes(
+    tmp_path: Path,
+    publish: Callable[..., Path],
+    start: Callable[..., AbstractContextManager[Any]],
+    weights: NDArray[np.float32],
+    card: Any,
+) -> None:
+    with start(tmp_path / "models", WAIT_FOR_MODEL="1") as server:
+        assert server.banner.startswith(f"Waiting for a model in {tmp_path / 'models'} at http://")
+        assert requests.get(f"{server.url}/readyz", timeout=TIMEOUT).status_code == 503
+        publish(tmp_path / "models", weights, card)
+        server.wait_until_ready()
+        assert requests.get(f"{server.url}/readyz", timeout=TIMEOUT).status_code == 200
+        server.process.terminate()
+        assert server.process.wait(TIMEOUT) == 0
+    with start(tmp_path / "empty", WAIT_FOR_MODEL="1") as server:
+        requests.get(f"{server.url}/healthz", timeout=TIMEOUT)
+        server.process.terminate()
+        assert server.process.wait(TIMEOUT) == 0
+        log = server.log.read_text()
+    assert log.count("not ready: no model in") == 1
+    assert f"at {tmp_path / 'empty'}" in log

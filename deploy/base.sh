@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Makes a base image of Debian 12, whose Python is 3.11, from this machine's own Debian mirror, for where no registry
+# of images can be reached:  make image BASE="$(deploy/base.sh)".  Needs root, debootstrap and buildah.
+set -euo pipefail
+name=localhost/debian-python:bookworm
+mirror=$(apt-get indextargets --format '$(COMPONENT) $(REPO_URI)' 'Created-By: Packages' | awk '$1 == "main" && !seen++ { print $2 }')
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$root" "$mirror" >&2
+# What is of this machine alone, and what an engine brings itself.
+rm -rf "$root"/etc/apt/sources.list "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/{dev,proc,sys}/*
+container=$(buildah from scratch)
+buildah add --quiet "$container" "$root" / >&2
+buildah commit --quiet --rm "$container" "$name" >&2
+echo "$name"

@@ -1,0 +1,199 @@
+"""The images of the service: built on a bare Debian, run as they are meant to be run, and held to their limits.
+
+make image-test; IMAGE_BASE names another base that is here already.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from deploy import image as images
+from tests.deploy.containers import Running, enter, inspect, layers, mounted, running
+
+pytestmark = pytest.mark.image
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "serving" / "samples" / "ankle-boot.png"
+BASE = "localhost/debian-python:bookworm"
+TIMEOUT = 60
+TRAINING = ("keras_tuner", "matplotlib", "tensorflow_datasets", "trainer", "tuning", "pip")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image, with what it may weigh above its base in MB, and how soon a cold start must answer in seconds."""
+
+    tag: str
+    weight: int
+    seconds: float
+    absent: tuple[str, ...]
+
+
+TARGETS = {
+    "serve-lite": Image("localhost/cnn-model-service:serve-lite", 150, 2.0, (*TRAINING, "tensorflow", "keras")),
+    "serve": Image("localhost/cnn-model-service:serve", 1300, 10.0, TRAINING),
+}
+
+
+@pytest.fixture(scope="module")
+def base() -> str:
+    for tool in ("buildah", "unshare", "setpriv", "debootstrap"):
+        if not shutil.which(tool):
+            pytest.skip(f"no image was built or run: {tool} is not installed (apt-get install buildah debootstrap)")
+    if os.geteuid():
+        pytest.skip("no image was built or run: debootstrap and chroot need root")
+    if name := os.environ.get("IMAGE_BASE"):
+        return name
+    if subprocess.run(["buildah", "inspect", "--type", "image", BASE], capture_output=True, check=False).returncode:
+        subprocess.run([ROOT / "deploy" / "base.sh"], check=True)
+    return BASE
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def image(request: pytest.FixtureRequest, base: str) -> Image:
+    found = TARGETS[request.param]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BUILDAH_ISOLATION", "chroot")  # works where no other isolation does
+        images.build(request.param, found.tag, base, "buildah")
+    return found
+
+
+@pytest.fixture(scope="module")
+def readable(models: Path) -> Path:
+    """The models as a volume that others may read; pytest's own directories are its user's alone."""
+    subprocess.run(["chmod", "-R", "a+rX", models], check=True)
+    return models
+
+
+@pytest.fixture(scope="module")
+def container(
+    image: Image, readable: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Running, float]]:
+    """A ready container, and the seconds from its start to its first prediction."""
+    begin = time.monotonic()
+    with running(image.tag, tmp_path_factory.mktemp("container") / "log", readable) as started:
+        started.wait_for("/readyz", 200)
+        predict(started)
+        yield started, time.monotonic() - begin
+
+
+def predict(container: Running) -> str:
+    reply = requests.post(f"{container.url}/predict", files={"image": SAMPLE.read_bytes()}, timeout=TIMEOUT)
+    assert reply.status_code == 200, reply.text
+    label: str = reply.json()["predictions"][0]["label"]
+    return label
+
+
+def test_it_weighs_no_more_than_it_may(image: Image, base: str, tmp_path: Path) -> None:
+    above = layers(image.tag, tmp_path / "image")[len(layers(base, tmp_path / "base")) :]
+    print(f"\n{image.tag}, layer by layer above its base:")
+    for made, size in above:
+        print(f"{size / 1e6:8.1f} MB  {made.removeprefix('/bin/sh -c #(nop) ')[:60]}")
+    assert sum(size for _, size in above) / 1e6 <= image.weight
+
+
+def test_it_answers_soon_after_a_cold_start(image: Image, container: tuple[Running, float]) -> None:
+    print(f"\n{image.tag} answered {container[1]:.1f} s after its start")
+    # In processor time, which other work on the machine does not lengthen.
+    assert container[0].processor_seconds() <= image.seconds
+
+
+def test_it_runs_as_nobody_in_particular_without_privileges(container: tuple[Running, float]) -> None:
+    status = Path(f"/proc/{container[0].pid}/status").read_text()
+    assert "\nUid:\t10001\t10001\t10001\t10001\n" in status
+    assert "\nCapEff:\t0000000000000000\n" in status
+    assert "\nNoNewPrivs:\t1\n" in status
+
+
+def test_the_service_is_process_1_and_its_root_is_read_only(container: tuple[Running, float]) -> None:
+    here = Path("/proc", str(container[0].pid))
+    assert b"gunicorn" in (here / "cmdline").read_bytes()
+    root = next(line.split() for line in (here / "mountinfo").read_text().splitlines() if line.split()[4] == "/")
+    assert root[5].split(",")[0] == "ro"
+
+
+def test_its_health_check_tells_whether_it_is_ready(image: Image, container: tuple[Running, float]) -> None:
+    config = inspect(image.tag)
+    kind, *command = config["Healthcheck"]["Test"]
+    assert kind == "CMD"
+    port = container[0].url.rpartition(":")[2]
+    with mounted(image.tag) as root:
+        for number, expected in ((port, 0), ("9", 1)):
+            line = enter(root, config, command, {"PORT": number})
+            done = subprocess.run(line, capture_output=True, timeout=TIMEOUT, check=False)
+            assert done.returncode == expected, done.stderr.decode()
+
+
+def test_what_serving_does_not_need_is_not_in_it(image: Image) -> None:
+    with mounted(image.tag) as root:
+        (packages,) = (root / "opt" / "venv" / "lib").glob("python3*/site-packages")
+        there = {path.name for place in (packages, root / "app") for path in place.iterdir()}
+    assert {"flask", "gunicorn", "serving", "registry"} <= there
+    assert there & set(image.absent) == set()
+
+
+def test_the_tests_of_the_service_pass_against_it(container: tuple[Running, float]) -> None:
+    # From outside, over HTTP: what they import here is not what answers them there. Left out are those of a command
+    # line and those that start a server of their own.
+    files = ["tests/serving/test_clients.py", "tests/serving/test_server.py"]
+    of_their_own = "not printed and not alive and not ends_the_service and not waits"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", of_their_own, *files]
+    environ = os.environ | {"SERVING_URL": container[0].url}
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
+    print(done.stdout.splitlines()[-1])
+    assert done.returncode == 0, done.stdout
+
+
+def test_sigterm_lets_it_answer_what_it_has_begun(image: Image, readable: Path, tmp_path: Path) -> None:
+    with running(image.tag, tmp_path / "log", readable) as started:
+        started.wait_for("/readyz", 200)
+        labels: list[str] = []
+        threads = [threading.Thread(target=lambda: labels.append(predict(started))) for _ in range(8)]
+        for each in threads:
+            each.start()
+        assert started.stop() == 0
+        for each in threads:
+            each.join(TIMEOUT)
+        assert len(labels) == len(threads)
+        assert "Traceback" not in started.log.read_text()
+
+
+def test_without_a_model_it_waits_and_says_what_to_mount(image: Image, readable: Path, tmp_path: Path) -> None:
+    (volume := tmp_path / "volume").mkdir()
+    volume.chmod(0o755)
+    with running(image.tag, tmp_path / "log", volume) as started:
+        started.wait_for("/readyz", 503)
+        assert started.status("/healthz") == 200
+        shutil.copytree(readable / "fashion_mnist", volume / ".copy")
+        (volume / ".copy").rename(volume / "fashion_mnist")
+        started.wait_for("/readyz", 200)
+        predict(started)
+        assert "mount a directory of pushed models, such as artifacts/models, at /models" in started.log.read_text()
+
+
+def test_a_directory_that_its_user_cannot_read_is_named(image: Image, tmp_path: Path) -> None:
+    (volume := tmp_path / "volume").mkdir()
+    volume.chmod(0o700)
+    with running(image.tag, tmp_path / "log", volume) as started:
+        assert started.unshare.wait(TIMEOUT) == 2
+        log = started.log.read_text()
+    assert log.startswith(
+        "error: Cannot list the models in /models: Permission denied (/models); change its permissions"
+    )
+    assert log.count("\n") == 1
+
+
+def test_a_model_is_baked_in(image: Image, readable: Path, tmp_path: Path) -> None:
+    images.bake(image.tag, readable / "fashion_mnist", "buildah", tag=f"{image.tag}-baked")
+    with running(f"{image.tag}-baked", tmp_path / "log") as started:
+        started.wait_for("/readyz", 200)
+        predict(started)

@@ -1,0 +1,93 @@
+"""Alerts and dashboard: each metric and label that they name is one that a real server gives."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ALERTS = DEPLOY / "prometheus" / "alerts.yml"
+DASHBOARD = DEPLOY / "grafana" / "dashboards" / "serving.json"
+SAMPLE = re.compile(r"^(serving_\w+?)(?:\{(.*)\})? \S+$", re.MULTILINE)
+NAMED = re.compile(r"(serving_\w+)(?:\{([^}]*)\})?")
+LABEL = re.compile(r"(\w+)=~?\"|(\w+)!=\"")
+# What Prometheus adds to each sample.
+OF_PROMETHEUS = {"instance", "job"}
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def expressions() -> list[str]:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    adapter = yaml.safe_load((DEPLOY / "prometheus" / "adapter.yaml").read_text())["rules"]["custom"]
+    return [
+        *(rule["expr"] for rule in rules()),
+        *(target["expr"] for panel in panels for target in panel["targets"]),
+        *(each["name"]["matches"] for each in adapter),
+    ]
+
+
+@pytest.fixture(scope="module")
+def given(server: Any) -> dict[str, set[str]]:
+    """Metric -> its labels, as a server gives them that has predicted, refused and been called wrongly."""
+    requests.post(f"{server.url}/predict", json={"image": [[0] * 28] * 28}, timeout=60).raise_for_status()
+    found: dict[str, set[str]] = defaultdict(set)
+    text = requests.get(f"{server.url}/metrics", timeout=60).text
+    for name, labels in SAMPLE.findall(text):
+        found[name] |= {label.split("=")[0].strip(",") for label in re.findall(r'[\w]+="', labels)}
+    # A counter with a label has no sample before its first event, but is announced.
+    for name in re.findall(r"^# TYPE (serving_\w+) counter$", text, re.MULTILINE):
+        found.setdefault(name, {"reason"} if name.startswith("serving_rejected") else set())
+    return found
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_what_is_asked_of_prometheus_is_what_the_server_tells(given: dict[str, set[str]], expression: str) -> None:
+    for name, matchers in NAMED.findall(expression):
+        assert name in given, f"{name} is none of {sorted(given)}"
+        labels = {one or other for one, other in LABEL.findall(matchers)}
+        assert labels <= given[name] | OF_PROMETHEUS, f"{name} has the labels {sorted(given[name])}"
+
+
+def test_every_metric_of_the_service_is_looked_at(given: dict[str, set[str]]) -> None:
+    asked = " ".join(expressions())
+    kinds = {re.sub(r"_(bucket|sum|count|total|created)$", "", name) for name in given}
+    assert {kind for kind in kinds if kind not in asked} == set()
+
+
+def test_alerts_say_how_grave_they_are_and_what_to_do() -> None:
+    for rule in rules():
+        assert rule["labels"]["severity"] in ("critical", "warning", "info")
+        assert {"summary", "description"} <= set(rule["annotations"])
+
+
+def test_alerts_fire_when_they_should_and_only_then() -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("promtool (Debian's package prometheus) is not installed, so the rules were only read")
+    cases = Path(__file__).with_name("alerts.yml")
+    done = subprocess.run(["promtool", "test", "rules", str(cases)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_panels_have_titles_and_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        assert panel["title"]
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
