@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from registry.tables import flat
@@ -64,11 +65,13 @@ def run(
                 f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh begins anew."
             )
             return 0
-        try:
-            _search(search, arguments, directory, journal, alone)
-        finally:
-            report.write_table(search, journal, directory)
-        return _retrain(search, arguments, directory, journal, overrides, reason)
+        with ExitStack() as serving:
+            try:
+                _search(search, arguments, directory, journal, serving, alone)
+            finally:
+                report.write_table(search, journal, directory)
+            # Meanwhile the chief goes on telling workers that come late that there is nothing left to do.
+            return _retrain(search, arguments, directory, journal, overrides, reason)
 
 
 def _taken_up(search: Search, arguments: argparse.Namespace, directory: Path) -> Journal:
@@ -105,7 +108,9 @@ def _is_complete(search: Search, journal: Journal) -> bool:
     return finished == len(journal.records) and (search.limit is None or finished >= search.limit)
 
 
-def _search(search: Search, arguments: argparse.Namespace, directory: Path, journal: Journal, alone: bool) -> None:
+def _search(
+    search: Search, arguments: argparse.Namespace, directory: Path, journal: Journal, serving: ExitStack, alone: bool
+) -> None:
     """Runs what is left of the trials."""
     if search.limit is not None and _is_complete(search, journal):
         return
@@ -116,12 +121,12 @@ def _search(search: Search, arguments: argparse.Namespace, directory: Path, jour
     progress = Progress(search, journal, directory, workers)
     deadline = time.monotonic() + 60 * arguments.time_limit if arguments.time_limit else float("inf")
     address = "127.0.0.1:0" if alone else f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
-    with chief(oracle, address) as port:
-        if alone:
-            command = [sys.executable, *sys.orig_argv[1:]]
-            work_here(oracle, journal, progress, deadline, workers=workers, port=port, command=command, logs=directory)
-        else:
-            lead(oracle, journal, progress, deadline)
+    port = serving.enter_context(chief(oracle, address))
+    if alone:
+        command = [sys.executable, *sys.orig_argv[1:]]
+        work_here(oracle, journal, progress, deadline, workers=workers, port=port, command=command, logs=directory)
+    else:
+        lead(oracle, journal, progress, deadline)
     if all(each.status for each in journal.records.values()):
         shutil.rmtree(directory / "trials", ignore_errors=True)
 
