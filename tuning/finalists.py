@@ -62,15 +62,15 @@ def finalists(search: Search, journal: Journal, count: int) -> list[Record]:
 def full_configs(search: Search, records: list[Record], seeds: int) -> dict[TrainConfig, Record]:
     """What is trained anew: each finalist from each seed, for as many epochs as the base has."""
     return {
-        replace(search.config(record.values, record.number), epochs=search.base.epochs, seed=search.seed + seed): record
+        search.full_config(record.values, record.number, search.seed + seed): record
         for record in records
         for seed in range(seeds)
     }
 
 
-def keep(path: Path, configs: dict[TrainConfig, Record], runs: list[Run], version: int, trials: int) -> None:
-    """Writes how the finalists did: what the report shows, and the mark that the search needs nothing more."""
-    found = tuple(
+def summed_up(configs: dict[TrainConfig, Record], runs: list[Run], version: int, trials: int) -> Kept:
+    """What is worth keeping of the finalists' runs."""
+    found = (
         Retrained(
             configs[run.config].number,
             run.config.seed,
@@ -80,11 +80,17 @@ def keep(path: Path, configs: dict[TrainConfig, Record], runs: list[Run], versio
         )
         for run in runs
     )
-    write_whole(path, json.dumps(asdict(Kept(trials, version, found)), indent=2) + "\n")
+    return Kept(trials, version, tuple(found))
 
 
-def kept(path: Path) -> Kept | None:
+def keep(directory: Path, kept: Kept) -> None:
+    """Writes it into the search's directory: the mark that the search needs nothing more."""
+    write_whole(directory / KEPT, json.dumps(asdict(kept), indent=2) + "\n")
+
+
+def kept(directory: Path) -> Kept | None:
     """What `keep` wrote; None if there is nothing."""
+    path = directory / KEPT
     if not path.exists():
         return None
     content = json.loads(path.read_text())

@@ -59,7 +59,7 @@ def run(
         if not free:
             raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
         journal = _taken_up(search, arguments, directory)
-        done = finalists.kept(directory / finalists.KEPT)
+        done = finalists.kept(directory)
         if _is_complete(search, journal) and done and done.trials == len(journal.finished):
             print(
                 f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh begins anew."
@@ -155,7 +155,8 @@ def _retrain(
         said, code = summary(runs, version, store), 0
     except pipeline.RefusedError as refused:
         runs, version, said, code = list(refused.runs), 0, refusal(refused), REFUSED
-    finalists.keep(directory / finalists.KEPT, configs, runs, version, len(journal.finished))
-    print(said)
-    print(f"Report:    {report.write(search, journal, finalists.kept(directory / finalists.KEPT), directory)}")
+    kept = finalists.summed_up(configs, runs, version, len(journal.finished))
+    page = report.write(search, journal, kept, directory)
+    finalists.keep(directory, kept)
+    print(f"{said}\nReport:    {page}")
     return fail(REFUSAL, code) if code else 0

@@ -113,6 +113,10 @@ class Search:
         seed = (self.seed * 1_000_003 + root + 1) % LARGEST_SEED
         return replace(config, epochs=self.epochs, seed=seed)
 
+    def full_config(self, values: Mapping[str, Any], number: int, seed: int) -> TrainConfig:
+        """What a finalist trains: the settings of trial `number`, for as many epochs as the base has."""
+        return replace(self.config(values, number), epochs=self.base.epochs, seed=seed)
+
     def identity(self) -> dict[str, Any]:
         """What a search that goes on must have in common with its beginning; more trials may be asked for."""
         return {
