@@ -68,6 +68,12 @@ def full_configs(search: Search, records: list[Record], seeds: int) -> dict[Trai
     }
 
 
+def are_trained(kept: Kept, configs: dict[TrainConfig, Record], journal: Journal) -> bool:
+    """Whether these very trainings were kept, after all trials of the journal."""
+    asked = {(record.number, config.seed) for config, record in configs.items()}
+    return kept.trials == len(journal.finished) and asked == {(run.number, run.seed) for run in kept.runs}
+
+
 def summed_up(configs: dict[TrainConfig, Record], runs: list[Run], version: int, trials: int) -> Kept:
     """What is worth keeping of the finalists' runs."""
     found = (

@@ -20,7 +20,7 @@ SCORE = "val_accuracy"
 # looks worse than it ends.
 OTHERS, GRACE = 4, 0.5
 # A trial whose worker died so often without finishing an epoch fails: it may be what kills them.
-DEATHS = 3
+DEATHS = 5
 # A trial of another machine that was silent for so long is given to whoever asks next. Longer than any epoch.
 SILENCE_S = 1800.0
 # Apart by more than the random numbers that one proposal draws.
@@ -54,13 +54,19 @@ class Recorded(keras_tuner.Oracle):
         self.verbose = 0
         self.max_trials = search.limit
         self._search, self._silence = search, silence
-        self._deaths: dict[str, int] = {}
+        self._deaths: dict[str, int] = {}  # since the last epoch, by trial; before it asked for one, by worker
+        self._asked: set[str] = set()
         self._heard: dict[str, float] = {}
         self._given: dict[str, float] = {}
         self._losing: set[str] = set()
         self._journal: Journal | None = None
         self._replay(journal)
         self._journal = journal
+
+    @property
+    def all_done(self) -> bool:
+        """Whether all trials that were asked for have ended."""
+        return self.max_trials is not None and self.max_trials <= len(self.end_order)
 
     # keras-tuner's own files are not written; the journal has what they have.
     def save(self, *_: Any) -> None: ...
@@ -75,6 +81,8 @@ class Recorded(keras_tuner.Oracle):
     def create_trial(self, tuner_id: str) -> Trial:
         if self.failure:
             return Trial(self.get_space(), "", TrialStatus.IDLE)
+        self._asked.add(tuner_id)
+        self._deaths.pop(tuner_id, None)
         self._take_from_the_silent(tuner_id)
         known = len(self.trials)
         trial = super().create_trial(tuner_id)
@@ -124,17 +132,18 @@ class Recorded(keras_tuner.Oracle):
     @synchronized
     def worker_died(self, tuner_id: str, reason: str) -> bool:
         """Whether a worker that comes back by this name can be of use; fails a trial that killed too many."""
-        trial = self.ongoing_trials.get(tuner_id)
+        asked = tuner_id in self._asked
+        trial = self.ongoing_trials.get(tuner_id) if asked else None
+        self._asked.discard(tuner_id)
         key = trial.trial_id if trial else tuner_id
         self._deaths[key] = self._deaths.get(key, 0) + 1
         if self._deaths[key] < DEATHS:
             return True
-        if trial is None:
-            return False
-        trial = copy.copy(trial)
-        trial.status, trial.message = FAILED, f"its worker died {DEATHS} times: {reason}"
-        self.end_trial(trial)
-        return True
+        if trial:
+            trial = copy.copy(trial)
+            trial.status, trial.message = FAILED, f"its worker died {DEATHS} times: {reason}"
+            self.end_trial(trial)
+        return trial is not None
 
     @synchronized
     def keep_names(self, tuner_ids: set[str]) -> None:

@@ -29,7 +29,8 @@ def work(search: Search, arguments: argparse.Namespace, directory: Path) -> None
     """What a worker does."""
     dataset = pipeline.loaded(search.base, Path(arguments.artifacts) / "data", arguments.memory_limit * 2**20)
     logs = directory / "tensorboard" if arguments.tensorboard else None
-    worker.work(search, dataset, directory / "trials", logs)
+    if worker.work(search, dataset, directory / "trials", logs):
+        os.execv(sys.executable, _command())  # noqa: S606 - this process again, with empty memory
 
 
 def run(
@@ -59,8 +60,7 @@ def run(
         if not free:
             raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
         journal = _taken_up(search, arguments, directory)
-        done = finalists.kept(directory)
-        if _is_complete(search, journal) and done and done.trials == len(journal.finished):
+        if _is_complete(search, journal) and _is_answered(search, arguments, directory, journal):
             print(
                 f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh begins anew."
             )
@@ -72,6 +72,11 @@ def run(
                 report.write_table(search, journal, directory)
             # Meanwhile the chief goes on telling workers that come late that there is nothing left to do.
             return _retrain(search, arguments, directory, journal, overrides, reason)
+
+
+def _command() -> list[str]:
+    """What started this process: a worker is the same command in another environment."""
+    return [sys.executable, *sys.orig_argv[1:]]
 
 
 def _taken_up(search: Search, arguments: argparse.Namespace, directory: Path) -> Journal:
@@ -105,14 +110,21 @@ def _taken_up(search: Search, arguments: argparse.Namespace, directory: Path) ->
 
 def _is_complete(search: Search, journal: Journal) -> bool:
     finished = len(journal.finished)
-    return finished == len(journal.records) and (search.limit is None or finished >= search.limit)
+    return search.limit is not None and search.limit <= finished == len(journal.records)
+
+
+def _is_answered(search: Search, arguments: argparse.Namespace, directory: Path, journal: Journal) -> bool:
+    kept = finalists.kept(directory)
+    best = finalists.finalists(search, journal, arguments.finalists)
+    configs = finalists.full_configs(search, best, arguments.final_seeds)
+    return kept is not None and finalists.are_trained(kept, configs, journal)
 
 
 def _search(
     search: Search, arguments: argparse.Namespace, directory: Path, journal: Journal, serving: ExitStack, alone: bool
 ) -> None:
     """Runs what is left of the trials."""
-    if search.limit is not None and _is_complete(search, journal):
+    if alone and _is_complete(search, journal):
         return
     oracle = build_oracle(search, journal, float("inf") if alone else SILENCE_S)
     if journal.finished:
@@ -123,8 +135,7 @@ def _search(
     address = "127.0.0.1:0" if alone else f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
     port = serving.enter_context(chief(oracle, address))
     if alone:
-        command = [sys.executable, *sys.orig_argv[1:]]
-        work_here(oracle, journal, progress, deadline, workers=workers, port=port, command=command, logs=directory)
+        work_here(oracle, journal, progress, deadline, workers=workers, port=port, command=_command(), logs=directory)
     else:
         lead(oracle, journal, progress, deadline)
     if all(each.status for each in journal.records.values()):

@@ -73,7 +73,7 @@ def lead(oracle: Recorded, journal: Journal, progress: Progress, deadline: float
     Raises:
         OSError: the journal cannot be written.
     """
-    while _goes_on(oracle, journal, progress, deadline) and not _is_over(oracle):
+    while _goes_on(oracle, journal, progress, deadline) and not (oracle.over or oracle.all_done):
         time.sleep(LOOK_S)
     until = time.monotonic() + FAREWELL_S
     while oracle.tuner_ids and time.monotonic() < until:
@@ -132,10 +132,6 @@ def _goes_on(oracle: Recorded, journal: Journal, progress: Progress, deadline: f
         raise oracle.failure
     progress.show(journal)
     return time.monotonic() < deadline
-
-
-def _is_over(oracle: Recorded) -> bool:
-    return oracle.over and not oracle.ongoing_trials
 
 
 def _start(name: str, workers: int, port: int, command: Sequence[str], logs: Path) -> _Worker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ class Search:
         fixed: settings that are not searched although the space has them.
         space: a name in `SPACES`.
         algorithm: a name in `ALGORITHMS`.
-        trials: how many trials; 0: as many as a grid has, `TRIALS` for the other algorithms.
+        trials: how many; None: all of a grid, `TRIALS` for the other algorithms.
         epochs: of a trial.
         seed: of the algorithm's choices and, with its number, of each trial.
     """
@@ -93,8 +94,11 @@ class Search:
 
     @property
     def limit(self) -> int | None:
-        """How many trials at most; None: as many as the grid has."""
-        return self.trials or (None if self.algorithm == "grid" else TRIALS)
+        """How many trials at most; None: all of a grid in which settings depend on one another."""
+        if self.trials or self.algorithm != "grid":
+            return self.trials or TRIALS
+        space = self.hyperparameters().space
+        return None if any(each.conditions for each in space) else math.prod(len(tuple(each.values)) for each in space)
 
     def hyperparameters(self, values: Mapping[str, Any] | None = None) -> HyperParameters:
         """keras-tuner's description of the space, at the given values or else at its defaults."""
@@ -125,5 +129,5 @@ class Search:
             "algorithm": self.algorithm,
             "epochs": self.epochs,
             "seed": self.seed,
-            "base": self.base.asdict(),
+            "base": {name: value for name, value in self.base.asdict().items() if name not in (*self.free, "seed")},
         }

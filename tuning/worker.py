@@ -1,7 +1,7 @@
 """A worker: asks keras-tuner's chief for a trial, trains it through the trainer, reports each epoch, asks again.
 
-It is known by KERASTUNER_TUNER_ID and finds the chief at KERASTUNER_ORACLE_IP:KERASTUNER_ORACLE_PORT. Memory that
-TensorFlow keeps of finished trials is given back by starting the same process anew from time to time.
+It is known by KERASTUNER_TUNER_ID and finds the chief at KERASTUNER_ORACLE_IP:KERASTUNER_ORACLE_PORT. A process
+does a few trials only, for TensorFlow keeps memory of each.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import gc
 import math
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -56,12 +55,15 @@ class _Reporter(keras.callbacks.Callback):
         self.model.stop_training = self.done
 
 
-def work(search: Search, dataset: ImageDataset, folder: Path, logs: Path | None = None) -> None:
-    """Works until the chief has no more trials.
+def work(search: Search, dataset: ImageDataset, folder: Path, logs: Path | None = None) -> bool:
+    """Works until the chief has no more trials, or this process has done enough of them.
 
     Args:
         folder: where trials keep their checkpoints while the search lasts.
         logs: where to write what TensorBoard's HParams page shows; None: nowhere.
+
+    Returns:
+        Whether there may be more trials, for a new process.
 
     Raises:
         SearchError: the chief cannot be reached.
@@ -74,7 +76,7 @@ def work(search: Search, dataset: ImageDataset, folder: Path, logs: Path | None 
         for _ in range(TRIALS_A_PROCESS):
             trial = _next(oracle)
             if trial is None:
-                return
+                return False
             _run(oracle, trial, search, dataset, folder, logs)
             keras.backend.clear_session()
             gc.collect()
@@ -83,7 +85,7 @@ def work(search: Search, dataset: ImageDataset, folder: Path, logs: Path | None 
         raise SearchError(
             f"Expected a chief at {where} (KERASTUNER_ORACLE_IP and ..._PORT); none answered within {PATIENCE_S} s."
         ) from error
-    os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the same command, with empty memory
+    return True
 
 
 def _next(oracle: Any) -> Trial | None:
