@@ -36,7 +36,7 @@ NEAR = 0.003
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.tuning", description=__doc__)
     options.add_argument("--artifacts", type=Path, default=os.environ.get("ARTIFACTS", "artifacts"))
-    options.add_argument("--images", type=int, default=6000, help="training images of the grid; 4,000 validate")
+    options.add_argument("--images", type=int, default=4000, help="training images of the grid; 4,000 validate")
     options.add_argument("--epochs", type=int, default=6)
     options.add_argument("--trials", type=int, nargs="+", default=[24, 48])
     options.add_argument("--seeds", type=int, default=20)

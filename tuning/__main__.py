@@ -42,19 +42,18 @@ def parser() -> argparse.ArgumentParser:
         "Several machines: the same command with KERASTUNER_TUNER_ID=chief on one, tuner0, tuner1, ... on the others, "
         "and KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief on all."
     )
+    options.conflict_handler = "resolve"  # --epochs means another thing here
     add = options.add_argument_group("search").add_argument
     add("--space", default="default", help="default: learning rate, optimizer, model; full: all that matters")
     add("--algorithm", default="random", help="random, bayesian, hyperband or grid")
     add("--trials", type=int, help="how many trials; left out: 24, or all of a grid")
+    add("--epochs", type=int, default=4, help="epochs of a trial (4)")
     add("--final-epochs", type=int, help="epochs of the full training of the finalists; else the recipe's")
     add("--finalists", type=int, default=2, help="how many of the best trials are trained anew in full (2)")
     add("--final-seeds", type=int, default=2, help="from how many seeds each (2)")
     add("--workers", type=int, default=1, help="worker processes on this machine, which share its cores (1)")
     add("--time-limit", type=float, metavar="MINUTES", help="end the search then; the finalists come after it")
     add("--name", help="the search's directory under ARTIFACTS/tuning; else the data set's name")
-    for action in options._actions:
-        if action.dest == "epochs":
-            action.help, action.default = "epochs of a trial (4)", 4
     return options
 
 
@@ -95,12 +94,11 @@ def main() -> int:
     if os.environ.get(SUPERVISED):
         threading.Thread(target=_end_with_the_search, daemon=True).start()
     try:
+        search, part = search_of(arguments), role()
         overrides, reason = parse(arguments.threshold), forced(arguments)
         import_tensorflow()
         from tuning import pipeline
 
-        search = search_of(arguments)
-        part = role()
         directory = Path(arguments.artifacts) / "tuning" / (arguments.name or _named(search.base.dataset))
         if part == "worker":
             pipeline.work(search, arguments, directory)

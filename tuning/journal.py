@@ -66,7 +66,10 @@ class Record:
 
 
 class Journal:
-    """The records of a search, by trial number, and the events that they came from, in order."""
+    """The records of a search, by trial number, and the events that they came from, in order.
+
+    One process writes; others may read meanwhile.
+    """
 
     def __init__(self, path: Path) -> None:
         """Reads what is there.
@@ -87,8 +90,7 @@ class Journal:
                 raise SearchError(
                     f"{path}: expected an event of a search in line {number} ({error}). --fresh begins anew."
                 ) from error
-        if whole != content:
-            os.truncate(path, len(whole))
+        self._size = len(whole)
 
     @property
     def finished(self) -> list[Record]:
@@ -105,14 +107,15 @@ class Journal:
     def _append(self, event: dict[str, Any]) -> None:
         line = json.dumps(event).encode() + b"\n"
         with self.path.open("ab", buffering=0) as file:
-            size = file.tell()
+            file.truncate(self._size)  # half a line of a search that was killed
             try:
                 if file.write(line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
             except OSError as error:
-                os.truncate(file.fileno(), size)
+                file.truncate(self._size)
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
+        self._size += len(line)
         self._apply(event)
 
     def _apply(self, event: dict[str, Any]) -> None:

@@ -131,6 +131,8 @@ def _search(
         print(f"Going on after {len(journal.finished)} trials of {directory}", flush=True)
     workers = arguments.workers if alone else 0
     progress = Progress(search, journal, directory, workers)
+    if arguments.tensorboard:
+        print(f"Logs for TensorBoard's HParams page: {directory / 'tensorboard'}", flush=True)
     deadline = time.monotonic() + 60 * arguments.time_limit if arguments.time_limit else float("inf")
     address = "127.0.0.1:0" if alone else f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
     port = serving.enter_context(chief(oracle, address))
