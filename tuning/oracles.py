@@ -36,10 +36,11 @@ class Recorded(keras_tuner.Oracle):
     Attributes:
         failure: why the journal could not be written; the search cannot go on.
         over: somebody was told that there are no more trials.
+        closed: the time is up; nothing is handed out or taken any more, and unfinished trials stay unfinished.
     """
 
     failure: OSError | None = None
-    over = False
+    over = closed = False
     ongoing_trials: dict[str, Trial]
 
     def open(self, search: Search, journal: Journal, silence: float = float("inf")) -> None:
@@ -79,6 +80,9 @@ class Recorded(keras_tuner.Oracle):
 
     @synchronized
     def create_trial(self, tuner_id: str) -> Trial:
+        if self.closed:
+            self.tuner_ids.discard(tuner_id)
+            return Trial(self.get_space(), "", TrialStatus.STOPPED)
         if self.failure:
             return Trial(self.get_space(), "", TrialStatus.IDLE)
         self._asked.add(tuner_id)
@@ -102,8 +106,9 @@ class Recorded(keras_tuner.Oracle):
         trial = super().update_trial(trial_id, metrics, step)
         self._heard[trial_id] = time.monotonic()
         self._deaths.pop(trial_id, None)
-        if self._is_losing(trial, step + 1):
+        if losing := self._is_losing(trial, step + 1):
             self._losing.add(trial_id)
+        if losing or self.closed:
             trial = copy.copy(trial)
             trial.status = TrialStatus.STOPPED
         return trial
@@ -111,8 +116,8 @@ class Recorded(keras_tuner.Oracle):
     @synchronized
     def end_trial(self, trial: Trial) -> None:
         known = self.trials[trial.trial_id]
-        if trial.trial_id in self.end_order:
-            return  # a worker that was given up came back, too late
+        if trial.trial_id in self.end_order or self.closed:
+            return  # too late: perhaps of a worker that was given up
         trial.hyperparameters = known.hyperparameters
         super().end_trial(trial)
         if known.trial_id in self._retry_queue:

@@ -75,6 +75,8 @@ def lead(oracle: Recorded, journal: Journal, progress: Progress, deadline: float
     """
     while _goes_on(oracle, journal, progress, deadline) and not (oracle.over or oracle.all_done):
         time.sleep(LOOK_S)
+    progress.show(journal)
+    oracle.closed = True
     until = time.monotonic() + FAREWELL_S
     while oracle.tuner_ids and time.monotonic() < until:
         time.sleep(LOOK_S)
@@ -120,6 +122,7 @@ def work_here(
                     progress.say(f"{name} died ({worker.reason}); another takes its place")
                     running[name] = _start(name, workers, port, command, logs)
             time.sleep(LOOK_S)
+        progress.show(journal)
     finally:
         for worker in running.values():
             worker.process.kill()  # what they have done is with the chief or in a checkpoint

@@ -155,6 +155,19 @@ def test_workers_wait_while_others_train_the_last_trials(tmp_path: Path) -> None
     assert oracle.create_trial("tuner1").status == "STOPPED"
 
 
+def test_after_the_time_is_up_a_running_trial_ends_and_stays_unfinished(tmp_path: Path) -> None:
+    search, journal = search_by("random"), Journal(tmp_path / "trials.jsonl")
+    oracle = build_oracle(search, journal)
+    trial = oracle.create_trial("tuner0")
+    oracle.closed = True
+    assert oracle.update_trial(trial.trial_id, {SCORE: 0.9}, 0).status == "STOPPED"
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    assert oracle.create_trial("tuner0").status == "STOPPED"
+    assert not oracle.tuner_ids
+    assert build_oracle(search, Journal(journal.path)).create_trial("tuner0").trial_id == trial.trial_id
+
+
 def test_more_trials_go_on_with_a_finished_search(tmp_path: Path) -> None:
     for trials in (3, 12):
         search, journal = search_by("random", trials=trials), Journal(tmp_path / "trials.jsonl")
