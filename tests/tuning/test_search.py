@@ -9,7 +9,7 @@ import pytest
 
 from trainer.config import RECIPES
 from tuning.journal import Journal, SearchError
-from tuning.oracles import build_oracle
+from tuning.oracles import DEATHS, build_oracle
 from tuning.progress import Progress
 from tuning.search import chief, work_here
 from tuning.space import Search
@@ -42,7 +42,7 @@ def test_a_worker_that_never_comes_up_ends_the_search_with_its_reason(
 ) -> None:
     with pytest.raises(SearchError, match="signal 9"):
         searching(tmp_path, "import os; os.kill(os.getpid(), 9)")
-    assert capsys.readouterr().out.count("tuner0 died (signal 9); another takes its place") == 2
+    assert capsys.readouterr().out.count("tuner0 died (signal 9); another takes its place") == DEATHS - 1
 
 
 def test_the_end_of_the_time_ends_the_workers(tmp_path: Path) -> None:
