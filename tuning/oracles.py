@@ -204,10 +204,15 @@ class Recorded(keras_tuner.Oracle):
     def _begin_again(self, record: Record, journal: Journal) -> None:
         self._recorded = record.values
         trial = self.create_trial(str(record.number))
-        if trial.status != TrialStatus.RUNNING or trial.hyperparameters.values != record.values:
+        proposed, recorded = (
+            # An id has as many digits as the number of trials, which may have grown.
+            {name: value for name, value in values.items() if name != "tuner/trial_id"}
+            for values in (trial.hyperparameters.values, record.values)
+        )
+        if trial.status != TrialStatus.RUNNING or proposed != recorded:
             raise SearchError(
-                f"{journal.path}: trial {record.number} was given {record.values} there, and this version of "
-                f"keras-tuner proposes {trial.hyperparameters.values}. --fresh begins anew."
+                f"{journal.path}: trial {record.number} was given {recorded} there, and this version of keras-tuner "
+                f"proposes {proposed}. --fresh begins anew."
             )
         del self._recorded
 

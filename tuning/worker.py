@@ -99,13 +99,13 @@ def _next(oracle: Any) -> Trial | None:
 
 
 def _run(oracle: Any, trial: Trial, search: Search, dataset: ImageDataset, folder: Path, logs: Path | None) -> None:
-    values = trial.hyperparameters.values
-    config = search.config(values, int(trial.trial_id))
-    print(f"\nTrial {trial.trial_id}: {config}", flush=True)
-    directory = folder / trial.trial_id
+    values, number = trial.hyperparameters.values, int(trial.trial_id)
+    config = search.config(values, number)
+    print(f"\nTrial {number}: {config}", flush=True)
+    directory = folder / str(number)
     directory.mkdir(parents=True, exist_ok=True)
     if "tuner/trial_id" in values:
-        _carry_on(folder / values["tuner/trial_id"], directory)
+        _carry_on(folder / str(int(values["tuner/trial_id"])), directory)
     reporter = _Reporter(oracle, trial, values.get("tuner/epochs", config.epochs))
     saved = checkpoint.newest(directory / "checkpoint")
     history = saved.history if saved else {"loss": [], SCORE: []}
@@ -114,7 +114,7 @@ def _run(oracle: Any, trial: Trial, search: Search, dataset: ImageDataset, folde
     if not reporter.done:
         history = train(config, dataset, directory, [keras.callbacks.TerminateOnNaN(), reporter]).history
     if logs and not reporter.diverged:
-        _log(logs / trial.trial_id, values, max(history[SCORE]))
+        _log(logs / str(number), values, max(history[SCORE]))
     trial.status = FAILED if reporter.diverged else COMPLETED
     oracle.end_trial(trial)
     if search.algorithm != "hyperband":  # whose better trials are carried on
