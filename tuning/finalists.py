@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from trainer.config import TrainConfig
 from trainer.runs import Run
@@ -12,32 +13,6 @@ from tuning.journal import Journal, Record, SearchError, write_whole
 from tuning.space import Search
 
 KEPT = "finalists.json"
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """One full training of a finalist.
-
-    Attributes:
-        number: of the trial that it comes from.
-        seed, run: of the training.
-        validation, test: accuracies; the test images chose nothing.
-    """
-
-    number: int
-    seed: int
-    run: str
-    validation: float
-    test: float
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What came of the finalists: after how many trials they were chosen, and the version pushed, 0 if refused."""
-
-    trials: int
-    version: int
-    runs: tuple[Retrained, ...]
 
 
 def finalists(search: Search, journal: Journal, count: int) -> list[Record]:
@@ -68,36 +43,35 @@ def full_configs(search: Search, records: list[Record], seeds: int) -> dict[Trai
     }
 
 
-def are_trained(kept: Kept, configs: dict[TrainConfig, Record], journal: Journal) -> bool:
+def are_trained(kept: dict[str, Any] | None, configs: dict[TrainConfig, Record], journal: Journal) -> bool:
     """Whether these very trainings were kept, after all trials of the journal."""
+    if kept is None or kept["trials"] != len(journal.finished):
+        return False
     asked = {(record.number, config.seed) for config, record in configs.items()}
-    return kept.trials == len(journal.finished) and asked == {(run.number, run.seed) for run in kept.runs}
+    return asked == {(run["trial"], run["seed"]) for run in kept["runs"]}
 
 
-def summed_up(configs: dict[TrainConfig, Record], runs: list[Run], version: int, trials: int) -> Kept:
-    """What is worth keeping of the finalists' runs."""
-    found = (
-        Retrained(
-            configs[run.config].number,
-            run.config.seed,
-            run.directory.name,
-            run.result.validation_accuracy,
-            run.evaluation.accuracy,
-        )
+def summed_up(configs: dict[TrainConfig, Record], runs: list[Run], version: int, trials: int) -> dict[str, Any]:
+    """What is worth keeping of the finalists' runs, after so many trials; version 0 is a model that was refused."""
+    found = [
+        {
+            "trial": configs[run.config].number,
+            "seed": run.config.seed,
+            "run": run.directory.name,
+            "validation": run.result.validation_accuracy,
+            "test": run.evaluation.accuracy,
+        }
         for run in runs
-    )
-    return Kept(trials, version, tuple(found))
+    ]
+    return {"trials": trials, "version": version, "runs": found}
 
 
-def keep(directory: Path, kept: Kept) -> None:
+def keep(directory: Path, kept: dict[str, Any]) -> None:
     """Writes it into the search's directory: the mark that the search needs nothing more."""
-    write_whole(directory / KEPT, json.dumps(asdict(kept), indent=2) + "\n")
+    write_whole(directory / KEPT, json.dumps(kept, indent=2) + "\n")
 
 
-def kept(directory: Path) -> Kept | None:
+def kept(directory: Path) -> dict[str, Any] | None:
     """What `keep` wrote; None if there is nothing."""
     path = directory / KEPT
-    if not path.exists():
-        return None
-    content = json.loads(path.read_text())
-    return Kept(content["trials"], content["version"], tuple(Retrained(**each) for each in content["runs"]))
+    return json.loads(path.read_text()) if path.exists() else None

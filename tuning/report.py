@@ -8,13 +8,13 @@ import io
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from trainer.config import TrainConfig
 from tuning import figures
-from tuning.finalists import Kept
 from tuning.importance import METHOD, importance, numbers
 from tuning.journal import COMPLETED, Journal, write_whole
-from tuning.progress import outcome
+from tuning.progress import described, outcome
 from tuning.space import Search
 
 PAGE, TABLE = "report.html", "trials.csv"
@@ -53,7 +53,7 @@ def write_table(search: Search, journal: Journal, directory: Path) -> None:
     write_whole(directory / TABLE, text.getvalue())
 
 
-def write(search: Search, journal: Journal, kept: Kept, directory: Path) -> Path:
+def write(search: Search, journal: Journal, kept: dict[str, Any], directory: Path) -> Path:
     """Writes the page, and returns where it is."""
     trials = [(record, search.config(record.values, record.number)) for record in journal.finished]
     scored = [(record, config) for record, config in trials if record.score is not None]
@@ -83,17 +83,17 @@ def _what(search: Search, trials: figures.Trials) -> str:
     )
 
 
-def _finalists(search: Search, journal: Journal, kept: Kept) -> list[str]:
-    best = max(kept.runs, key=lambda run: run.validation)
-    record = journal.records[best.number]
-    config = search.full_config(record.values, best.number, best.seed)
-    pushed = f"pushed as version {kept.version}" if kept.version else "refused by the gate, see its verdict.json"
+def _finalists(search: Search, journal: Journal, kept: dict[str, Any]) -> list[str]:
+    best = max(kept["runs"], key=lambda run: run["validation"])
+    config = search.full_config(journal.records[best["trial"]].values, best["trial"], best["seed"])
+    pushed = f"pushed as version {kept['version']}" if kept["version"] else "refused by the gate, see its verdict.json"
     rows = []
-    for run in kept.runs:
-        found = [f"{journal.records[run.number].score:.4f}", run.seed, f"{run.validation:.4f}", f"{run.test:.4f}"]
-        where = f"{run.run} ({pushed})" if run == best else run.run
-        rows.append([run.number, _settings(search, journal, run.number), *found, where])
-    header = ["trial", "settings", f"score in {search.epochs} epochs", "seed", "validation", "test", "run"]
+    for run in kept["runs"]:
+        record = journal.records[run["trial"]]
+        accuracies = [f"{each:.4f}" for each in (record.score, run["validation"], run["test"])]
+        where = f"{run['run']} ({pushed})" if run == best else run["run"]
+        rows.append([record.number, described(search, record), run["seed"], *accuracies, where])
+    header = ["trial", "settings", "seed", f"score, {search.epochs} epochs", "validation", "test", "run"]
     return [
         "<h2>The best</h2>",
         _paragraph(f"{config}; {pushed}. It is trained again by"),
@@ -101,7 +101,7 @@ def _finalists(search: Search, journal: Journal, kept: Kept) -> list[str]:
         _table(header, rows),
         _paragraph(
             f"The score is a trial's best validation accuracy in the search, which chose it; validation and test are "
-            f"those of a new training of {search.base.epochs} epochs. The test images chose nothing.",
+            f"those of a new training of {search.base.epochs} epochs. The test images chose nothing."
         ),
     ]
 
@@ -127,11 +127,6 @@ def _trials(search: Search, trials: figures.Trials) -> list[str]:
         rows.append([record.number, *settings, outcome(record), len(record.history), f"{record.seconds:.0f}"])
     header = ["trial", *(name.replace("_", " ") for name in search.free), "score", "epochs", "seconds"]
     return ["<h2>All trials</h2>", _table(header, rows)]
-
-
-def _settings(search: Search, journal: Journal, number: int) -> str:
-    config = search.config(journal.records[number].values, number)
-    return ", ".join(f"{name.replace('_', ' ')} {getattr(config, name)}" for name in search.free)
 
 
 def _drawn(title: str, figure: str) -> list[str]:

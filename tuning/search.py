@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -28,22 +26,6 @@ LOOK_S = 0.1
 # How long the chief waits for workers of other machines to hear that the search is over.
 FAREWELL_S = 60.0
 USAGE = 2  # the exit code of a worker that says what is wrong, and would say it again
-
-
-@dataclass
-class _Worker:
-    name: str
-    process: subprocess.Popen
-    said: list[str] = field(default_factory=list)
-    listener: threading.Thread | None = None
-
-    @property
-    def reason(self) -> str:
-        """The last that it said, or the signal that ended it."""
-        if self.listener:
-            self.listener.join(timeout=5)
-        code = self.process.returncode
-        return self.said[-1].removeprefix("error: ") if self.said else f"signal {-code}" if code < 0 else f"code {code}"
 
 
 @contextmanager
@@ -106,28 +88,29 @@ def work_here(
     """
     names = [f"tuner{index}" for index in range(workers)]
     oracle.keep_names(set(names))
-    running: dict[str, _Worker] = {}
+    running: dict[str, subprocess.Popen] = {}
     try:
         for name in names:
             running[name] = _start(name, workers, port, command, logs)
         while running and _goes_on(oracle, journal, progress, deadline):
             for name, worker in list(running.items()):
-                code = worker.process.poll()
+                code = worker.poll()
                 if code is None:
                     continue
                 del running[name]
-                if code == USAGE or (code and not oracle.worker_died(name, worker.reason)):
-                    raise SearchError(worker.reason)
+                reason = _reason(code, logs / f"{name}.log")
+                if code == USAGE or (code and not oracle.worker_died(name, reason)):
+                    raise SearchError(reason)
                 if code:
-                    progress.say(f"{name} died ({worker.reason}); another takes its place")
+                    progress.say(f"{name} died ({reason}); another takes its place")
                     running[name] = _start(name, workers, port, command, logs)
             time.sleep(LOOK_S)
         progress.show(journal)
     finally:
         for worker in running.values():
-            worker.process.kill()  # what they have done is with the chief or in a checkpoint
+            worker.kill()  # what they have done is with the chief or in a checkpoint
         for worker in running.values():
-            worker.process.wait()
+            worker.wait()
 
 
 def _goes_on(oracle: Recorded, journal: Journal, progress: Progress, deadline: float) -> bool:
@@ -137,7 +120,7 @@ def _goes_on(oracle: Recorded, journal: Journal, progress: Progress, deadline: f
     return time.monotonic() < deadline
 
 
-def _start(name: str, workers: int, port: int, command: Sequence[str], logs: Path) -> _Worker:
+def _start(name: str, workers: int, port: int, command: Sequence[str], logs: Path) -> subprocess.Popen:
     environment = {
         **os.environ,
         "KERASTUNER_TUNER_ID": name,
@@ -149,22 +132,20 @@ def _start(name: str, workers: int, port: int, command: Sequence[str], logs: Pat
         share = str(max(1, len(os.sched_getaffinity(0)) // workers))
         environment |= {"TF_NUM_INTRAOP_THREADS": share, "TF_NUM_INTEROP_THREADS": share, "OMP_NUM_THREADS": share}
     with (logs / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             list(command),
             env=environment,
             stdin=subprocess.PIPE,  # never written to: its end tells the worker of ours
             stdout=log,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=log,
             start_new_session=True,  # Ctrl-C is for the search, which ends them
         )
-    worker = _Worker(name, process)
-    worker.listener = threading.Thread(target=_listen, args=(worker,), daemon=True)
-    worker.listener.start()
-    return worker
 
 
-def _listen(worker: _Worker) -> None:
-    for line in worker.process.stderr or ():
-        worker.said.append(line.strip())
-        del worker.said[:-20]
+def _reason(code: int, log: Path) -> str:
+    """Why a worker ended: the signal, or the last that it said."""
+    if code < 0:
+        return f"signal {-code}"
+    lines = log.read_text(errors="replace").split("\n")
+    said = next((line for line in reversed(lines) if line.strip()), f"exit code {code}")
+    return said.removeprefix("error: ")

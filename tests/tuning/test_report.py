@@ -11,7 +11,7 @@ import pytest
 from trainer.__main__ import configs, parser
 from trainer.config import RECIPES, TrainConfig
 from tuning import report
-from tuning.finalists import Kept, Retrained, finalists, full_configs, keep, kept
+from tuning.finalists import finalists, full_configs, keep, kept
 from tuning.journal import Journal, SearchError
 from tuning.space import Search
 
@@ -38,6 +38,10 @@ def journal_of(path: Path, scores: list[float | None], search: Search = SEARCH) 
     return journal
 
 
+def retrained(trial: int, validation: float = 0.9, test: float = 0.9) -> dict[str, object]:
+    return {"trial": trial, "seed": 0, "run": f"run-of-{trial}", "validation": validation, "test": test}
+
+
 def test_finalists_are_the_best_trials_with_different_settings(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, SCORES)
     assert [record.number for record in finalists(SEARCH, journal, 3)] == [4, 6, 8]
@@ -56,7 +60,8 @@ def test_a_search_in_which_all_failed_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pushed", [3, 0])
 def test_the_page_shows_search_and_retraining_side_by_side_and_loads_nothing(pushed: int, tmp_path: Path) -> None:
     journal = journal_of(tmp_path, SCORES)
-    keep(tmp_path, Kept(10, pushed, (Retrained(4, 0, "run-a", 0.9312, 0.9287), Retrained(6, 1, "run-b", 0.93, 0.92))))
+    runs = [retrained(4, validation=0.9312, test=0.9287), retrained(6, validation=0.93, test=0.92)]
+    keep(tmp_path, {"trials": 10, "version": pushed, "runs": runs})
     page = report.write(SEARCH, journal, kept(tmp_path) or pytest.fail("nothing kept"), tmp_path).read_text()
     for expected in ("0.9100", "0.9312", "0.9287", "pushed as version 3" if pushed else "refused by the gate"):
         assert expected in page
@@ -68,7 +73,7 @@ def test_the_page_shows_search_and_retraining_side_by_side_and_loads_nothing(pus
 
 def test_few_trials_make_a_page_without_importance(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, [0.8, 0.9])
-    page = report.write(SEARCH, journal, Kept(2, 1, (Retrained(1, 0, "run", 0.9, 0.9),)), tmp_path).read_text()
+    page = report.write(SEARCH, journal, {"version": 1, "runs": [retrained(1)]}, tmp_path).read_text()
     assert "Too few trials to tell" in page
 
 
