@@ -117,7 +117,7 @@ def main() -> int:
             raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {arguments.memory_limit}.")
         chosen = configs(arguments, artifacts / "runs")
         overrides, reason = parse(arguments.threshold), forced(arguments)
-        _import_tensorflow()
+        import_tensorflow()
         from trainer import devices, pipeline, report
 
         computing, limit = devices.start(), arguments.memory_limit * 2**20
@@ -142,18 +142,18 @@ def main() -> int:
             print(report.summary(*finished))
         except pipeline.RefusedError as refused:
             print(report.refusal(refused))
-            return _fail(report.REFUSAL, REFUSED)
+            return fail(report.REFUSAL, REFUSED)
     except (ValueError, DataError, RegistryError) as error:
-        return _fail(str(error), 2)
+        return fail(str(error), 2)
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
+        return fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
     except KeyboardInterrupt as interrupt:
         print()  # the progress bar stands in the middle of its line
-        return _fail(str(interrupt) or INTERRUPTION, INTERRUPTED)
+        return fail(str(interrupt) or INTERRUPTION, INTERRUPTED)
     return 0
 
 
-def _import_tensorflow() -> None:
+def import_tensorflow() -> None:
     """Imports TensorFlow without its notes on absent GPU drivers, which it prints before it reads a log level."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = os.dup(2)
@@ -170,7 +170,7 @@ def _import_tensorflow() -> None:
             os.close(stderr)
 
 
-def _fail(message: str, code: int) -> int:
+def fail(message: str, code: int) -> int:
     print(f"error: {message}", file=sys.stderr)
     return code
 

@@ -78,7 +78,7 @@ def run(
     """
     for config in configs:
         resolved(config.precision)  # refuses what the device lacks before anything else is done
-    dataset = _loaded(configs[0], artifacts / "data", memory_limit)
+    dataset = loaded(configs[0], artifacts / "data", memory_limit)
     for config in configs:
         check_size(config.model, dataset.shape)
     inspected = schema.inspect(dataset, allow_anomalies)
@@ -115,13 +115,14 @@ def run(
 
 def take_part(configs: Sequence[TrainConfig], artifacts: Path, memory_limit: int, devices: Devices) -> None:
     """What the processes that do not lead have to do: to train on their share of every batch, and keep nothing."""
-    dataset = _loaded(configs[0], artifacts / "data", memory_limit)
+    dataset = loaded(configs[0], artifacts / "data", memory_limit)
     for config in configs:
         with tempfile.TemporaryDirectory(prefix="trainer-") as directory:
             train(config, dataset, Path(directory), devices=devices)
 
 
-def _loaded(config: TrainConfig, data_dir: Path, memory_limit: int) -> ImageDataset:
+def loaded(config: TrainConfig, data_dir: Path, memory_limit: int) -> ImageDataset:
+    """The config's data set."""
     return load(
         config.dataset,
         data_dir,

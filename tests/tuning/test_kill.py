@@ -1,0 +1,115 @@
+"""SIGKILL at any moment: no finished trial is lost or repeated, and with one worker the result is the same."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SAMPLE
+from tests.tuning.test_main import EASY, rows, tune
+from tuning.journal import Journal
+
+KILLS = int(os.environ.get("KILLS", "4"))  # the README's figure is of KILLS=20
+
+
+@contextmanager
+def searching(*options: str, artifacts: Path, **environment: str) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, "-m", "tuning", *EASY, *options, "--artifacts", str(artifacts)]
+    with (artifacts / "output.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+
+
+def events(artifacts: Path) -> list[tuple[str, int]]:
+    path = artifacts / "tuning" / SAMPLE.name / "trials.jsonl"
+    return Journal(path).events if path.exists() else []
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def wait(until: float, process: subprocess.Popen) -> bool:
+    """Whether the process still runs then."""
+    while time.monotonic() < until and process.poll() is None:
+        time.sleep(0.02)
+    return process.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, tmp_path: Path) -> None:
+    options = ["--trials", "8" if KILLS < 10 else "30", "--workers", str(workers)]
+    chance, kills, orphans = random.Random(workers), 0, []
+    while kills < KILLS:
+        with searching(*options, artifacts=tmp_path) as search:
+            while kills < KILLS and wait(time.monotonic() + chance.uniform(2, 14), search):
+                before = events(tmp_path)
+                busy = children(search.pid)
+                victim = chance.choice([search.pid, *busy]) if busy else search.pid
+                os.kill(victim, signal.SIGKILL)
+                kills += 1
+                if victim == search.pid:
+                    orphans += busy
+                    search.wait(timeout=30)
+                assert events(tmp_path)[: len(before)] == before
+            if search.poll() == 0:
+                break  # all trials ended before all kills were made
+    limit = time.monotonic() + 20
+    while any(Path("/proc", str(pid)).exists() for pid in orphans) and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert not [pid for pid in orphans if Path("/proc", str(pid)).exists()], "a worker outlived its search"
+    done = tune(*EASY, *options, artifacts=tmp_path)
+    assert done.returncode == 0, done.stderr
+    ended = [number for kind, number in events(tmp_path) if kind == "end"]
+    assert sorted(ended) == list(range(int(options[1])))
+    if workers == 1:
+        unbroken = tmp_path / "unbroken"
+        assert tune(*EASY, *options, artifacts=unbroken).returncode == 0
+        assert rows(tmp_path) == rows(unbroken)
+
+
+@pytest.mark.slow
+def test_over_several_machines_a_worker_and_the_chief_may_die(tmp_path: Path) -> None:
+    """Machines are played by processes that know of each other what the environment says."""
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": "28471"}
+    options = ["--trials", "5"]
+
+    def part(name: str) -> contextmanager:
+        return searching(*options, artifacts=tmp_path, KERASTUNER_TUNER_ID=name, **address)
+
+    def finished() -> int:
+        return sum(kind == "end" for kind, _ in events(tmp_path))
+
+    def until(count: int, process: subprocess.Popen) -> None:
+        limit = time.monotonic() + 120
+        while finished() < count:
+            assert process.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+
+    with part("tuner0") as first, part("chief") as chief:
+        until(1, chief)
+        first.kill()
+        with part("tuner0") as second:
+            until(2, chief)
+            chief.kill()
+            chief.wait(timeout=30)
+            with part("chief") as resumed:
+                assert resumed.wait(timeout=180) == 0
+            assert second.wait(timeout=30) == 0
+    assert sorted(number for kind, number in events(tmp_path) if kind == "end") == list(range(5))

@@ -1,0 +1,89 @@
+"""The command that a user types: one clear line for a mistake, a pushed model and a page at the end."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from registry.store import ModelStore
+from tests.conftest import ROOT, SAMPLE
+
+TINY = ["--dataset", f"idx:{SAMPLE}", "--epochs", "2", "--final-epochs", "2", "--final-seeds", "1", "--finalists", "1"]
+# So few images and epochs make no model that the gate would accept.
+EASY = [*TINY, "--deterministic", "--threshold", "accuracy_floor=0", "--threshold", "recall_floor=0"]
+
+
+def tune(*options: str, artifacts: Path, seconds: float = 300, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "tuning", *options, "--artifacts", str(artifacts)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+
+
+def rows(artifacts: Path) -> list[dict[str, str]]:
+    """The finished trials, without the times that they took."""
+    (path,) = artifacts.glob("tuning/*/trials.csv")
+    with path.open() as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--trials", "0"], "`trials` must be at least 1. Received: 0."),
+        (["--algorithm", "luck"], "`algorithm` must be one of random, bayesian, hyperband, grid. Received: luck."),
+        (["--space", "all"], "`space` must be one of default, full. Received: all."),
+        (["--epochs", "0"], "`epochs` must be at least 1 and at most 10000. Received: 0."),
+        (["--workers", "0"], "`workers` must be at least 1. Received: 0."),
+        (["--time-limit", "0"], "`time_limit` must be above 0 minutes. Received: 0.0."),
+        (["--optimizer", "lion"], "`optimizer` must be one of sgd, momentum, rmsprop, adam, adamw. Received: lion."),
+        (["--resume", "a"], "`resume` is for a run of the trainer; a search goes on by the same command."),
+        (
+            ["--model", "deep", "--optimizer", "adam", "--learning-rate", "0.1"],
+            "The space default has nothing left to search: learning_rate, optimizer, model are fixed.",
+        ),
+        (["--dataset", "idx:/nowhere"], "/nowhere/train-images-idx3-ubyte.gz: expected an IDX file there"),
+    ],
+)
+def test_a_mistake_gives_one_line_and_exit_code_2(options: list[str], expected: str, tmp_path: Path) -> None:
+    done = tune(*options, artifacts=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert expected in line
+    assert not list(tmp_path.glob("tuning/*/*"))
+
+
+def test_half_of_keras_tuners_variables_are_not_enough(tmp_path: Path) -> None:
+    done = tune(artifacts=tmp_path, KERASTUNER_TUNER_ID="tuner0")
+    assert done.returncode == 2
+    assert "Missing: KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT." in done.stderr
+
+
+def test_a_search_pushes_its_best_reports_and_is_not_mixed_with_another(tmp_path: Path) -> None:
+    done = tune(*EASY, "--trials", "2", artifacts=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "trial 2 of 2, " in done.stdout
+    assert len(rows(tmp_path)) == 2
+    assert ModelStore(tmp_path / "models", SAMPLE.name).versions() == [1]
+    page = tmp_path / "tuning" / SAMPLE.name / "report.html"
+    assert f"Report:    {page}" in done.stdout
+    assert "pushed as version 1" in page.read_text()
+
+    other = tune(*EASY, "--trials", "2", "--space", "full", "--seed", "1", artifacts=tmp_path)
+    assert other.returncode == 2
+    assert "space is default there, full was asked for; " in other.stderr
+    assert "seed is 0 there, 1 was asked for" in other.stderr
+    assert "--fresh replaces it" in other.stderr
+
+    again = tune(*EASY, "--trials", "2", artifacts=tmp_path)
+    assert again.returncode == 0
+    assert "The search is finished" in again.stdout
+    assert ModelStore(tmp_path / "models", SAMPLE.name).versions() == [1]

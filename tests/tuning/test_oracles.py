@@ -1,0 +1,207 @@
+"""The oracles: a search that was killed anywhere goes on as the one that was not."""
+
+from pathlib import Path
+
+import pytest
+from keras_tuner.engine.trial import Trial
+
+from tests.tuning.disk import full_at
+from trainer.config import RECIPES, TrainConfig
+from tuning.journal import Journal, SearchError
+from tuning.oracles import DEATHS, SCORE, Recorded, build_oracle
+from tuning.space import Search
+
+
+def search_by(algorithm: str, **settings: object) -> Search:
+    # Bayesian proposals take seconds: one after the nine that are left to chance is enough to see that they survive.
+    sizes = {"hyperband": {"epochs": 9, "trials": 30}, "bayesian": {"trials": 10}}.get(algorithm, {"trials": 20})
+    return Search(RECIPES["default"], algorithm=algorithm, **{**sizes, **settings})
+
+
+def accuracy(config: TrainConfig, epoch: int) -> float:
+    """A made-up learning curve that depends on everything that is searched."""
+    distance = abs(config.learning_rate - 0.01) ** 0.25 + 0.01 * len(config.optimizer) + 0.001 * len(config.model)
+    return round(0.9 - 0.1 * distance - 0.2 / (epoch + 1), 6)
+
+
+def step(oracle: Recorded, search: Search, worker: str = "tuner0") -> Trial:
+    """A trial from its beginning to its end."""
+    trial = oracle.create_trial(worker)
+    if trial.status == "RUNNING":
+        values = trial.hyperparameters.values
+        config = search.config(values, int(trial.trial_id))
+        for epoch in range(values.get("tuner/epochs", search.epochs)):
+            if oracle.update_trial(trial.trial_id, {SCORE: accuracy(config, epoch)}, epoch).status == "STOPPED":
+                break
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    return trial
+
+
+def found(journal: Journal) -> list[tuple[object, ...]]:
+    return [(each.number, each.values, each.history, each.score, each.stopped) for each in journal.finished]
+
+
+@pytest.mark.parametrize("algorithm", ["random", "grid", "hyperband", "bayesian"])
+def test_a_search_killed_after_every_trial_finds_what_an_unbroken_one_finds(algorithm: str, tmp_path: Path) -> None:
+    search = search_by(algorithm)
+    unbroken = Journal(tmp_path / "unbroken.jsonl")
+    oracle = build_oracle(search, unbroken)
+    while step(oracle, search).status != "STOPPED":
+        pass
+    assert len(unbroken.finished) == search.trials
+    for _ in range(100):
+        broken = Journal(tmp_path / "broken.jsonl")
+        oracle = build_oracle(search, broken)
+        if step(oracle, search).status == "STOPPED":
+            break
+        oracle.create_trial("tuner0")  # this one is running when all is killed
+    assert found(broken) == found(unbroken)
+
+
+def test_the_same_seed_proposes_the_same_and_another_seed_something_else(tmp_path: Path) -> None:
+    proposed = []
+    for index, seed in enumerate((0, 0, 1)):
+        oracle = build_oracle(search_by("random", seed=seed), Journal(tmp_path / str(index)))
+        proposed.append([step(oracle, search_by("random", seed=seed)).hyperparameters.values for _ in range(5)])
+    assert proposed[0] == proposed[1] != proposed[2]
+
+
+def test_a_trial_that_was_running_is_given_again_and_to_the_same_name(tmp_path: Path) -> None:
+    search, path = search_by("random"), tmp_path / "trials.jsonl"
+    oracle = build_oracle(search, Journal(path))
+    first, second = oracle.create_trial("tuner0"), oracle.create_trial("tuner1")
+    oracle = build_oracle(search, Journal(path))
+    assert oracle.create_trial("tuner1").trial_id == second.trial_id
+    assert oracle.create_trial("tuner0").hyperparameters.values == first.hyperparameters.values
+
+
+def test_trials_of_names_that_do_not_come_back_go_to_others_first(tmp_path: Path) -> None:
+    search, path = search_by("random"), tmp_path / "trials.jsonl"
+    oracle = build_oracle(search, Journal(path))
+    begun = [oracle.create_trial(f"tuner{index}").trial_id for index in range(3)]
+    oracle = build_oracle(search, Journal(path))
+    oracle.keep_names({"tuner0"})
+    assert {step(oracle, search).trial_id for _ in range(3)} == set(begun)
+    assert step(oracle, search).trial_id not in begun
+
+
+def test_a_trial_that_is_plainly_losing_is_stopped_and_still_counts(tmp_path: Path) -> None:
+    search, journal = search_by("random"), Journal(tmp_path / "trials.jsonl")
+    oracle = build_oracle(search, journal)
+    for level in (0.9, 0.9, 0.8, 0.8, 0.85, 0.84):
+        trial = oracle.create_trial("tuner0")
+        answers = [oracle.update_trial(trial.trial_id, {SCORE: level}, epoch).status for epoch in range(2)]
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    # The median of 0.9, 0.9, 0.8, 0.8 and 0.85 is 0.85; fewer than four others are no reason to stop.
+    assert [record.stopped for record in journal.finished] == [False, False, False, False, False, True]
+    assert answers == ["RUNNING", "STOPPED"]
+    assert journal.finished[-1].score == pytest.approx(0.84)
+
+
+def test_failed_trials_do_not_stop_the_search(tmp_path: Path) -> None:
+    search, journal = search_by("random", trials=6), Journal(tmp_path / "trials.jsonl")
+    oracle = build_oracle(search, journal)
+    for _ in range(6):
+        trial = oracle.create_trial("tuner0")
+        trial.status = "FAILED"
+        oracle.end_trial(trial)
+    assert oracle.create_trial("tuner0").status == "STOPPED"
+    assert [(each.status, each.score) for each in journal.finished] == [("FAILED", None)] * 6
+
+
+def test_a_trial_that_kills_its_worker_again_and_again_fails(tmp_path: Path) -> None:
+    search, journal = search_by("random"), Journal(tmp_path / "trials.jsonl")
+    oracle = build_oracle(search, journal)
+    for _ in range(DEATHS):
+        assert oracle.create_trial("tuner0").trial_id == "00"
+        assert oracle.worker_died("tuner0", "signal 9")
+    assert oracle.create_trial("tuner0").trial_id == "01"
+    assert journal.finished[0].message == f"its worker died {DEATHS} times: signal 9"
+
+
+def test_deaths_between_epochs_do_not_add_up(tmp_path: Path) -> None:
+    oracle = build_oracle(search_by("random"), Journal(tmp_path / "trials.jsonl"))
+    for epoch in range(2 * DEATHS):
+        trial = oracle.create_trial("tuner0")
+        oracle.update_trial(trial.trial_id, {SCORE: 0.5}, epoch)
+        oracle.worker_died("tuner0", "signal 9")
+    assert oracle.create_trial("tuner0").trial_id == "00"
+
+
+def test_a_worker_that_dies_before_it_asks_for_a_trial_is_given_up(tmp_path: Path) -> None:
+    oracle = build_oracle(search_by("random"), Journal(tmp_path / "trials.jsonl"))
+    assert [oracle.worker_died("tuner0", "signal 9") for _ in range(DEATHS)] == [True] * (DEATHS - 1) + [False]
+
+
+def test_the_trial_of_a_silent_worker_goes_to_another_and_its_late_report_is_ignored(tmp_path: Path) -> None:
+    search, journal = search_by("random", trials=1), Journal(tmp_path / "trials.jsonl")
+    oracle = build_oracle(search, journal, silence=0)
+    lost = oracle.create_trial("tuner0")
+    assert step(oracle, search, "tuner1").trial_id == lost.trial_id
+    lost.status = "FAILED"
+    oracle.end_trial(lost)
+    assert [each.status for each in journal.finished] == ["COMPLETED"]
+
+
+def test_workers_wait_while_others_train_the_last_trials(tmp_path: Path) -> None:
+    search = search_by("random", trials=1)
+    oracle = build_oracle(search, Journal(tmp_path / "trials.jsonl"))
+    trial = oracle.create_trial("tuner0")
+    assert oracle.create_trial("tuner1").status == "IDLE"
+    trial.status = "FAILED"
+    oracle.end_trial(trial)
+    assert oracle.create_trial("tuner1").status == "STOPPED"
+
+
+def test_after_the_time_is_up_a_running_trial_ends_and_stays_unfinished(tmp_path: Path) -> None:
+    search, journal = search_by("random"), Journal(tmp_path / "trials.jsonl")
+    oracle = build_oracle(search, journal)
+    trial = oracle.create_trial("tuner0")
+    oracle.closed = True
+    assert oracle.update_trial(trial.trial_id, {SCORE: 0.9}, 0).status == "STOPPED"
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    assert oracle.create_trial("tuner0").status == "STOPPED"
+    assert not oracle.tuner_ids
+    assert build_oracle(search, Journal(journal.path)).create_trial("tuner0").trial_id == trial.trial_id
+
+
+def test_more_trials_go_on_with_a_finished_search(tmp_path: Path) -> None:
+    for trials in (3, 12):
+        search, journal = search_by("random", trials=trials), Journal(tmp_path / "trials.jsonl")
+        oracle = build_oracle(search, journal)
+        while step(oracle, search).status != "STOPPED":
+            pass
+        assert len(journal.finished) == trials
+
+
+def test_a_journal_of_other_proposals_is_refused(tmp_path: Path) -> None:
+    search, path = search_by("random"), tmp_path / "trials.jsonl"
+    step(build_oracle(search, Journal(path)), search)
+    path.write_text(path.read_text().replace('"optimizer": "adamw"', '"optimizer": "adam"'))
+    with pytest.raises(SearchError, match=r"trial 0 was given .* --fresh begins anew"):
+        build_oracle(search, Journal(path))
+
+
+def test_a_full_disk_is_told_and_nothing_more_is_handed_out(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "trials.jsonl")
+    oracle = build_oracle(search_by("random"), journal)
+    with full_at(20):
+        oracle.create_trial("tuner0")
+    assert "trials.jsonl" in str(oracle.failure)
+    assert oracle.create_trial("tuner1").status == "IDLE"
+
+
+def test_hyperband_carries_the_better_trials_on_from_where_they_were(tmp_path: Path) -> None:
+    search, journal = search_by("hyperband"), Journal(tmp_path / "trials.jsonl")
+    oracle = build_oracle(search, journal)
+    while step(oracle, search).status != "STOPPED":
+        pass
+    promoted = [each for each in journal.finished if "tuner/trial_id" in each.values]
+    assert promoted
+    for each in promoted:
+        past = journal.records[int(each.values["tuner/trial_id"])]
+        assert search.config(each.values, each.number) == search.config(past.values, past.number)
+        assert each.history[: len(past.history)] == past.history

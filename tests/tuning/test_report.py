@@ -1,0 +1,100 @@
+"""The report: one page that needs nothing but itself, and a command that trains the same again."""
+
+import csv
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trainer.__main__ import configs, parser
+from trainer.config import RECIPES, TrainConfig
+from tuning import report
+from tuning.finalists import finalists, full_configs, keep, kept
+from tuning.journal import Journal, SearchError
+from tuning.space import Search
+
+SEARCH = Search(RECIPES["default"], trials=10)
+SCORES = [0.85, 0.9, None, 0.88, 0.91, 0.1, 0.89, 0.91, 0.87, 0.86]
+
+
+def journal_of(path: Path, scores: list[float | None], search: Search = SEARCH) -> Journal:
+    journal = Journal(path / "trials.jsonl")
+    for number, score in enumerate(scores):
+        # Trials 4 and 7 are the same settings.
+        values = {"learning_rate": 10 ** -(1 + number % 3), "optimizer": "adamw", "model": "deep" if score else "basic"}
+        journal.begin(number, "tuner0", values)
+        outcome = {
+            "status": "COMPLETED",
+            "score": score,
+            "history": [0.1, score],
+            "stopped": number == 5,
+            "message": "",
+        }
+        if score is None:
+            outcome |= {"status": "FAILED", "history": [], "message": "the loss is <no> number"}
+        journal.end(number, seconds=2.0, **outcome)
+    return journal
+
+
+def retrained(trial: int, validation: float = 0.9, test: float = 0.9) -> dict[str, object]:
+    return {"trial": trial, "seed": 0, "run": f"run-of-{trial}", "validation": validation, "test": test}
+
+
+def test_finalists_are_the_best_trials_with_different_settings(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, SCORES)
+    assert [record.number for record in finalists(SEARCH, journal, 3)] == [4, 6, 8]
+    trained = full_configs(SEARCH, finalists(SEARCH, journal, 2), seeds=2)
+    assert [(record.number, config.seed, config.epochs) for config, record in trained.items()] == [
+        *((4, 0, 18), (4, 1, 18)),
+        *((6, 0, 18), (6, 1, 18)),
+    ]
+
+
+def test_a_search_in_which_all_failed_says_why(tmp_path: Path) -> None:
+    with pytest.raises(SearchError, match="of 2 none was: the loss is <no> number"):
+        finalists(SEARCH, journal_of(tmp_path, [None, None]), 2)
+
+
+@pytest.mark.parametrize("pushed", [3, 0])
+def test_the_page_shows_search_and_retraining_side_by_side_and_loads_nothing(pushed: int, tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, SCORES)
+    runs = [retrained(4, validation=0.9312, test=0.9287), retrained(6, validation=0.93, test=0.92)]
+    keep(tmp_path, {"trials": 10, "version": pushed, "runs": runs})
+    page = report.write(SEARCH, journal, kept(tmp_path) or pytest.fail("nothing kept"), tmp_path).read_text()
+    for expected in ("0.9100", "0.9312", "0.9287", "pushed as version 3" if pushed else "refused by the gate"):
+        assert expected in page
+    assert "1 stopped early, 1 failed" in page
+    assert "the loss is &lt;no&gt; number" in page
+    assert page.count("data:image/png;base64,") == 4
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+
+
+def test_few_trials_make_a_page_without_importance(tmp_path: Path) -> None:
+    journal = journal_of(tmp_path, [0.8, 0.9])
+    page = report.write(SEARCH, journal, {"version": 1, "runs": [retrained(1)]}, tmp_path).read_text()
+    assert "Too few trials to tell" in page
+
+
+def test_the_table_has_a_line_a_trial(tmp_path: Path) -> None:
+    report.write_table(SEARCH, journal_of(tmp_path, SCORES), tmp_path)
+    with (tmp_path / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["score"] for row in rows] == [str(score or "") for score in SCORES]
+    assert rows[0] | {"learning_rate": "0.1", "optimizer": "adamw", "model": "deep"} == rows[0]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainConfig(),
+        replace(RECIPES["default"], model="deep", seed=3, deterministic=True, shift=2),
+        TrainConfig(model="deep", optimizer="rmsprop", learning_rate=0.00562, dropout=0.15, dataset="folder:a b"),
+    ],
+)
+def test_the_command_trains_the_very_config(config: TrainConfig) -> None:
+    arguments = shlex.split(report.command(config).removeprefix('make train ARGS="').removesuffix('"'))
+    given = configs(parser().parse_args(arguments), Path("runs"))
+    assert config in given
+    assert len(given) == (1 if config.model != "basic" else 2)

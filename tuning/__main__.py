@@ -1,0 +1,143 @@
+"""The command line of a search: python -m tuning [options]. It parses, and calls the search or a worker.
+
+    python -m tuning                                searches here, with workers of its own
+
+The same command becomes a part of a search over several machines by keras-tuner's environment variables:
+
+    KERASTUNER_TUNER_ID=chief                       hands out trials, retrains and pushes; trains no trial itself
+    KERASTUNER_TUNER_ID=tuner0 (tuner1, ...)        a worker; whoever comes back by a name gets its trial again
+    KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT    where the chief listens, and workers find it
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import threading
+from dataclasses import fields
+from pathlib import Path
+
+from registry.store import RegistryError
+from trainer.__main__ import INTERRUPTED, configs, fail, forced, import_tensorflow
+from trainer.__main__ import parser as training_parser
+from trainer.config import TrainConfig
+from trainer.idx import DataError
+from trainer.thresholds import parse
+from tuning.space import SPACES, Search
+
+SUPERVISED = "TUNING_SUPERVISED"  # set in workers whose standard input ends with the search
+
+
+def parser() -> argparse.ArgumentParser:
+    """The trainer's options, which fix what is not searched, and those of the search."""
+    options = training_parser()
+    options.prog = "tuning"
+    options.description = (
+        "Search for the best settings with keras-tuner, retrain the best, and push it through the gate. A setting "
+        "of the trainer that is named is fixed; the others of --space are searched, the rest are the recipe's."
+    )
+    options.epilog = (
+        "Several machines: the same command with KERASTUNER_TUNER_ID=chief on one, tuner0, tuner1, ... on the others, "
+        "and KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief on all."
+    )
+    options.conflict_handler = "resolve"  # --epochs means another thing here
+    add = options.add_argument_group("search").add_argument
+    add("--space", default="default", help="default: learning rate, optimizer, model; full: all that matters")
+    add("--algorithm", default="random", help="random, bayesian, hyperband or grid")
+    add("--trials", type=int, help="how many trials; left out: 24, or all of a grid")
+    add("--epochs", type=int, default=4, help="epochs of a trial (4)")
+    add("--final-epochs", type=int, help="epochs of the full training of the finalists; else the recipe's")
+    add("--finalists", type=int, default=2, help="how many of the best trials are trained anew in full (2)")
+    add("--final-seeds", type=int, default=2, help="from how many seeds each (2)")
+    add("--workers", type=int, default=1, help="worker processes on this machine, which share its cores (1)")
+    add("--time-limit", type=float, metavar="MINUTES", help="end the search then; the finalists come after it")
+    add("--name", help="the search's directory under ARTIFACTS/tuning; else the data set's name")
+    return options
+
+
+def search_of(arguments: argparse.Namespace) -> Search:
+    """The search that the options describe.
+
+    Raises:
+        ValueError: an unknown name or a value out of range.
+    """
+    for name, lowest in (("workers", 1), ("finalists", 1), ("final_seeds", 1)):
+        if getattr(arguments, name) < lowest:
+            raise ValueError(f"`{name}` must be at least {lowest}. Received: {getattr(arguments, name)}.")
+    if arguments.time_limit is not None and not arguments.time_limit > 0:
+        raise ValueError(f"`time_limit` must be above 0 minutes. Received: {arguments.time_limit}.")
+    if arguments.resume is not None:
+        raise ValueError("`resume` is for a run of the trainer; a search goes on by the same command.")
+    searched = {name for space in SPACES.values() for name in space}
+    fixed = tuple(
+        field.name
+        for field in fields(TrainConfig)
+        if field.name in searched and getattr(arguments, field.name) is not None
+    )
+    plain = argparse.Namespace(**{**vars(arguments), "epochs": arguments.final_epochs})
+    base = configs(plain, Path("runs"))[0]
+    return Search(
+        base=base,
+        fixed=fixed,
+        space=arguments.space,
+        algorithm=arguments.algorithm,
+        trials=arguments.trials,
+        epochs=arguments.epochs,
+        seed=base.seed,
+    )
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    if os.environ.get(SUPERVISED):
+        threading.Thread(target=_end_with_the_search, daemon=True).start()
+    try:
+        search, part = search_of(arguments), role()
+        overrides, reason = parse(arguments.threshold), forced(arguments)
+        import_tensorflow()
+        from tuning import pipeline
+
+        directory = Path(arguments.artifacts) / "tuning" / (arguments.name or _named(search.base.dataset))
+        if part == "worker":
+            pipeline.work(search, arguments, directory)
+            return 0
+        return pipeline.run(search, arguments, directory, overrides, reason, alone=part == "alone")
+    except (ValueError, DataError, RegistryError) as error:
+        return fail(str(error), 2)
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
+    except KeyboardInterrupt as interrupt:
+        print()
+        return fail(str(interrupt) or "Interrupted. Finished trials are kept: the same command goes on.", INTERRUPTED)
+
+
+def _named(dataset: str) -> str:
+    """A directory's name for a data set: `folder:/data/shoes/` is searched in `shoes`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", dataset.rstrip("/").rpartition(":")[2].rpartition("/")[2])
+
+
+def role() -> str:
+    """What keras-tuner's variables make of this process: `chief`, `worker`, or `alone`.
+
+    Raises:
+        ValueError: some of the three variables are missing.
+    """
+    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+    missing = [name for name in names if not os.environ.get(name)]
+    if len(missing) == len(names):
+        return "alone"
+    if missing:
+        raise ValueError(f"{', '.join(names)} go together. Missing: {', '.join(missing)}.")
+    return "chief" if "chief" in os.environ[names[0]] else "worker"
+
+
+def _end_with_the_search() -> None:
+    """Ends this worker when the search, which holds the other end of its standard input, is gone."""
+    os.read(sys.stdin.fileno(), 1)  # buffered reading would hold a lock that the interpreter needs to end
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""After the search: the best settings are trained anew in full, from several seeds, and go the way of any other run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trainer.config import TrainConfig
+from trainer.runs import Run
+from tuning.journal import Journal, Record, SearchError, write_whole
+from tuning.space import Search
+
+KEPT = "finalists.json"
+
+
+def finalists(search: Search, journal: Journal, count: int) -> list[Record]:
+    """The best trials whose settings differ, best first.
+
+    Raises:
+        SearchError: no trial was completed.
+    """
+    completed = sorted(
+        (each for each in journal.finished if each.score is not None),
+        key=lambda each: (-(each.score or 0), each.number),
+    )
+    distinct: dict[TrainConfig, Record] = {}
+    for record in completed:
+        distinct.setdefault(replace(search.config(record.values, 0), seed=0), record)
+    if not distinct:
+        failed = journal.finished[-1].message if journal.finished else "none was begun"
+        raise SearchError(f"Expected a trial that was completed; of {len(journal.finished)} none was: {failed}.")
+    return list(distinct.values())[:count]
+
+
+def full_configs(search: Search, records: list[Record], seeds: int) -> dict[TrainConfig, Record]:
+    """What is trained anew: each finalist from each seed, for as many epochs as the base has."""
+    return {
+        search.full_config(record.values, record.number, search.seed + seed): record
+        for record in records
+        for seed in range(seeds)
+    }
+
+
+def are_trained(kept: dict[str, Any] | None, configs: dict[TrainConfig, Record], journal: Journal) -> bool:
+    """Whether these very trainings were kept, after all trials of the journal."""
+    if kept is None or kept["trials"] != len(journal.finished):
+        return False
+    asked = {(record.number, config.seed) for config, record in configs.items()}
+    return asked == {(run["trial"], run["seed"]) for run in kept["runs"]}
+
+
+def summed_up(configs: dict[TrainConfig, Record], runs: list[Run], version: int, trials: int) -> dict[str, Any]:
+    """What is worth keeping of the finalists' runs, after so many trials; version 0 is a model that was refused."""
+    found = [
+        {
+            "trial": configs[run.config].number,
+            "seed": run.config.seed,
+            "run": run.directory.name,
+            "validation": run.result.validation_accuracy,
+            "test": run.evaluation.accuracy,
+        }
+        for run in runs
+    ]
+    return {"trials": trials, "version": version, "runs": found}
+
+
+def keep(directory: Path, kept: dict[str, Any]) -> None:
+    """Writes it into the search's directory: the mark that the search needs nothing more."""
+    write_whole(directory / KEPT, json.dumps(kept, indent=2) + "\n")
+
+
+def kept(directory: Path) -> dict[str, Any] | None:
+    """What `keep` wrote; None if there is nothing."""
+    path = directory / KEPT
+    return json.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,175 @@
+"""The whole way of a search: take up its journal, search, retrain the finalists, judge, push, report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from registry.tables import flat
+from trainer import pipeline, schema
+from trainer.__main__ import REFUSED, fail
+from trainer.checkpoint import claimed
+from trainer.report import REFUSAL, refusal, summary
+from tuning import finalists, report, worker
+from tuning.journal import Journal, SearchError, write_whole
+from tuning.oracles import SILENCE_S, build_oracle
+from tuning.progress import Progress
+from tuning.search import chief, lead, work_here
+from tuning.space import Search
+
+
+def work(search: Search, arguments: argparse.Namespace, directory: Path) -> None:
+    """What a worker does."""
+    dataset = pipeline.loaded(search.base, Path(arguments.artifacts) / "data", arguments.memory_limit * 2**20)
+    logs = directory / "tensorboard" if arguments.tensorboard else None
+    if worker.work(search, dataset, directory / "trials", logs):
+        os.execv(sys.executable, _command())  # noqa: S606 - this process again, with empty memory
+
+
+def run(
+    search: Search,
+    arguments: argparse.Namespace,
+    directory: Path,
+    overrides: Mapping[str, float],
+    reason: str | None,
+    *,
+    alone: bool,
+) -> int:
+    """Searches, retrains, pushes and reports; what was done before by the same command is not done again.
+
+    Args:
+        directory: of the search.
+        alone: with workers of its own; else as the chief of others.
+
+    Returns:
+        The exit code: 0, or 3 if the gate refused the best model.
+
+    Raises:
+        SearchError: the directory holds another search, or nothing came of this one.
+        DataError: the data is missing, damaged or not what it should be.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with claimed(directory) as free:
+        if not free:
+            raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
+        journal = _taken_up(search, arguments, directory)
+        if _is_complete(search, journal) and _is_answered(search, arguments, directory, journal):
+            print(
+                f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh begins anew."
+            )
+            return 0
+        with ExitStack() as serving:
+            try:
+                _search(search, arguments, directory, journal, serving, alone)
+            finally:
+                report.write_table(search, journal, directory)
+            # Meanwhile the chief goes on telling workers that come late that there is nothing left to do.
+            return _retrain(search, arguments, directory, journal, overrides, reason)
+
+
+def _command() -> list[str]:
+    """What started this process: a worker is the same command in another environment."""
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+def _taken_up(search: Search, arguments: argparse.Namespace, directory: Path) -> Journal:
+    """The journal of the same search, or a new one.
+
+    Raises:
+        SearchError: there is another search; says what differs.
+    """
+    dataset = pipeline.loaded(search.base, Path(arguments.artifacts) / "data", arguments.memory_limit * 2**20)
+    schema.inspect(dataset, arguments.allow_anomalies)
+    identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256}))
+    path = directory / "search.json"
+    if arguments.fresh:
+        for old in directory.iterdir():
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    if not path.exists():
+        write_whole(path, json.dumps(identity, indent=2) + "\n")
+    there, asked = flat(json.loads(path.read_text())), flat(identity)
+    differing = [
+        f"{name} is {there.get(name)} there, {asked.get(name)} was asked for"
+        for name in dict.fromkeys([*there, *asked])
+        if there.get(name) != asked.get(name)
+    ]
+    if differing:
+        raise SearchError(
+            f"{directory} holds another search: {'; '.join(differing)}. --fresh replaces it, --name NAME makes one "
+            "beside it."
+        )
+    return Journal(directory / "trials.jsonl")
+
+
+def _is_complete(search: Search, journal: Journal) -> bool:
+    finished = len(journal.finished)
+    return search.limit is not None and search.limit <= finished == len(journal.records)
+
+
+def _is_answered(search: Search, arguments: argparse.Namespace, directory: Path, journal: Journal) -> bool:
+    kept = finalists.kept(directory)
+    best = finalists.finalists(search, journal, arguments.finalists)
+    configs = finalists.full_configs(search, best, arguments.final_seeds)
+    return kept is not None and finalists.are_trained(kept, configs, journal)
+
+
+def _search(
+    search: Search, arguments: argparse.Namespace, directory: Path, journal: Journal, serving: ExitStack, alone: bool
+) -> None:
+    """Runs what is left of the trials."""
+    if alone and _is_complete(search, journal):
+        return
+    oracle = build_oracle(search, journal, float("inf") if alone else SILENCE_S)
+    if journal.finished:
+        print(f"Going on after {len(journal.finished)} trials of {directory}", flush=True)
+    workers = arguments.workers if alone else 0
+    progress = Progress(search, journal, directory, workers)
+    if arguments.tensorboard:
+        print(f"Logs for TensorBoard's HParams page: {directory / 'tensorboard'}", flush=True)
+    deadline = time.monotonic() + 60 * arguments.time_limit if arguments.time_limit else float("inf")
+    address = "127.0.0.1:0" if alone else f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+    port = serving.enter_context(chief(oracle, address))
+    if alone:
+        work_here(oracle, journal, progress, deadline, workers=workers, port=port, command=_command(), logs=directory)
+    else:
+        lead(oracle, journal, progress, deadline)
+    if all(each.status for each in journal.records.values()):
+        shutil.rmtree(directory / "trials", ignore_errors=True)
+
+
+def _retrain(
+    search: Search,
+    arguments: argparse.Namespace,
+    directory: Path,
+    journal: Journal,
+    overrides: Mapping[str, float],
+    reason: str | None,
+) -> int:
+    best = finalists.finalists(search, journal, arguments.finalists)
+    configs = finalists.full_configs(search, best, arguments.final_seeds)
+    print(f"\nTraining the best {len(best)} in full, from {arguments.final_seeds} seeds each", flush=True)
+    try:
+        runs, version, store = pipeline.run(
+            list(configs),
+            Path(arguments.artifacts),
+            overrides=overrides,
+            reason=reason,
+            tensorboard=arguments.tensorboard,
+            memory_limit=arguments.memory_limit * 2**20,
+            allow_anomalies=arguments.allow_anomalies,
+        )
+        said, code = summary(runs, version, store), 0
+    except pipeline.RefusedError as refused:
+        runs, version, said, code = list(refused.runs), 0, refusal(refused), REFUSED
+    kept = finalists.summed_up(configs, runs, version, len(journal.finished))
+    page = report.write(search, journal, kept, directory)
+    finalists.keep(directory, kept)
+    print(f"{said}\nReport:    {page}")
+    return fail(REFUSAL, code) if code else 0

@@ -1,0 +1,133 @@
+"""What is searched: one function from keras-tuner's hyperparameters to a TrainConfig, and the search itself as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from trainer.config import MODELS, OPTIMIZERS, SCHEDULES, TrainConfig
+
+if TYPE_CHECKING:
+    from keras_tuner import HyperParameters  # it imports TensorFlow, which a mistyped option need not wait for
+
+ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
+SPACES: dict[str, tuple[str, ...]] = {
+    "default": ("learning_rate", "optimizer", "model"),
+    "full": (
+        *("learning_rate", "optimizer", "model", "schedule", "batch_size", "dropout", "weight_decay"),
+        *("label_smoothing", "mirror", "shift", "erase"),
+    ),
+}
+TRIALS = 24
+LARGEST_SEED = 2**31 - 1
+
+
+def sample_config(hp: HyperParameters, base: TrainConfig, free: Collection[str]) -> TrainConfig:
+    """The config that `hp` stands for: the settings named in `free` are sampled, the others are those of `base`.
+
+    A new `hp` learns the space from the call. Learning rates are 17 steps from 1e-4 to 1, four a decade.
+    """
+    adamw = {"parent_name": "optimizer", "parent_values": ["adamw"]} if "optimizer" in free else {}
+    samplers = {
+        "learning_rate": lambda: hp.Float("learning_rate", 1e-4, 1, step=10**0.25, sampling="log"),
+        "optimizer": lambda: hp.Choice("optimizer", list(OPTIMIZERS)),
+        "model": lambda: hp.Choice("model", list(MODELS)),
+        "schedule": lambda: hp.Choice("schedule", list(SCHEDULES)),
+        "batch_size": lambda: hp.Choice("batch_size", [32, 64, 128, 256]),
+        "dropout": lambda: hp.Choice("dropout", [0.0, 0.15, 0.3, 0.45]),
+        "weight_decay": lambda: hp.Float("weight_decay", 1e-4, 1e-1, step=10**0.5, sampling="log", **adamw),
+        "label_smoothing": lambda: hp.Choice("label_smoothing", [0.0, 0.05, 0.1]),
+        "mirror": lambda: hp.Boolean("mirror"),
+        "shift": lambda: hp.Int("shift", 0, 2),
+        "erase": lambda: hp.Choice("erase", [0.0, 0.15, 0.3]),
+    }
+    sampled = {name: sample() for name, sample in samplers.items() if name in free}
+    for name in sampled.keys() & {"learning_rate", "weight_decay"}:
+        # Three figures, so that what a terminal shows is what was trained; None: no weight decay without AdamW.
+        sampled[name] = float(f"{sampled[name] or 0.0:.3g}")
+    if sampled.get("optimizer", base.optimizer) != "adamw":
+        sampled["weight_decay"] = 0.0
+    return replace(base, **sampled)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Everything that decides a search's result, apart from the images; refuses nonsense at birth.
+
+    Attributes:
+        base: the settings that are not searched; its epochs are those of a full training.
+        fixed: settings that are not searched although the space has them.
+        space: a name in `SPACES`.
+        algorithm: a name in `ALGORITHMS`.
+        trials: how many; None: all of a grid, `TRIALS` for the other algorithms.
+        epochs: of a trial.
+        seed: of the algorithm's choices and, with its number, of each trial.
+    """
+
+    base: TrainConfig
+    fixed: tuple[str, ...] = ()
+    space: str = "default"
+    algorithm: str = "random"
+    trials: int | None = None
+    epochs: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("algorithm", self.algorithm, ALGORITHMS), ("space", self.space, tuple(SPACES))):
+            if value not in known:
+                raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {value}.")
+        if self.trials is not None and self.trials < 1:
+            raise ValueError(f"`trials` must be at least 1. Received: {self.trials}.")
+        replace(self.base, epochs=self.epochs, seed=self.seed)  # refuses what a trial cannot have
+        if not self.free:
+            raise ValueError(f"The space {self.space} has nothing left to search: {', '.join(self.fixed)} are fixed.")
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The settings that are searched."""
+        names = [name for name in SPACES[self.space] if name not in self.fixed]
+        if "optimizer" in self.fixed and self.base.optimizer != "adamw" and "weight_decay" in names:
+            names.remove("weight_decay")
+        return tuple(names)
+
+    @property
+    def limit(self) -> int | None:
+        """How many trials at most; None: all of a grid in which settings depend on one another."""
+        if self.trials or self.algorithm != "grid":
+            return self.trials or TRIALS
+        space = self.hyperparameters().space
+        return None if any(each.conditions for each in space) else math.prod(len(tuple(each.values)) for each in space)
+
+    def hyperparameters(self, values: Mapping[str, Any] | None = None) -> HyperParameters:
+        """keras-tuner's description of the space, at the given values or else at its defaults."""
+        from keras_tuner import HyperParameters
+
+        hp = HyperParameters()
+        hp.values = dict(values or {})
+        sample_config(hp, self.base, self.free)
+        return hp
+
+    def config(self, values: Mapping[str, Any], number: int) -> TrainConfig:
+        """What trial `number` trains. Each trial has its own seed, so that luck does not favour one search's trials."""
+        config = sample_config(self.hyperparameters(values), self.base, self.free)
+        # A promoted trial of Hyperband is the same training, carried on.
+        root = int(values.get("tuner/root", number))
+        seed = (self.seed * 1_000_003 + root + 1) % LARGEST_SEED
+        return replace(config, epochs=self.epochs, seed=seed)
+
+    def full_config(self, values: Mapping[str, Any], number: int, seed: int) -> TrainConfig:
+        """What a finalist trains: the settings of trial `number`, for as many epochs as the base has."""
+        return replace(self.config(values, number), epochs=self.base.epochs, seed=seed)
+
+    def identity(self) -> dict[str, Any]:
+        """What a search that goes on must have in common with its beginning; more trials may be asked for."""
+        return {
+            "space": self.space,
+            "fixed": list(self.fixed),
+            "algorithm": self.algorithm,
+            "epochs": self.epochs,
+            "seed": self.seed,
+            "base": {name: value for name, value in self.base.asdict().items() if name not in (*self.free, "seed")},
+        }
