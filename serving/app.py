@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 
 from registry.errors import RegistryError
 from serving import arrival, metrics, tracing
-from serving.api import description, native, open_inference, tensorflow_serving
+from serving.api import description, native, open_inference, openapi, tensorflow_serving
 from serving.errors import (
     DeadlineError,
     ForbiddenError,
@@ -67,7 +67,14 @@ def create_app(served: Served, settings: Settings) -> Flask:
     for protocol in (tensorflow_serving, open_inference):
         app.register_blueprint(protocol.blueprint(inference))
     app.register_blueprint(page.blueprint())
-    app.get("/metrics")(lambda: metrics.exposition(settings))
+    app.register_blueprint(openapi.blueprint())
+
+    @app.get("/metrics")
+    @openapi.operation({})
+    def exposition() -> Response:
+        """What Prometheus collects, in its text format."""
+        return metrics.exposition(settings)
+
     observe(app, settings)
     tracing.install(app)
     _guard(app, settings)

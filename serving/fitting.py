@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from serving.errors import InvalidImageError
 from serving.likeness import Look, imitate, light_background
 
 COLOURS = {1: "L", 3: "RGB"}  # the mode that Pillow gives to so many channels
@@ -35,20 +36,21 @@ TURNS: dict[object, Image.Transpose] = {
 Fitted = tuple[NDArray[np.uint8], str | None, str | None]
 
 
-def fit(image: Image.Image, shape: Sequence[int], look: Look | None) -> Fitted:
+def fit(image: Image.Image, shape: Sequence[int], look: Look | None, name: str) -> Fitted:
     """Make an image fit the model.
 
     Args:
         image: decoded, in any mode that PNG and JPEG have.
         shape: (height, width, channels); channels is a key of COLOURS.
         look: what the training images look like, None to leave backgrounds as they are.
+        name: what an error calls the image.
 
     Returns:
         uint8 of `shape`; in words, how it was converted; in words, how it was made to look like the training
         images. None for what was not done.
 
     Raises:
-        InvalidImageError: nothing but background.
+        InvalidImageError: nothing but a light background.
     """
     height, width, channels = shape
     turn = TURNS.get(_orientation(image))
@@ -57,7 +59,10 @@ def fit(image: Image.Image, shape: Sequence[int], look: Look | None) -> Fitted:
     if look and upright.size != (width, height):
         coloured, opaque = _recolour(upright, "RGB", "white")
         if background := light_background(coloured):
-            fitted, steps = imitate(coloured, background, look, (width, height))
+            found = imitate(coloured, background, look, (width, height))
+            if found is None:
+                raise InvalidImageError(f"{name} must show something. Received: nothing but a light background.")
+            fitted, steps = found
             return np.asarray(fitted)[..., None], _said(turned | {"transparent parts to white": not opaque}), steps
     coloured, opaque = _recolour(upright, COLOURS[channels], "black")
     # Bilinear, and widened when shrinking so that every pixel counts, as tf.image.resize does with antialias.

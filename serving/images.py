@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.errors import InvalidImageError, TooLargeError
-from serving.fitting import fit
+from serving.fitting import Fitted, fit
 from serving.json_text import parse
 from serving.likeness import Look
 from serving.pixels import brief, from_lists, times
@@ -24,6 +24,10 @@ from serving.settings import Settings
 Image.MAX_IMAGE_PIXELS = None
 # What it thinks of a client's file is for the client, not for the log.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+# What people try to send, by how it begins, so that they are told what it is.
+OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"%PDF": "PDF"}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -101,7 +105,7 @@ def from_files(
     """
     _check_count(len(files), settings)
     # One after the other, so that no more than one image is held at its full size.
-    fitted = [fit(_decode(content, (name or "The body")[:60], settings), shape, look) for name, content in files]
+    fitted = [_read((name or "The body")[:60], content, shape, settings, look) for name, content in files]
     sources = (Source(name, *notes) for (name, _), (_, *notes) in zip(files, fitted, strict=True))
     return Batch(np.stack([image for image, *_ in fitted]), tuple(sources))
 
@@ -109,6 +113,20 @@ def from_files(
 def _check_count(count: int, settings: Settings) -> None:
     if count > settings.max_images:
         raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {count}.")
+
+
+def _read(name: str, content: bytes, shape: Sequence[int], settings: Settings, look: Look | None) -> Fitted:
+    return fit(_decode(content, name, settings), shape, look, name)
+
+
+def _kind(content: bytes) -> str:
+    """What the bytes are, as far as their beginning tells."""
+    kind = next((kind for begin, kind in OTHERS.items() if content.startswith(begin)), None)
+    if content[4:8] == b"ftyp":
+        kind = "HEIC, AVIF or a film"
+    elif b"<svg" in content[:1000]:
+        kind = "SVG"
+    return f"of {kind}" if kind else f"that are neither, beginning with {content[:12]!r}"
 
 
 def _decode(content: bytes, name: str, settings: Settings) -> Image.Image:
@@ -120,9 +138,7 @@ def _decode(content: bytes, name: str, settings: Settings) -> Image.Image:
         image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
     except Exception:
         # Decoders raise whatever they like on broken input: OSError, SyntaxError, struct.error, ...
-        raise InvalidImageError(
-            f"{wanted}. Received: {len(content)} bytes that are neither, beginning with {content[:12]!r}."
-        ) from None
+        raise InvalidImageError(f"{wanted}. Received: {len(content)} bytes {_kind(content)}.") from None
     if (pixels := image.width * image.height) > settings.max_image_pixels:
         raise TooLargeError(
             f"{name} must have at most {settings.max_image_pixels} pixels. "

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from registry.card import ModelCard
-from serving.errors import InvalidImageError
 
 CLOSE = 0.05 * 255  # within this of its corners' colour, they took a pixel for background
 LIGHT = 150  # grey level of the border from which on a background is light; paper in a dim room has 160 or so
@@ -52,7 +51,9 @@ def light_background(picture: Image.Image) -> Colour | None:
     return red, green, blue
 
 
-def imitate(picture: Image.Image, background: Colour, look: Look, size: tuple[int, int]) -> tuple[Image.Image, str]:
+def imitate(
+    picture: Image.Image, background: Colour, look: Look, size: tuple[int, int]
+) -> tuple[Image.Image, str] | None:
     """Take an RGB picture through the steps.
 
     Args:
@@ -62,14 +63,11 @@ def imitate(picture: Image.Image, background: Colour, look: Look, size: tuple[in
         size: (width, height) of the model.
 
     Returns:
-        A grey image of `size`, and in words what was done.
-
-    Raises:
-        InvalidImageError: there is nothing on the background.
+        A grey image of `size`, and in words what was done; None where there is nothing on the background.
     """
     box = _box(picture, background)
     if box is None:
-        raise InvalidImageError("The picture must show something. Received: nothing but a light background.")
+        return None
     whole = picture.resize(_scaled(box, look.side), Image.Resampling.BOX, box=box)
     white = Image.merge("RGB", [_lit(band, shade) for band, shade in zip(whole.split(), background, strict=True)])
     sharp = white.filter(SHARPEN)

@@ -30,7 +30,9 @@ def draw(test: Split, predicted: np.ndarray, confusion: np.ndarray, directory: P
         confusion: int (classes, classes), row: true class, column: predicted class.
         directory: to write into.
     """
-    labels, cells, chosen = np.asarray(test.labels), [], []
+    labels = np.asarray(test.labels)
+    cells: list[dict[str, int]] = []
+    chosen: list[int] = []
     for place in np.argsort(-confusion, axis=None, kind="stable"):
         true, guess = (int(each) for each in np.unravel_index(place, confusion.shape))
         images = np.flatnonzero((labels == true) & (predicted == guess))[:OF_A_CELL]

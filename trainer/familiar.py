@@ -1,4 +1,4 @@
-"""What tells an image that looks like nothing in the training data: fitted here, kept with the version, asked in serving.
+"""What tells an image that looks like nothing in the training data: fitted here, asked in serving.
 
 An image is averaged into 7 x 7 cells; its score is the Mahalanobis distance of the cells to the nearest class's
 mean, under one covariance for all classes, in units of the distance that 5 % of the validation images exceed. Above 1
@@ -11,6 +11,7 @@ Adversarial Attacks", NeurIPS 2018, section 2.1, here on cells of the image inst
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _averaging(side: int) -> np.ndarray:
     count = min(CELLS, side)
     edges = np.linspace(0, side, count + 1).astype(int)
     matrix = np.zeros((count, side), np.float32)
-    for row, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for row, (low, high) in enumerate(itertools.pairwise(edges)):
         matrix[row, low:high] = 1 / (high - low)
     return matrix
 
@@ -106,9 +107,9 @@ def _cells(images: Images, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """float32 (n, channels x cells x cells), some images at a time."""
     together = many(images.shape[1:])
     chunks = (np.asarray(images[at : at + together]) for at in range(0, len(images), together))
-    return np.concatenate([
-        (rows @ np.moveaxis(chunk, 3, 1).astype(np.float32) @ columns).reshape(len(chunk), -1) for chunk in chunks
-    ])
+    return np.concatenate(
+        [(rows @ np.moveaxis(chunk, 3, 1).astype(np.float32) @ columns).reshape(len(chunk), -1) for chunk in chunks]
+    )
 
 
 def _nearest(whitened: np.ndarray, centers: np.ndarray) -> np.ndarray:

@@ -29,9 +29,9 @@ def look(train: Split) -> dict[str, int] | None:
 
 def _looked_at(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each image: whether its border is dark, and the longest side of what is not dark, in pixels."""
-    lit = images[..., 0] > DARK
+    lit = np.greater(images[..., 0], DARK)
     border = np.concatenate([lit[:, 0], lit[:, -1], lit[:, :, 0], lit[:, :, -1]], axis=1)
-    sides = [_extent(lit.any(axis=axis)) for axis in (1, 2)]
+    sides = [_extent(np.any(lit, axis=axis)) for axis in (1, 2)]
     return border.mean(axis=1) <= 1 - BORDER_SHARE, np.maximum(*sides)
 
 

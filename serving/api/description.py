@@ -9,6 +9,7 @@ from werkzeug.exceptions import NotFound
 from registry.card import CardError
 from registry.errors import RegistryError
 from registry.store import ModelStore
+from serving.api.openapi import operation
 from serving.extras import FOLDER, ExtrasOfNow
 from serving.inference import Inference
 from serving.keys import Keys
@@ -24,6 +25,7 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
     keys_needed = Keys(settings).needed
 
     @described.get("/model")
+    @operation("Object")
     def model() -> Response:
         """The model that answers now: its card, the names of its files, and what a request may hold."""
         predictor = inference.served.predictor()
@@ -44,6 +46,7 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         )
 
     @described.get("/model/versions")
+    @operation("Object")
     def versions() -> Response:
         """Every version in the registry, newest first, with what the gate said of it."""
         predictor = inference.served.predictor()
@@ -55,6 +58,7 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         return _cached(jsonify(versions=rows, pinned=_pinned(store)))
 
     @described.get("/model/files/<path:name>")
+    @operation({})
     def file(name: str) -> Response:
         """A file beside the SavedModel of the version that answers now, such as evaluation.json."""
         path = extras.of(inference.served.predictor()).file(name)
@@ -93,5 +97,3 @@ def _pinned(store: ModelStore) -> int | None:
         return store.pinned()
     except RegistryError:
         return None  # broken, which the log says; the version served stays
-
-

@@ -7,7 +7,8 @@ import numpy as np
 from flask import Blueprint, request
 from numpy.typing import NDArray
 
-from serving.api import body
+from serving.api import body, schemas
+from serving.api.openapi import operation
 from serving.errors import InvalidImageError, NotReadyError, UnsupportedMediaTypeError
 from serving.extras import ExtrasOfNow
 from serving.images import Batch, Source, from_files, from_json, from_raw
@@ -27,8 +28,18 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
     native = Blueprint("native", __name__)
 
     @native.post("/predict")
+    @operation(
+        "Predictions",
+        schemas.PREDICT,
+        (
+            schemas.switch("preprocess", "0 leaves pictures on a light background as they are.", 1),
+            schemas.switch("pixels", "1 adds what the model saw.", 0),
+        ),
+    )
     def predict() -> dict[str, Any]:
-        """Classify one image or many. Raises the errors of `serving.errors` for `app.py` to translate.
+        """Classify one image or many.
+
+        Raises the errors of `serving.errors` for `app.py` to translate.
 
         The body is JSON (`images` or `image`), a PNG or JPEG file, a form with such files, or raw pixels
         (`application/octet-stream`, uint8 in rows, image after image). The reply's
@@ -42,19 +53,24 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         if beside.familiar:
             for each, score in zip(predictions, beside.familiar.scores(batch.images), strict=True):
                 each |= {"in_distribution": score <= 1, "distribution_score": score}
+        for each, image in zip(predictions, batch.images, strict=True):
+            if image.min() == image.max():
+                each["note"] = "Every pixel has the same shade: there is nothing to see on it."
         if _asked("pixels", default=False):
             for each, image in zip(predictions, batch.images, strict=True):
                 each["pixels"] = base64.b64encode(image.tobytes()).decode()
         return {"model": card.name, "version": predictor.version, "predictions": predictions}
 
     @native.get("/healthz")
+    @operation("Object")
     def healthz() -> dict[str, str]:
         """Alive: this process answers."""
         return {"status": "alive"}
 
     @native.get("/readyz")
+    @operation("Object")
     def readyz() -> dict[str, Any]:
-        """Ready: a model is loaded and warm; else NotReadyError, which is answered with 503."""
+        """Ready: a model is loaded and warm; else status 503."""
         predictor = inference.served.predictor()
         if not inference.ready:
             raise NotReadyError("The server is about to end. Ask another.")
