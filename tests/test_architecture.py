@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_NOT_IMPORT: dict[str, set[str]] = {
     "registry": {"numpy", "tensorflow", "keras", "flask"},
     "trainer": {"flask", "gunicorn"},
-    "serving": {"keras", "tensorflow_datasets", "keras_tuner", "matplotlib"},
+    "serving": {"keras", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn"},
 }
 
 

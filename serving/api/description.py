@@ -1,4 +1,4 @@
-"""What is served, in JSON: the version's card, the files beside it, the limits, and the versions with their verdicts."""
+"""What is served, in JSON: the card, the files beside it, the limits, and the versions with their verdicts."""
 
 from dataclasses import asdict
 from typing import Any
