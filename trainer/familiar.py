@@ -35,7 +35,7 @@ class Familiar:
     Attributes:
         rows, columns: float32 (cells, height) and (width, cells), which average an image into cells.
         whiten: float32 (k, k), k being cells x cells x channels; makes the cells' spread one in every direction.
-        centers: float32 (classes, k), the whitened mean of each class.
+        centers: float32 (classes that have training images, k), the whitened mean of each.
         threshold: the distance that counts as 1.
     """
 
@@ -60,8 +60,9 @@ def fit(dataset: ImageDataset) -> Familiar:
     height, width, _ = dataset.shape
     rows, columns = _averaging(height), _averaging(width).T
     cells, labels = _cells(dataset.train.images, rows, columns), np.asarray(dataset.train.labels)
-    means = np.stack([cells[labels == label].mean(axis=0) for label in range(len(dataset.classes))])
-    rest = cells - means[labels]
+    _, places = np.unique(labels, return_inverse=True)  # a class without training images has no mean
+    means = np.stack([cells[places == place].mean(axis=0) for place in range(places.max() + 1)])
+    rest = cells - means[places]
     covariance = rest.T @ rest / len(rest)
     size = len(covariance)
     # At least a grey level: images that hardly differ would make every other one infinitely strange.

@@ -29,7 +29,7 @@ function cell(count, row, truth, guess, classes) {
   const button = make("button", { type: "button", tabIndex: -1, "aria-label": name, "aria-pressed": "false" }, String(count));
   // From white to dark blue, right or wrong alike: the diagonal tells which is which.
   button.style.backgroundColor = `hsl(209 65% ${96 - 66 * Math.sqrt(share)}%)`;
-  button.classList.toggle("deep", share > 0.25);
+  button.classList.toggle("deep", share > 0.55);
   return button;
 }
 

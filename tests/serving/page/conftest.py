@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from playwright.sync_api import sync_playwright
 
 from registry.store import ModelStore
 from tests.serving.conftest import Server, running
@@ -30,7 +29,7 @@ FLAGS = [
 def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium; Debian has it as `apt-get install chromium`")
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
@@ -79,7 +78,9 @@ def copied(artifacts: Path, tmp_path: Path) -> ModelStore:
 
 
 @pytest.fixture
-def start_quickly(start: Callable[..., AbstractContextManager[Server]]) -> Callable[..., AbstractContextManager[Server]]:
+def start_quickly(
+    start: Callable[..., AbstractContextManager[Server]],
+) -> Callable[..., AbstractContextManager[Server]]:
     return lambda models, **settings: start(models, RUNTIME="litert", **settings)
 
 

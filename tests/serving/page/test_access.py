@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from tests.serving.page.conftest import answered
-
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
 
 def press(page: Any, *keys: str) -> None:
@@ -59,10 +58,10 @@ def test_axe_finds_no_violation(site: Any, visit: Callable[..., Any], scheme: st
     page.click("#code summary")
     page.click("#classify")
     page.wait_for_selector("#problem:not(:empty)")
-    found = axe.Axe().run(page)
+    found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     page.click("#tab-model")
     page.click("#confusion button[tabindex='0']")
     page.wait_for_selector("#versions > *")
-    found = axe.Axe().run(page)
+    found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()

@@ -23,7 +23,9 @@ def test_a_cell_of_the_confusion_matrix_shows_its_test_images(site: Any, visit: 
     page.wait_for_selector("#examples canvas")
     assert page.locator("#examples canvas").count() == 8
     assert page.text_content("#examples").startswith("Trouser called Trouser: ")
-    painted = "canvas => canvas.getContext('2d').getImageData(0, 0, 28, 28).data.some((each, i) => i % 4 !== 3 && each > 50)"
+    painted = (
+        "canvas => canvas.getContext('2d').getImageData(0, 0, 28, 28).data.some((each, i) => i % 4 !== 3 && each > 50)"
+    )
     page.wait_for_timeout(200)
     assert page.eval_on_selector("#examples canvas", painted)
 
