@@ -7,8 +7,9 @@ from typing import IO, Any
 from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
+from registry.errors import RegistryError
 from serving import arrival, metrics, tracing
-from serving.api import native, open_inference, tensorflow_serving
+from serving.api import description, native, open_inference, openapi, tensorflow_serving
 from serving.errors import (
     DeadlineError,
     ForbiddenError,
@@ -19,11 +20,13 @@ from serving.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+from serving.extras import ExtrasOfNow
 from serving.inference import Inference
 from serving.json_text import OrjsonProvider
 from serving.keys import Keys
 from serving.model import Served
 from serving.observe import observe
+from serving.page import routes as page
 from serving.settings import Settings
 
 STATUS: dict[type[Exception], HTTPStatus] = {
@@ -33,6 +36,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     ForbiddenError: HTTPStatus.UNAUTHORIZED,
     NotServedError: HTTPStatus.NOT_FOUND,
     NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RegistryError: HTTPStatus.SERVICE_UNAVAILABLE,
     OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
 }
@@ -57,9 +61,20 @@ def create_app(served: Served, settings: Settings) -> Flask:
         MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images.py` is who counts them
     )
     inference = Inference(served, settings)
-    for face in (native, tensorflow_serving, open_inference):
-        app.register_blueprint(face.blueprint(inference))
-    app.get("/metrics")(lambda: metrics.exposition(settings))
+    extras = ExtrasOfNow(settings)
+    for face in (native, description):
+        app.register_blueprint(face.blueprint(inference, extras))
+    for protocol in (tensorflow_serving, open_inference):
+        app.register_blueprint(protocol.blueprint(inference))
+    app.register_blueprint(page.blueprint())
+    app.register_blueprint(openapi.blueprint())
+
+    @app.get("/metrics")
+    @openapi.operation({})
+    def exposition() -> Response:
+        """What Prometheus collects, in its text format."""
+        return metrics.exposition(settings)
+
     observe(app, settings)
     tracing.install(app)
     _guard(app, settings)

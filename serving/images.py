@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from serving.errors import InvalidImageError, TooLargeError
+from serving.fitting import Fitted, fit
 from serving.json_text import parse
+from serving.likeness import Look
 from serving.pixels import brief, from_lists, times
 from serving.settings import Settings
 
@@ -23,33 +25,17 @@ Image.MAX_IMAGE_PIXELS = None
 # What it thinks of a client's file is for the client, not for the log.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-COLOURS = {1: "L", 3: "RGB"}  # the mode that Pillow gives to so many channels
-COLOUR_NAMES = {
-    "1": "black and white",
-    "I;16": "16-bit grey",
-    "L": "grey",
-    "LA": "grey",
-    "P": "palette",
-    "RGBA": "RGB",
-}
-# EXIF's orientations but the upright one. ImageOps.exif_transpose would also write EXIF anew, and fail on damage.
-TURNS: dict[object, Image.Transpose] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+# What people try to send, by how it begins, so that they are told what it is.
+OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"%PDF": "PDF"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where an image came from: the name of its file and what was done to make it fit, if any."""
+    """Where an image came from: the name of its file, and what was done to make it fit and look right, if any."""
 
     file: str | None = None
     converted: str | None = None
+    preprocessing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,27 +89,44 @@ def from_raw(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
     return Batch(np.frombuffer(body, np.uint8).reshape(count, *shape), (Source(),) * count)
 
 
-def from_files(files: Sequence[tuple[str | None, bytes]], shape: Sequence[int], settings: Settings) -> Batch:
+def from_files(
+    files: Sequence[tuple[str | None, bytes]], shape: Sequence[int], settings: Settings, look: Look | None = None
+) -> Batch:
     """Decode image files and make each fit the model.
 
     Args:
         files: name and content of each, at least one; the name is None where the body itself is the image.
         shape: (height, width, channels) of the model.
+        look: of the training images, which pictures on a light background are given; None leaves them as they are.
 
     Raises:
-        InvalidImageError: empty, broken, truncated, or neither PNG nor JPEG.
+        InvalidImageError: empty, broken, truncated, neither PNG nor JPEG, or nothing but a light background.
         TooLargeError: too many files, or pixels in one of them, for `settings`.
     """
     _check_count(len(files), settings)
     # One after the other, so that no more than one image is held at its full size.
-    fitted = [_fit(_decode(content, (name or "The body")[:60], settings), shape) for name, content in files]
-    sources = (Source(name, note) for (name, _), (_, note) in zip(files, fitted, strict=True))
-    return Batch(np.stack([image for image, _ in fitted]), tuple(sources))
+    fitted = [_read((name or "The body")[:60], content, shape, settings, look) for name, content in files]
+    sources = (Source(name, *notes) for (name, _), (_, *notes) in zip(files, fitted, strict=True))
+    return Batch(np.stack([image for image, *_ in fitted]), tuple(sources))
 
 
 def _check_count(count: int, settings: Settings) -> None:
     if count > settings.max_images:
         raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {count}.")
+
+
+def _read(name: str, content: bytes, shape: Sequence[int], settings: Settings, look: Look | None) -> Fitted:
+    return fit(_decode(content, name, settings), shape, look, name)
+
+
+def _kind(content: bytes) -> str:
+    """What the bytes are, as far as their beginning tells."""
+    kind = next((kind for begin, kind in OTHERS.items() if content.startswith(begin)), None)
+    if content[4:8] == b"ftyp":
+        kind = "HEIC, AVIF or a film"
+    elif b"<svg" in content[:1000]:
+        kind = "SVG"
+    return f"of {kind}" if kind else f"that are neither, beginning with {content[:12]!r}"
 
 
 def _decode(content: bytes, name: str, settings: Settings) -> Image.Image:
@@ -135,9 +138,7 @@ def _decode(content: bytes, name: str, settings: Settings) -> Image.Image:
         image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
     except Exception:
         # Decoders raise whatever they like on broken input: OSError, SyntaxError, struct.error, ...
-        raise InvalidImageError(
-            f"{wanted}. Received: {len(content)} bytes that are neither, beginning with {content[:12]!r}."
-        ) from None
+        raise InvalidImageError(f"{wanted}. Received: {len(content)} bytes {_kind(content)}.") from None
     if (pixels := image.width * image.height) > settings.max_image_pixels:
         raise TooLargeError(
             f"{name} must have at most {settings.max_image_pixels} pixels. "
@@ -150,52 +151,3 @@ def _decode(content: bytes, name: str, settings: Settings) -> Image.Image:
             f"{wanted}. Received: {len(content)} bytes of {image.format}, broken or cut off ({error})."
         ) from None
     return image
-
-
-def _fit(image: Image.Image, shape: Sequence[int]) -> tuple[NDArray[np.uint8], str | None]:
-    """The one place where images are converted: upright, then the model's colours, then its size.
-
-    Transparent parts become black. Proportions are not kept: the whole image fills the model's frame.
-
-    Args:
-        image: decoded, in any mode that PNG and JPEG have.
-        shape: (height, width, channels); channels is a key of COLOURS.
-
-    Returns:
-        uint8 of `shape`, and in words what was done; None when nothing was.
-    """
-    height, width, channels = shape
-    turn = TURNS.get(_orientation(image))
-    upright = image if turn is None else image.transpose(turn)
-    coloured, opaque = _recolour(upright, COLOURS[channels])
-    # Bilinear, and widened when shrinking so that every pixel counts, as tf.image.resize does with antialias.
-    fitted = coloured.resize((width, height), Image.Resampling.BILINEAR)
-    before, after = (COLOUR_NAMES.get(each.mode, each.mode) for each in (upright, fitted))
-    notes = {
-        "turned upright": turn is not None,
-        f"resized from {upright.width}x{upright.height}": upright.size != fitted.size,
-        f"{before} to {after}": before != after,
-        "transparent parts to black": not opaque,
-    }
-    done = ", ".join(note for note, applies in notes.items() if applies)
-    return np.asarray(fitted).reshape(height, width, channels), done or None
-
-
-def _orientation(image: Image.Image) -> object:
-    """What the camera says in EXIF of how it was held; nothing, when what it says is damaged."""
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:
-        return None  # The pixels are whole, and they are what counts.
-
-
-def _recolour(image: Image.Image, mode: str) -> tuple[Image.Image, bool]:
-    """The image in the model's colours, and whether it was opaque already."""
-    if image.mode == "I;16":
-        # Pillow would cut 16 bits off at 255 instead of scaling them down; a transparent shade is lost here.
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if not image.has_transparency_data:
-        return image.convert(mode), True
-    seen = image.convert("RGBA")
-    opaque = seen.getchannel("A").getextrema() == (255, 255)
-    return Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen).convert(mode), opaque

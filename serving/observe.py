@@ -15,7 +15,7 @@ from serving.logs import request_id
 from serving.model import Predictor
 from serving.settings import Settings
 
-# Nothing here is a page, and no reply is for a cache.
+# What does not say otherwise, as the page does, is not for a cache.
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _SEEN = {503: "overload", 429: "overload", 504: "deadline"}
 
@@ -39,7 +39,8 @@ def observe(app: Flask, settings: Settings) -> None:
         seconds = time.monotonic() - g.get("begin", time.monotonic())
         face, version = request.blueprint or "none", str(g.get("version", ""))
         response.headers["X-Request-ID"] = request_id.get() or ""
-        response.headers.extend(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         metrics.REQUESTS.labels(face, response.status_code, version).inc()
         metrics.LATENCY.labels(face).observe(seconds)
         if response.status_code in _SEEN and request.method == "POST":

@@ -47,6 +47,9 @@ class Settings:
     max_images: int = field(default=256, metadata=_about("most images in one request", 1, 65536))
     # 4096 x 4096: a 12-megapixel photo fits, and decoded in colour it takes 48 MiB at most.
     max_image_pixels: int = field(default=2**24, metadata=_about("most pixels of one image file", 1, 2**30))
+    preprocess: int = field(
+        default=1, metadata=_about("0: leave photographs as they are, not as the training images look", 0, 1)
+    )
     ready_timeout: int = field(default=10, metadata=_about("seconds to wait for a loading model", 0, 600))
     reload_seconds: int = field(
         default=1, metadata=_about("seconds between looks for another version; 0: none", 0, 86400)

@@ -15,6 +15,8 @@ from registry.card import ModelCard, TensorSpec
 from trainer.data import ImageDataset
 from trainer.evaluate import Evaluation
 from trainer.export import INPUT, OUTPUT
+from trainer.familiar import Familiar, measured
+from trainer.look import look
 from trainer.precision import resolved
 from trainer.runs import Run
 from trainer.schema import Inspection
@@ -22,7 +24,7 @@ from trainer.schema import Inspection
 LIBRARIES: tuple[str, ...] = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
 
 
-def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, name: str) -> ModelCard:
+def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, known: Familiar, name: str) -> ModelCard:
     """The card of a run's model as the store's version `name`, not yet judged."""
     classes = len(dataset.classes)
     return ModelCard(
@@ -39,6 +41,7 @@ def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, name: str) 
             "images": {name: len(split) for name, split in dataset.splits.items()},
             "statistics": inspected.statistics.to_json(),
             "anomalies": list(inspected.anomalies),
+            "look": look(dataset.train),
         },
         config=best.config.asdict(),
         metrics={
@@ -49,6 +52,7 @@ def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, name: str) 
             "calibration": _calibration(best.evaluation),
             "robust_accuracy": best.robustness.mean,
             "robustness": best.robustness.to_json(),
+            "familiarity": measured(known, dataset.test),
             "latency_ms": best.latency.to_json(),
             "computed": {"backend": keras.backend.backend(), "precision": resolved(best.config.precision)},
             "parameters": best.result.model.count_params(),

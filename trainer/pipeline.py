@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from registry.store import ModelStore
-from trainer import schema
+from trainer import examples, familiar, schema
 from trainer.cards import card_of
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset, load
@@ -97,14 +97,17 @@ def run(
     ]
     best = max(runs, key=lambda run: run.result.validation_accuracy)
     store = ModelStore(artifacts / "models", dataset.name)
-    card = card_of(best, dataset, inspected, store.name)
+    known = familiar.fit(dataset)
+    known.write(best.directory)
+    examples.draw(dataset.test, best.evaluation.predicted, best.evaluation.confusion, best.directory)
+    card = card_of(best, dataset, inspected, known, store.name)
     with alone(), candidate(best.result.model, best.evaluation.temperature, card, best.directory) as judged:
         verdict = judge(card, judged.root, best.evaluation, best.robustness, dataset, store, thresholds)
         if reason and not verdict.accepted:
             verdict = replace(verdict, forced=reason, forced_by=_user())
         write_json(best.directory / "verdict.json", verdict.to_json())
         refused = not verdict.accepted and not verdict.forced
-        version = 0 if refused else push(judged, card, verdict, best.directory / "figures", store)
+        version = 0 if refused else push(judged, card, verdict, best.directory, store)
     # Until here, a full disk at the push included, the same command goes on with each of these runs.
     for run in runs:
         shutil.rmtree(run.directory / "checkpoint")

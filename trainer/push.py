@@ -14,11 +14,13 @@ import keras
 from registry.card import ModelCard
 from registry.errors import refusals
 from registry.store import ModelStore
-from trainer import litert, words
+from trainer import examples, familiar, litert, words
 from trainer.export import export_saved_model
 from trainer.gate import Verdict
 
-FIGURES = Path("assets.extra") / "figures"
+EXTRA = Path("assets.extra")
+FIGURES = EXTRA / "figures"
+KEPT = (familiar.NAME, examples.PICTURE, examples.INDEX, "evaluation.json")  # of the run, for serving and its page
 
 
 @contextmanager
@@ -39,10 +41,11 @@ def candidate(model: keras.Model, temperature: float, card: ModelCard, run: Path
         yield store
 
 
-def push(judged: ModelStore, card: ModelCard, verdict: Verdict, figures: Path, store: ModelStore) -> int:
+def push(judged: ModelStore, card: ModelCard, verdict: Verdict, run: Path, store: ModelStore) -> int:
     """Publishes the very files that were judged as the next version of `store`.
 
-    The version's `assets.extra` gets the card with the verdict, the card in words, and the run's figures.
+    The version's `assets.extra` gets the card with the verdict, the card in words, and what the directory of the
+    `run` has of KEPT and of figures.
 
     Raises:
         RegistryError: it could not be published; the versions there before are untouched.
@@ -54,8 +57,10 @@ def push(judged: ModelStore, card: ModelCard, verdict: Verdict, figures: Path, s
             # File by file: of a full disk, `shutil.copytree` makes a list of errors that nobody can read.
             for path in sorted(source.rglob("*")):
                 _copy(path, staged / path.relative_to(source))
-            for path in sorted(figures.glob("*.png")):
+            for path in sorted((run / "figures").glob("*.png")):
                 _copy(path, staged / FIGURES / path.name)
+            for path in (run / name for name in KEPT if (run / name).is_file()):
+                _copy(path, staged / EXTRA / path.name)
             (staged / words.PATH).write_text(words.model_card(card, verdict), encoding="utf-8")
         return store.publish(staged, card)
 

@@ -23,6 +23,7 @@ def model_card(card: ModelCard, verdict: Verdict) -> str:
         "Accuracy by class": _by_class(card),
         "Calibration": _calibration(card),
         "Robustness": _robustness(card),
+        "Unfamiliar images": _familiarity(card),
         "Limits": _limits(card),
         "Verdict": _verdict(verdict),
     }
@@ -105,6 +106,20 @@ def _robustness(card: ModelCard) -> str:
         "Accuracy on corrupted test images. Strengths: rotation in degrees, shift as a share of the side along both "
         "axes, noise as a standard deviation in grey levels of 255, blur as a standard deviation in pixels, contrast "
         f"as what is left of it.\n\n{_table(['corruption', 'strength', 'accuracy'], rows)}"
+    )
+
+
+def _familiarity(card: ModelCard) -> str:
+    found = card.metrics["familiarity"]
+    rows = [
+        [kind, f"{of['auroc']:.4f}", f"{of['found']:.4f}", f"{of['images']:,}"]
+        for kind, of in found["strangers"].items()
+    ]
+    return (
+        f"Beside each answer stands whether the image looks like the training images: averaged into cells, it must be "
+        f"no further from the nearest class than 95 % of the validation images are. Of the test images, "
+        f"{found['unfamiliar_test_images']:.4f} are taken for unfamiliar. Of images that are none of its own:\n\n"
+        f"{_table(['images', 'AUROC', 'found', 'tried'], rows)}"
     )
 
 

@@ -1,15 +1,19 @@
 """The native face: predictions with labels, and whether the service is alive and ready."""
 
+import base64
 from typing import Any
 
 import numpy as np
 from flask import Blueprint, request
 from numpy.typing import NDArray
 
-from serving.api import body
+from serving.api import body, schemas
+from serving.api.openapi import operation
 from serving.errors import InvalidImageError, NotReadyError, UnsupportedMediaTypeError
+from serving.extras import ExtrasOfNow
 from serving.images import Batch, Source, from_files, from_json, from_raw
 from serving.inference import Inference
+from serving.likeness import Look
 from serving.settings import Settings
 
 IMAGE_TYPES = {"image/png", "image/jpeg"}
@@ -19,13 +23,23 @@ BEGINNINGS = {b"{": "application/json", b"\x89PNG": "image/png", b"\xff\xd8\xff"
 TOP = 3
 
 
-def blueprint(inference: Inference) -> Blueprint:
+def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
     """The routes POST /predict, GET /healthz and GET /readyz over `inference`."""
     native = Blueprint("native", __name__)
 
     @native.post("/predict")
+    @operation(
+        "Predictions",
+        schemas.PREDICT,
+        (
+            schemas.switch("preprocess", "0 leaves pictures on a light background as they are.", 1),
+            schemas.switch("pixels", "1 adds what the model saw.", 0),
+        ),
+    )
     def predict() -> dict[str, Any]:
-        """Classify one image or many. Raises the errors of `serving.errors` for `app.py` to translate.
+        """Classify one image or many.
+
+        Raises the errors of `serving.errors` for `app.py` to translate.
 
         The body is JSON (`images` or `image`), a PNG or JPEG file, a form with such files, or raw pixels
         (`application/octet-stream`, uint8 in rows, image after image). The reply's
@@ -33,22 +47,30 @@ def blueprint(inference: Inference) -> Blueprint:
         """
         predictor = inference.predictor()
         card = predictor.card
-        batch = _read_batch(card.input.shape, inference.settings)
-        probabilities = inference.run(predictor, batch.images).probabilities
-        return {
-            "model": card.name,
-            "version": predictor.version,
-            "predictions": _predictions(probabilities, card.classes, batch.sources),
-        }
+        beside = extras.of(predictor)
+        batch = _read_batch(card.input.shape, inference.settings, beside.look)
+        predictions = _predictions(inference.run(predictor, batch.images).probabilities, card.classes, batch.sources)
+        if beside.familiar:
+            for each, score in zip(predictions, beside.familiar.scores(batch.images), strict=True):
+                each |= {"in_distribution": score <= 1, "distribution_score": score}
+        for each, image in zip(predictions, batch.images, strict=True):
+            if image.min() == image.max():
+                each["note"] = "Every pixel has the same shade: there is nothing to see on it."
+        if _asked("pixels", default=False):
+            for each, image in zip(predictions, batch.images, strict=True):
+                each["pixels"] = base64.b64encode(image.tobytes()).decode()
+        return {"model": card.name, "version": predictor.version, "predictions": predictions}
 
     @native.get("/healthz")
+    @operation("Object")
     def healthz() -> dict[str, str]:
         """Alive: this process answers."""
         return {"status": "alive"}
 
     @native.get("/readyz")
+    @operation("Object")
     def readyz() -> dict[str, Any]:
-        """Ready: a model is loaded and warm; else NotReadyError, which is answered with 503."""
+        """Ready: a model is loaded and warm; else status 503."""
         predictor = inference.served.predictor()
         if not inference.ready:
             raise NotReadyError("The server is about to end. Ask another.")
@@ -57,16 +79,26 @@ def blueprint(inference: Inference) -> Blueprint:
     return native
 
 
-def _read_batch(shape: tuple[int, ...], settings: Settings) -> Batch:
+def _asked(name: str, default: bool) -> bool:
+    """A switch in the query: `?name=1` or `?name=0`."""
+    given = request.args.get(name, str(int(default)))
+    if given not in ("0", "1"):
+        raise InvalidImageError(f"`{name}` in the query must be 0 or 1. Received: {given:.40}.")
+    return given == "1"
+
+
+def _read_batch(shape: tuple[int, ...], settings: Settings, look: Look | None) -> Batch:
     kind = request.mimetype
+    if not _asked("preprocess", default=bool(settings.preprocess)):
+        look = None
     if kind == "multipart/form-data":
         body.refuse_coding()
-        return from_files(_uploads(), shape, settings)
+        return from_files(_uploads(), shape, settings, look)
     content = body.read()
     if kind in UNTOLD_TYPES:
         kind = next((told for begin, told in BEGINNINGS.items() if content.lstrip().startswith(begin)), kind)
     if kind in IMAGE_TYPES:
-        return from_files([(None, content)], shape, settings)
+        return from_files([(None, content)], shape, settings, look)
     if kind == "application/json":
         return from_json(content, shape, settings)
     if kind == "application/octet-stream":
@@ -100,7 +132,7 @@ def _predictions(
 def _prediction(
     probabilities: list[float], best: list[int], source: Source, classes: tuple[str, ...]
 ) -> dict[str, Any]:
-    notes = {"file": source.file, "converted": source.converted}
+    notes = {"file": source.file, "converted": source.converted, "preprocessing": source.preprocessing}
     return {
         "label": classes[best[0]],
         "index": best[0],

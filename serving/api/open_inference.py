@@ -13,7 +13,8 @@ from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
-from serving.api import body
+from serving.api import body, schemas
+from serving.api.openapi import operation
 from serving.api.tensors import as_bytes, classes_of, read_images
 from serving.errors import InvalidImageError, NotReadyError, TooLargeError
 from serving.inference import Inference
@@ -32,32 +33,43 @@ def blueprint(inference: Inference) -> Blueprint:
     face = Blueprint("open_inference", __name__, url_prefix="/v2")
 
     @face.get("")
+    @operation("Object")
     def server() -> dict[str, Any]:
+        """The server's name, version and extensions."""
         return {"name": PROJECT, "version": installed(PROJECT), "extensions": EXTENSIONS}
 
     @face.get("/health/live")
+    @operation("Object")
     def live() -> dict[str, bool]:
+        """Whether the server lives."""
         # Both words at both places, since clients differ in which they read.
         return {"live": True, "ready": inference.ready}
 
     @face.get("/health/ready")
+    @operation("Object")
     def ready() -> tuple[dict[str, bool], int]:
+        """Whether it is ready, else status 503."""
         return {"live": True, "ready": inference.ready}, 200 if inference.ready else 503
 
     @face.get("/models/<name>")
     @face.get("/models/<name>/versions/<version>")
+    @operation("Object")
     def model(name: str, version: str | None = None) -> dict[str, Any]:
+        """The model's inputs and outputs."""
         return _metadata(inference.predictor_of(name, version))
 
     @face.get("/models/<name>/ready")
     @face.get("/models/<name>/versions/<version>/ready")
+    @operation("Object")
     def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
+        """Whether the model is ready, else status 503."""
         if not inference.ready:
             raise NotReadyError("The model is being loaded. Try again in a moment.")
         return {"name": inference.predictor_of(name, version).card.name, "ready": True}
 
     @face.post("/models/<name>/infer")
     @face.post("/models/<name>/versions/<version>/infer")
+    @operation("Object", schemas.INFER)
     def infer(name: str, version: str | None = None) -> Response:
         """One input of images, answered with their probabilities, or with their best classes."""
         predictor = inference.predictor_of(name, version, wait=True)

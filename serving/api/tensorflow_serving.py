@@ -13,7 +13,8 @@ from flask import Blueprint
 from numpy.typing import NDArray
 
 from registry.card import TensorSpec
-from serving.api import body
+from serving.api import body, schemas
+from serving.api.openapi import operation
 from serving.errors import InvalidImageError, TooLargeError
 from serving.images import from_files
 from serving.inference import Inference
@@ -31,6 +32,7 @@ def blueprint(inference: Inference) -> Blueprint:
 
     @face.post("/<name>:predict")
     @face.post("/<name>/versions/<version>:predict")
+    @operation("Object", schemas.INSTANCES)
     def predict(name: str, version: str | None = None) -> dict[str, Any]:
         """{"instances": [...]} is answered with {"predictions": [...]}, {"inputs": ...} with {"outputs": ...}."""
         predictor = inference.predictor_of(name, version, wait=True)
@@ -41,6 +43,7 @@ def blueprint(inference: Inference) -> Blueprint:
 
     @face.get("/<name>")
     @face.get("/<name>/versions/<version>")
+    @operation("Object")
     def status(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelStatusResponse as JSON: each version that is served, or failed to be."""
         states = inference.states(name, version)
@@ -48,6 +51,7 @@ def blueprint(inference: Inference) -> Blueprint:
 
     @face.get("/<name>/metadata")
     @face.get("/<name>/versions/<version>/metadata")
+    @operation("Object")
     def metadata(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelMetadataResponse as JSON."""
         predictor = inference.predictor_of(name, version)

@@ -37,6 +37,9 @@ def test_a_run_directory_holds_everything_about_the_run(artifacts: Path) -> None
         "statistics.json",
         "schema.json",
         "figures",
+        "familiar.npz",
+        "examples.png",
+        "examples.json",
     }
     assert TrainConfig(**json.loads((run / "config.json").read_text())).epochs == 6
     evaluation = json.loads((run / "evaluation.json").read_text())

@@ -1,0 +1,99 @@
+"""What is served, in JSON: the card, the files beside it, the limits, and the versions with their verdicts."""
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request, send_file
+from werkzeug.exceptions import NotFound
+
+from registry.card import CardError
+from registry.errors import RegistryError
+from registry.store import ModelStore
+from serving.api.openapi import operation
+from serving.extras import FOLDER, ExtrasOfNow
+from serving.inference import Inference
+from serving.keys import Keys
+from serving.page.routes import samples
+
+LIMITS = ("max_body_bytes", "max_images", "max_image_pixels")
+
+
+def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
+    """The routes GET /model, GET /model/versions and GET /model/files/... over `inference`."""
+    described = Blueprint("description", __name__)
+    settings = inference.settings
+    keys_needed = Keys(settings).needed
+
+    @described.get("/model")
+    @operation("Object")
+    def model() -> Response:
+        """The model that answers now: its card, the names of its files, and what a request may hold."""
+        predictor = inference.served.predictor()
+        beside = extras.of(predictor)
+        card = asdict(predictor.card)
+        files = sorted(name.removeprefix(f"{FOLDER}/") for name in card.pop("files") if name.startswith(FOLDER))
+        return _cached(
+            jsonify(
+                model=predictor.card.name,
+                version=predictor.version,
+                card=card,
+                files=files,
+                samples=samples(),
+                preprocessing=bool(beside.look and settings.preprocess),
+                keys_needed=keys_needed,
+                limits={name: getattr(settings, name) for name in LIMITS},
+            )
+        )
+
+    @described.get("/model/versions")
+    @operation("Object")
+    def versions() -> Response:
+        """Every version in the registry, newest first, with what the gate said of it."""
+        predictor = inference.served.predictor()
+        store = extras.of(predictor).store
+        failures = inference.served.failures
+        rows = [_version(store, each) for each in reversed(store.versions())]
+        for row in rows:
+            row["state"] = "served" if row["version"] == predictor.version else failures.get(row["version"], "")
+        return _cached(jsonify(versions=rows, pinned=_pinned(store)))
+
+    @described.get("/model/files/<path:name>")
+    @operation({})
+    def file(name: str) -> Response:
+        """A file beside the SavedModel of the version that answers now, such as evaluation.json."""
+        path = extras.of(inference.served.predictor()).file(name)
+        if path is None:
+            raise NotFound
+        return _cached(send_file(path.resolve(), conditional=True))
+
+    return described
+
+
+def _cached(response: Response) -> Response:
+    """Let a browser keep the reply, and ask each time whether it still holds."""
+    response.headers["Cache-Control"] = "no-cache"
+    if not response.direct_passthrough:
+        response.add_etag()
+        response.make_conditional(request)
+    return response
+
+
+def _version(store: ModelStore, version: int) -> dict[str, Any]:
+    try:
+        card = store.card(version)
+    except (CardError, RegistryError) as error:  # damaged, or pruned meanwhile
+        return {"version": version, "problem": str(error)}
+    return {
+        "version": version,
+        "created": card.created,
+        "architecture": card.config.get("model"),
+        "test_accuracy": card.metrics.get("test_accuracy"),
+        "verdict": card.verdict,
+    }
+
+
+def _pinned(store: ModelStore) -> int | None:
+    try:
+        return store.pinned()
+    except RegistryError:
+        return None  # broken, which the log says; the version served stays

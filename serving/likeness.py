@@ -1,0 +1,112 @@
+"""A picture of a thing on a light background becomes what the training images look like, by the steps of their making.
+
+Fashion-MNIST was made from shop photographs on white: trimmed, the longest side to 28, sharpened, extended, negated,
+grey. Source: H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+Learning Algorithms", 2017, section 2. What is added: a background that is not quite white is made so first.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter
+
+from registry.card import ModelCard
+
+CLOSE = 0.05 * 255  # within this of its corners' colour, they took a pixel for background
+LIGHT = 150  # grey level of the border from which on a background is light; paper in a dim room has 160 or so
+EVEN = 30  # grey levels: border pixels within this of their median belong to one background,
+EVEN_SHARE = 0.6  # and so many must, for a thing may touch the border
+LOOKED_AT = 448  # pixels of the longest side at which background is told from thing
+SPECKS = 0.01  # a row or column with less than this share of thing in it holds none
+# Theirs was stronger; after shrinking by averages, which keeps edges better than skipping rows, half is enough.
+SHARPEN = ImageFilter.UnsharpMask(radius=1, percent=50, threshold=0)
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How grey training images look that show one thing on black: it is `side` pixels long at its longest."""
+
+    side: int
+
+    @classmethod
+    def of(cls, card: ModelCard) -> "Look | None":
+        """What the card says that the trainer found; None where training images looked otherwise, or nobody looked."""
+        look = card.data.get("look")
+        return cls(look["side"]) if look and card.input.shape[2] == 1 else None
+
+
+def light_background(picture: Image.Image) -> Colour | None:
+    """The colour of an RGB picture's border, if that is light and even; else None."""
+    wide, high = picture.size
+    edge = max(1, min(wide, high) // 56)
+    strips = ((0, 0, wide, edge), (0, high - edge, wide, high), (0, 0, edge, high), (wide - edge, 0, wide, high))
+    border = np.concatenate([np.asarray(picture.crop(strip)).reshape(-1, 3) for strip in strips]).astype(int)
+    colour = np.median(border, axis=0)
+    even = np.abs(border - colour).max(axis=1) <= EVEN
+    if colour.mean() < LIGHT or even.mean() < EVEN_SHARE:
+        return None
+    red, green, blue = colour.astype(int).tolist()
+    return red, green, blue
+
+
+def imitate(
+    picture: Image.Image, background: Colour, look: Look, size: tuple[int, int]
+) -> tuple[Image.Image, str] | None:
+    """Take an RGB picture through the steps.
+
+    Args:
+        picture: as it was sent, upright.
+        background: its colour, from `light_background`.
+        look: of the training images.
+        size: (width, height) of the model.
+
+    Returns:
+        A grey image of `size`, and in words what was done; None where there is nothing on the background.
+    """
+    box = _box(picture, background)
+    if box is None:
+        return None
+    whole = picture.resize(_scaled(box, look.side), Image.Resampling.BOX, box=box)
+    white = Image.merge("RGB", [_lit(band, shade) for band, shade in zip(whole.split(), background, strict=True)])
+    sharp = white.filter(SHARPEN)
+    canvas = Image.new("RGB", size, "white")
+    canvas.paste(sharp, ((size[0] - sharp.width) // 2, (size[1] - sharp.height) // 2))
+    wide, high = box[2] - box[0], box[3] - box[1]
+    steps = [
+        "light background made white" if min(background) < 255 - CLOSE else "light background",
+        f"trimmed to {wide}x{high}",
+        f"longest side to {look.side}",
+        "sharpened",
+        f"extended to {size[0]}x{size[1]}",
+        "negated",
+        "grey",
+    ]
+    return ImageChops.invert(canvas).convert("L"), ", ".join(steps)
+
+
+def _box(picture: Image.Image, background: Colour) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom of what is not background; None where everything is."""
+    # Smaller, by averaging: quicker for a photograph, and a JPEG's noise goes.
+    factor = max(1, max(picture.size) // LOOKED_AT)
+    small = np.asarray(picture.reduce(factor)).astype(int)
+    thing = np.abs(small - background).max(axis=2) > CLOSE
+    high, wide = thing.shape
+    rows = np.flatnonzero(thing.sum(axis=1) > SPECKS * wide)
+    columns = np.flatnonzero(thing.sum(axis=0) > SPECKS * high)
+    if not len(rows) or not len(columns):
+        return None
+    left, top, right, bottom = (int(each) * factor for each in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    return left, top, min(right, picture.width), min(bottom, picture.height)
+
+
+def _scaled(box: tuple[int, int, int, int], side: int) -> tuple[int, int]:
+    wide, high = box[2] - box[0], box[3] - box[1]
+    scale = side / max(wide, high)
+    return max(1, round(wide * scale)), max(1, round(high * scale))
+
+
+def _lit(band: Image.Image, shade: int) -> Image.Image:
+    """One colour, brightened until the background's `shade` of it is white."""
+    return band.point([min(255, round(value * 255 / shade)) for value in range(256)])

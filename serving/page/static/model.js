@@ -1,0 +1,87 @@
+// The tab "Model": what the version's own files say of it. What an older version did not bring is named as missing.
+
+import { get } from "./api.js";
+import { calibration, curves } from "./charts.js";
+import { confusion } from "./confusion.js";
+import { byId, make, percent } from "./dom.js";
+
+let shown; // version on the page
+
+export async function show(described) {
+  byId("model-problem").textContent = "";
+  try {
+    await showVersions();
+    if (described.version === shown) return;
+    const has = (name) => described.files.includes(name);
+    const file = (name) => (has(name) ? get(`model/files/${name}`) : null);
+    const [evaluation, examples] = await Promise.all([file("evaluation.json"), file("examples.json")]);
+    const { card } = described;
+    showCard(described);
+    fill("curves", card.metrics.history?.loss && curves(card.metrics.history, card.metrics.best_epoch), "training history");
+    fill("confusion", evaluation && confusion(evaluation.confusion, card.classes, examples, byId("examples")), "confusion matrix");
+    fill("classes", card.metrics.per_class && byClass(card.metrics.per_class), "figures by class");
+    fill("calibration", evaluation && calibration(evaluation), "calibration");
+    shown = described.version;
+  } catch (error) {
+    byId("model-problem").textContent = error.message;
+  }
+}
+
+function fill(id, content, what) {
+  byId(id).replaceChildren(content || make("p", { className: "note" }, `This version brought no ${what}: an older trainer pushed it.`));
+}
+
+function showCard({ model, version, card }) {
+  const { metrics, data } = card;
+  const interval = metrics.test_interval ?? [];
+  const facts = {
+    Model: `${model} version ${version}`,
+    Architecture: card.config.model && `${card.config.model}, ${metrics.parameters?.toLocaleString("en")} parameters`,
+    Classes: card.classes.join(", "),
+    Input: `${card.input.shape.join(" x ")} pixels, 0 to 255`,
+    Data: data.dataset && `${data.dataset}: ${Object.entries(data.images).map(([split, count]) => `${count.toLocaleString("en")} ${split}`).join(", ")}`,
+    "Test accuracy": metrics.test_accuracy && `${percent(metrics.test_accuracy)} (95 % interval ${interval.map(percent).join(" to ")})`,
+    "Corrupted images": metrics.robust_accuracy && `${percent(metrics.robust_accuracy)} accuracy on average`,
+    "Calibration error": metrics.calibration && `${percent(metrics.calibration.calibrated.ece)} as served, at temperature ${metrics.calibration.temperature.toFixed(2)}`,
+    "Unfamiliar images": metrics.familiarity && strangers(metrics.familiarity),
+    Trained: `${card.created.slice(0, 16).replace("T", " ")} UTC${metrics.seconds ? `, in ${Math.round(metrics.seconds)} s` : ""}, run ${card.run}`,
+    Code: card.commit,
+    Libraries: Object.entries(card.libraries).map((each) => each.join(" ")).join(", "),
+  };
+  const rows = Object.entries(facts).filter(([, fact]) => fact);
+  byId("card").replaceChildren(...rows.flatMap(([name, fact]) => [make("dt", {}, name), make("dd", {}, fact)]));
+}
+
+function strangers(familiarity) {
+  const kinds = Object.entries(familiarity.strangers).map(([kind, of]) => `${kind} ${percent(of.found)} (AUROC ${of.auroc.toFixed(3)})`);
+  return `found of ${kinds.join(", ")}; ${percent(familiarity.unfamiliar_test_images)} of the test images are taken for such`;
+}
+
+function byClass(classes) {
+  const cells = (texts, tag = "td") => texts.map((text) => make(tag, tag === "th" ? { scope: "col" } : {}, text));
+  const rows = Object.entries(classes).map(([name, of]) =>
+    make("tr", {}, make("th", { scope: "row" }, name), ...cells([of.precision, of.recall, of.f1].map((each) => each.toFixed(3)))),
+  );
+  const head = make("thead", {}, make("tr", {}, ...cells(["Class", "Precision", "Recall", "F1"], "th")));
+  return make("table", { className: "data" }, head, make("tbody", {}, ...rows));
+}
+
+async function showVersions() {
+  const { versions, pinned } = await get("model/versions");
+  byId("versions").replaceChildren(...versions.map((each) => version(each, pinned)));
+}
+
+function version({ version, problem, created, architecture, test_accuracy: accuracy, verdict, state }, pinned) {
+  if (problem) return make("p", { className: "version" }, `Version ${version}: ${problem}`);
+  const tags = [
+    state === "served" && ["answers now", ""],
+    pinned === version && ["pinned", ""],
+    verdict && (verdict.accepted ? ["accepted", ""] : [`refused, forced by ${verdict.forced_by}: ${verdict.forced}`, "failed"]),
+    state && state !== "served" && [`not served: ${state}`, "failed"],
+  ].filter(Boolean);
+  const checks = (verdict?.checks ?? []).map((each) => make("li", {}, `${each.passed ? "Passed" : "Failed"}: ${each.sentence}`));
+  const facts = [architecture, accuracy && `${percent(accuracy)} test accuracy`, `${created.slice(0, 16).replace("T", " ")} UTC`].filter(Boolean).join(", ");
+  const summary = make("summary", {}, `Version ${version}: ${facts}`, ...tags.map(([text, kind]) => make("span", { className: `tag ${kind}` }, text)));
+  const compared = verdict?.against ? `The gate compared it with version ${verdict.against}.` : "The gate had no version to compare it with.";
+  return make("details", { className: "version" }, summary, make("p", { className: "note" }, verdict ? compared : "It was not judged."), make("ul", {}, ...checks));
+}

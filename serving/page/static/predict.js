@@ -1,0 +1,225 @@
+// The tab "Predict": an image comes in one of five ways, the answer is shown beside it, errors where they happen.
+
+import { predict } from "./api.js";
+import { byId, make, paint, percent } from "./dom.js";
+import { Drawing } from "./drawing.js";
+import { drawHeat, occlusion } from "./occlusion.js";
+
+let model; // what GET /model told
+let drawing;
+let asked = 0; // requests so far: an answer that a later one overtook is not shown
+let shown; // {pixels, label} of the answer on the page
+
+export function describe(description) {
+  const first = !model || String(model.card.input.shape) !== String(description.card.input.shape);
+  model = description;
+  if (first) drawing = new Drawing(model.card.input.shape, paperOf(model), classifyDrawing);
+  byId("preprocess").closest("label").hidden = !model.preprocessing;
+  showSamples();
+}
+
+export function listen() {
+  for (const id of ["choose", "photograph"]) {
+    byId(id).addEventListener("change", (event) => {
+      if (event.target.files.length) classifyFile(event.target.files[0]);
+      event.target.value = ""; // so that the same file can be chosen again
+    });
+  }
+  const drop = byId("drop");
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+  document.addEventListener("dragleave", () => drop.classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    takeFrom(event.dataTransfer, "What was dropped holds no file: drop an image file.");
+  });
+  document.addEventListener("paste", (event) => {
+    if (event.target.matches?.("input")) return;
+    takeFrom(event.clipboardData, "What was pasted holds no image: copy an image first.");
+  });
+  byId("classify").onclick = classifyDrawing;
+  byId("clear").onclick = () => drawing?.clear();
+  byId("save").onclick = saveDrawing;
+  byId("occlude").onclick = toggleHeat;
+  for (const button of document.querySelectorAll("[data-copy]")) button.onclick = () => copy(button);
+}
+
+function takeFrom(transfer, complaint) {
+  if (transfer?.files.length) classifyFile(transfer.files[0]);
+  else complain(complaint);
+}
+
+async function classifyFile(file) {
+  const begin = performance.now();
+  if (model && file.size > model.limits.max_body_bytes - 1024) {
+    complain(`${file.name} is too large: ${file.size} bytes, and a request may hold ${model.limits.max_body_bytes}.`);
+    return;
+  }
+  const form = new FormData();
+  form.append("image", file, file.name || "pasted.png");
+  const preprocess = Number(byId("preprocess").checked);
+  await ask(form, model?.preprocessing ? { pixels: 1, preprocess } : { pixels: 1 }, file.name || "pasted.png", begin);
+}
+
+async function classifyDrawing() {
+  if (!drawing) return;
+  if (drawing.empty) complain("The drawing is empty: draw something first.");
+  else await ask(drawing.pixels, { pixels: 1 }, "drawing.png", performance.now());
+}
+
+async function ask(body, query, name, begin) {
+  const number = ++asked;
+  complain("");
+  try {
+    const reply = await predict(body, query);
+    if (number === asked) show(reply, name, performance.now() - begin);
+  } catch (error) {
+    if (number === asked) complain(error.message);
+  }
+}
+
+function complain(sentence) {
+  byId("problem").textContent = sentence;
+}
+
+function show(reply, name, milliseconds) {
+  const [prediction] = reply.predictions;
+  const pixels = Uint8Array.from(atob(prediction.pixels), (char) => char.charCodeAt(0));
+  shown = { pixels, label: prediction.label };
+  byId("empty").hidden = true;
+  byId("answer").hidden = false;
+  byId("label").textContent = prediction.label;
+  byId("words").textContent = confidence(prediction);
+  warn(prediction);
+  const { shape } = model.card.input;
+  paint(byId("seen"), pixels, shape);
+  byId("seen").setAttribute("aria-label", `The image as the model sees it, ${shape[1]} by ${shape[0]} pixels`);
+  const done = [prediction.converted, prediction.preprocessing].filter(Boolean).join("; ");
+  byId("seen-caption").textContent = `As the model sees it${done ? `: ${done}` : ""}.`;
+  hideHeat();
+  showBars(prediction);
+  byId("facts").textContent = `${reply.model} version ${reply.version}, shown ${milliseconds.toFixed(0)} ms after the image came.`;
+  showCode(name);
+  byId("verdict").scrollIntoView({ block: "nearest" }); // on a phone the answer is below
+}
+
+// The probabilities are calibrated, so that they may be read as how often such an answer is right.
+function confidence({ probability, top }) {
+  const share = Math.round(100 * probability);
+  if (probability >= 0.995) return "Almost certain: of a hundred such answers, hardly one is wrong.";
+  const often = `of a hundred such answers, about ${share} are right`;
+  if (probability >= 0.9) return `Confident: ${often}.`;
+  if (probability >= 0.7) return `Fairly sure: ${often}.`;
+  if (probability >= 0.5) return `Unsure: ${often}. It may also be ${top[1]?.label}.`;
+  return `A guess: ${often}. It may as well be ${top.slice(1).map((each) => each.label).join(" or ")}.`;
+}
+
+function warn({ in_distribution: familiar, distribution_score: score, note }) {
+  const odd = `This looks like nothing in the training images (score ${score?.toFixed(2)}, familiar up to 1), so do not rely on the answer.`;
+  byId("warning").hidden = familiar !== false && !note;
+  byId("warning").textContent = [note, familiar === false ? odd : ""].filter(Boolean).join(" ");
+}
+
+function showBars({ probabilities, label }) {
+  const rows = Object.entries(probabilities).sort(([, one], [, other]) => other - one).slice(0, 20).map(([name, share]) => {
+    const bar = make("div", { className: "bar" });
+    bar.style.width = `${100 * share}%`;
+    const row = make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, bar), make("td", {}, percent(share)));
+    row.className = name === label ? "best" : "";
+    return row;
+  });
+  byId("bars").tBodies[0].replaceChildren(...rows);
+}
+
+function showCode(name) {
+  const url = new URL("predict", location.href).href.replace(/[?#].*/, "");
+  const file = `'${name.replaceAll("'", "'\\''")}'`;
+  const header = model.keys_needed ? "-H 'X-API-Key: KEY' " : "";
+  byId("curl").textContent = `curl ${header}-F image=@${file} ${url}`;
+  byId("python").textContent = [
+    "import requests",
+    "",
+    `with open(${JSON.stringify(name)}, "rb") as image:`,
+    `    reply = requests.post(${JSON.stringify(url)}, files={"image": image}${model.keys_needed ? ', headers={"X-API-Key": "KEY"}' : ""})`,
+    'print(reply.json()["predictions"][0]["label"])',
+  ].join("\n");
+}
+
+async function copy(button) {
+  const text = byId(button.dataset.copy).textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch { // over plain http, or when the browser was told so, there is no clipboard
+    getSelection().selectAllChildren(byId(button.dataset.copy));
+    button.textContent = "Marked: copy it with your keyboard";
+  }
+}
+
+async function toggleHeat() {
+  const button = byId("occlude");
+  if (button.getAttribute("aria-pressed") === "true") return hideHeat();
+  button.disabled = true;
+  byId("heat-words").textContent = "Covering one part after the other ...";
+  const { pixels, label } = shown;
+  try {
+    const { shape } = model.card.input;
+    const found = await occlusion(pixels, shape, label, paperOf(model), model.limits);
+    if (shown.pixels !== pixels) return; // another image came meanwhile
+    drawHeat(byId("heat"), found.heat, shape);
+    button.setAttribute("aria-pressed", "true");
+    byId("heat-words").textContent =
+      found.whole - found.least < 0.02
+        ? `Covering any one part hardly changes ${label}: it stays at ${percent(found.least)} or more.`
+        : `The ${found.where} mattered most: covered, ${label} falls from ${percent(found.whole)} to ${percent(found.least)}.`;
+  } catch (error) {
+    byId("heat-words").textContent = error.message;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+function hideHeat() {
+  byId("occlude").setAttribute("aria-pressed", "false");
+  byId("heat-words").textContent = "";
+  byId("heat").getContext("2d").clearRect(0, 0, byId("heat").width, byId("heat").height);
+}
+
+function saveDrawing() {
+  byId("canvas").toBlob((blob) => {
+    const link = make("a", { href: URL.createObjectURL(blob), download: "drawing.png" });
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+}
+
+// The shipped samples whose name is one of the model's classes.
+function showSamples() {
+  const plain = (name) => name.toLowerCase().split("/")[0];
+  const classes = new Map(model.card.classes.map((each) => [plain(each), each]));
+  const known = model.samples.filter((file) => classes.has(nameOf(file)));
+  byId("samples").hidden = !known.length;
+  byId("samples").querySelector(".row").replaceChildren(...known.map((file) => {
+    const image = make("img", { src: `page/samples/${file}`, alt: classes.get(nameOf(file)), width: 48, height: 48 });
+    const button = make("button", { type: "button", title: image.alt }, image);
+    button.onclick = async () => {
+      try {
+        const blob = await (await fetch(image.src)).blob();
+        await classifyFile(new File([blob], file, { type: blob.type }));
+      } catch {
+        complain("The sample could not be fetched: the server did not answer.");
+      }
+    };
+    return button;
+  }));
+}
+
+const nameOf = (file) => file.replace(/\.png$/, "").replaceAll("-", file.startsWith("t-shirt") ? "-" : " ");
+
+// The shade of a sheet that holds nothing: black where the training images show things on black.
+function paperOf({ card }) {
+  return card.data.look ? 0 : 255;
+}

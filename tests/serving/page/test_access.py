@@ -1,0 +1,67 @@
+"""The page is for everybody: by keyboard alone, on a phone, and without a violation that axe-core knows of."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.serving.page.conftest import answered
+
+
+def press(page: Any, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_everything_can_be_done_with_the_keyboard(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(site.url)
+    page.wait_for_selector("#samples button")
+    for _ in range(20):
+        press(page, "Tab")
+        if page.evaluate("document.activeElement.title") == "Ankle boot":
+            break
+    press(page, "Enter")
+    answered(page)
+    page.focus("#paper")
+    press(page, *["Space", "ArrowUp"] * 12, "Enter")
+    page.wait_for_selector("#seen-caption")
+    assert page.is_visible("#pen")
+    page.focus("#tab-predict")
+    press(page, "ArrowRight")
+    page.wait_for_selector("#confusion button")
+    assert page.evaluate("document.activeElement.id") == "tab-model"
+    page.focus("#confusion button[tabindex='0']")
+    before = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    press(page, "ArrowDown", "ArrowRight", "Enter")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") != before
+    page.wait_for_selector("#examples canvas")
+
+
+@pytest.mark.parametrize("place", ["/", "/#model"])
+def test_nothing_sticks_out_on_a_narrow_phone(site: Any, visit: Callable[..., Any], place: str) -> None:
+    page = visit(site.url + place, width=320)
+    if place == "/":
+        page.click("#samples button[title='Ankle boot']")
+        answered(page)
+        assert page.locator("#label").evaluate("element => element.getBoundingClientRect().bottom < innerHeight")
+    else:
+        page.wait_for_selector("#versions > *")
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(site: Any, visit: Callable[..., Any], scheme: str) -> None:
+    page = visit(site.url, color_scheme=scheme)
+    page.click("#samples button[title='Ankle boot']")
+    answered(page)
+    page.click("#code summary")
+    page.click("#classify")
+    page.wait_for_selector("#problem:not(:empty)")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.click("#tab-model")
+    page.click("#confusion button[tabindex='0']")
+    page.wait_for_selector("#versions > *")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()

@@ -1,0 +1,49 @@
+"""The tab Model and the API's try-it page in a real browser."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+def test_the_card_the_charts_and_the_versions_are_shown(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(f"{site.url}/#model")
+    page.wait_for_selector("#confusion button")
+    card = page.text_content("#card")
+    assert "fashion_mnist_sample version 1" in card
+    assert "mirrored contrast" in card
+    assert page.locator("#curves svg").count() == 2
+    assert "Accuracy against confidence" in page.get_attribute("#calibration svg", "aria-label")
+    assert page.locator("#classes tbody tr").count() == 10
+    page.click("#versions summary")
+    assert "Passed: Accuracy on 200 test images" in page.text_content("#versions details")
+
+
+def test_a_cell_of_the_confusion_matrix_shows_its_test_images(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(f"{site.url}/#model")
+    page.click("#confusion button[aria-label$='of class Trouser called Trouser']")
+    page.wait_for_selector("#examples canvas")
+    assert page.locator("#examples canvas").count() == 8
+    assert page.text_content("#examples").startswith("Trouser called Trouser: ")
+    painted = (
+        "canvas => canvas.getContext('2d').getImageData(0, 0, 28, 28).data.some((each, i) => i % 4 !== 3 && each > 50)"
+    )
+    page.wait_for_timeout(200)
+    assert page.eval_on_selector("#examples canvas", painted)
+
+
+def test_a_version_of_an_older_trainer_is_shown_as_far_as_it_goes(server: Any, visit: Callable[..., Any]) -> None:
+    page = visit(f"{server.url}/#model")
+    page.wait_for_selector("#confusion p")
+    assert page.text_content("#confusion") == "This version brought no confusion matrix: an older trainer pushed it."
+    assert "fashion_mnist version 1" in page.text_content("#card")
+    page.click("#tab-predict")
+    page.click("#samples button[title='Bag']")
+    page.wait_for_selector("#answer:not([hidden])")
+
+
+def test_the_api_can_be_tried_out(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(f"{site.url}/docs")
+    page.click("#operations-native-get_readyz button.opblock-summary-control")
+    page.click("text=Try it out")
+    page.click("text=Execute")
+    page.wait_for_selector(".responses-table.live-responses-table")
+    assert "fashion_mnist_sample" in page.text_content(".live-responses-table")

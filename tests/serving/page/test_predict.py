@@ -1,0 +1,189 @@
+"""The tab Predict in a real browser: images in, answers out, errors where they happen, while versions change."""
+
+import hashlib
+import io
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from registry.store import ModelStore
+from serving.page.routes import SAMPLES, STATIC
+from tests.serving.conftest import CLASSES
+from tests.serving.page.conftest import answered, drop
+from tests.serving.photographs import photograph
+
+BOOT = SAMPLES / "ankle-boot.png"
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def bomb() -> bytes:
+    """A PNG whose header promises 100 megapixels."""
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in ((b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 8, 0, 0, 0, 0)), (b"IDAT", b"no pixels")):
+        content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return content
+
+
+def test_the_page_s_own_files_are_small() -> None:
+    assert sum(path.stat().st_size for path in STATIC.iterdir()) < 150_000
+
+
+def test_a_sample_is_answered_with_bars_words_and_what_the_model_saw(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(site.url)
+    page.click("#samples button[title='Ankle boot']")
+    assert answered(page) in CLASSES
+    assert page.locator("#bars tbody tr").count() == 10
+    assert page.text_content("#bars tbody tr.best th") == page.text_content("#label")
+    assert "of a hundred such answers" in page.text_content("#words")
+    assert page.text_content("#facts").startswith("fashion_mnist_sample version 1, shown ")
+    boot = np.asarray(Image.open(BOOT)).ravel().tolist()
+    seen = "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 28, 28).data.filter((_, i) => i % 4 === 0))"
+    assert page.eval_on_selector("#seen", seen) == boot
+
+
+def test_a_dropped_photograph_is_answered_and_what_was_done_to_it_is_said(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(site.url)
+    page.wait_for_selector("#samples button")
+    drop(page, "my boot.jpg", photograph(np.asarray(Image.open(BOOT)), seed=0))
+    assert answered(page) == "Ankle boot"
+    assert "longest side to 28" in page.text_content("#seen-caption")
+    page.click("#code summary")
+    assert page.text_content("#curl") == f"curl -F image=@'my boot.jpg' {site.url}/predict"
+    assert 'open("my boot.jpg", "rb")' in page.text_content("#python")
+
+
+def test_a_chosen_and_a_pasted_file_are_answered(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(site.url)
+    page.set_input_files("#choose", BOOT)
+    answered(page)
+    page.evaluate(
+        """bytes => {
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File([new Uint8Array(bytes)], "pasted.png", {type: "image/png"}));
+            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData}));
+        }""",
+        list((SAMPLES / "trouser.png").read_bytes()),
+    )
+    page.wait_for_selector("#label:text('Trouser')")
+
+
+def test_a_drawing_is_answered_stroke_by_stroke(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(site.url)
+    page.wait_for_selector("#samples button")
+    box = page.locator("#canvas").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 180, steps=12)
+    page.mouse.up()
+    assert answered(page) in CLASSES
+    with page.expect_download() as download:
+        page.click("#save")
+    assert np.asarray(Image.open(download.value.path()).convert("L")).max() > 200
+    page.click("#clear")
+    page.click("#classify")
+    assert page.text_content("#problem") == "The drawing is empty: draw something first."
+
+
+def test_what_mattered_is_computed_in_one_request(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(site.url)
+    page.click("#samples button[title='Trouser']")
+    answered(page)
+    asked = []
+    page.on("request", lambda request: asked.append(request) if request.method == "POST" else None)
+    page.click("#occlude")
+    page.wait_for_selector("#occlude[aria-pressed='true']:not([disabled])")
+    (request,) = asked
+    assert len(request.post_data_buffer) == (1 + 13 * 13) * 784
+    assert "over" in page.text_content("#heat-words")
+    page.click("#occlude")
+    assert page.text_content("#heat-words") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("shoe.png", b"hello", "shoe.png must be a PNG or JPEG image. Received: 5 bytes that are neither"),
+        ("bomb.png", bomb(), "bomb.png must have at most 16777216 pixels. Received: 10000x10000"),
+        ("dance.gif", encoded(Image.new("L", (9, 9)), "GIF", save_all=True), "dance.gif must be a PNG or JPEG image."),
+        ("logo.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "Received: 41 bytes of SVG."),
+        ("paper.png", encoded(Image.new("RGB", (90, 90), "white"), "PNG"), "paper.png must show something."),
+    ],
+)
+def test_what_cannot_be_read_is_said_beside_the_input(
+    site: Any, visit: Callable[..., Any], name: str, content: bytes, sentence: str
+) -> None:
+    page = visit(site.url)
+    page.wait_for_selector("#samples button")
+    drop(page, name, content)
+    page.wait_for_selector("#problem:not(:empty)")
+    assert sentence in page.text_content("#problem")
+    assert page.is_hidden("#answer")
+
+
+def test_a_cmyk_and_a_turned_photograph_are_taken(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(site.url)
+    page.wait_for_selector("#samples button")
+    photo = Image.open(io.BytesIO(photograph(np.asarray(Image.open(BOOT)), seed=0)))
+    drop(page, "cmyk.jpg", encoded(photo.convert("CMYK"), "JPEG", quality=90))
+    assert answered(page) == "Ankle boot"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    drop(page, "phone.jpg", encoded(photo.rotate(90, expand=True), "JPEG", exif=exif, quality=90))
+    page.wait_for_selector("#seen-caption:has-text('turned upright')")
+    assert page.text_content("#label") == "Ankle boot"
+
+
+def test_an_unfamiliar_image_carries_a_warning(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(site.url)
+    page.wait_for_selector("#samples button")
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    drop(page, "noise.png", encoded(Image.fromarray(noise), "PNG"))
+    answered(page)
+    assert "looks like nothing in the training images" in page.text_content("#warning")
+
+
+def test_while_versions_change_the_page_goes_on(
+    copied: ModelStore, start_quickly: Callable[..., Any], visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    with start_quickly(copied.root) as server:
+        server.wait_until_ready()
+        page = visit(server.url)
+        page.click("#samples button[title='Bag']")
+        answered(page)
+        shutil.copytree(copied.path(1), tmp_path / "second")
+        (tmp_path / "second").rename(copied.path(2))
+        page.wait_for_selector("#status:has-text('version 2 answers')")
+        page.click("#samples button[title='Bag']")
+        page.wait_for_selector("#facts:has-text('version 2')")
+        server.process.terminate()
+        server.process.wait(30)
+        page.wait_for_selector("#status:has-text('did not answer')")
+        page.click("#classify")
+        assert page.text_content("#problem") == "The drawing is empty: draw something first."
+
+
+def test_where_keys_are_set_the_page_asks_for_one_and_keeps_it_in_memory(
+    copied: ModelStore, start_quickly: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
+    with start_quickly(copied.root, API_KEYS=hashlib.sha256(b"sesame").hexdigest()) as server:
+        server.wait_until_ready()
+        page = visit(server.url)
+        page.click("#samples button[title='Bag']")
+        page.wait_for_selector("#problem:has-text('API key')")
+        page.fill("#key", "sesame")
+        page.click("#samples button[title='Bag']")
+        answered(page)
+        assert page.text_content("#curl").startswith("curl -H 'X-API-Key: KEY' ")
+        assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]

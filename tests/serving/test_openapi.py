@@ -1,0 +1,52 @@
+"""The description covers every route, is valid OpenAPI 3.1, and can be tried out without asking anybody else."""
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from openapi_spec_validator import validate
+
+OTHERS = {"page", "openapi"}  # faces for people
+
+
+@pytest.fixture
+def description(client: FlaskClient) -> dict[str, Any]:
+    return dict(client.get("/openapi.json").json)
+
+
+def test_it_is_valid_openapi_of_version_3_1(description: dict[str, Any]) -> None:
+    assert description["openapi"].startswith("3.1.")
+    validate(description)
+
+
+def test_every_route_for_programs_is_in_it_with_a_summary(client: FlaskClient, description: dict[str, Any]) -> None:
+    rules = [rule for rule in client.application.url_map.iter_rules() if rule.endpoint.split(".")[0] not in OTHERS]
+    assert len(rules) == len(description["paths"]) > 15
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            assert operation["summary"]
+
+
+def test_a_real_reply_has_the_fields_that_it_names(
+    client: FlaskClient, description: dict[str, Any], image: Any
+) -> None:
+    schemas = description["components"]["schemas"]
+    reply = client.post("/predict", json={"image": image.tolist()}).json
+    assert set(schemas["Predictions"]["required"]) == set(reply)
+    prediction = set(reply["predictions"][0])
+    assert set(schemas["Prediction"]["required"]) <= prediction <= set(schemas["Prediction"]["properties"])
+    problem = client.post("/predict", json={}).json
+    assert set(problem) == set(schemas["Problem"]["required"])
+
+
+def test_posts_name_the_keys_that_they_may_need(description: dict[str, Any]) -> None:
+    assert {"bearer": []} in description["paths"]["/predict"]["post"]["security"]
+    assert "security" not in description["paths"]["/readyz"]["get"]
+
+
+def test_swagger_ui_comes_from_local_files_alone(client: FlaskClient) -> None:
+    page = client.get("/docs")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "http" not in page.text
+    assert client.get("/docs/swagger-ui-bundle.js").content_length > 10**6
+    assert client.get("/docs/index.html").status_code == 404

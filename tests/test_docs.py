@@ -1,0 +1,110 @@
+"""Every command in docs/ does what its page says: they are run in order, as a reader would, on a model of their own."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SECONDS = 120
+
+
+def blocks(page: str) -> list[str]:
+    return BLOCK.findall((ROOT / "docs" / page).read_text())
+
+
+class Reader:
+    """Types the blocks of a page; `make serve` runs on in a terminal of its own."""
+
+    def __init__(self, artifacts: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = str(free.getsockname()[1])
+        self.environment = os.environ | {"ARTIFACTS": str(artifacts), "PORT": self.port, "VENV": sys.prefix}
+        self.server: subprocess.Popen[bytes] | None = None
+
+    def type(self, block: str) -> str:
+        command = block.replace(".venv/bin/python", sys.executable).replace(":8080", f":{self.port}")
+        arguments = ["bash", "-euo", "pipefail", "-c", command]
+        if "make serve" in block:
+            self.server = subprocess.Popen(arguments, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
+            self.wait_for_the_port()
+            return ""
+        done = subprocess.run(
+            arguments, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=SECONDS
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout[-500:]}{done.stderr[-2000:]}"
+        return done.stdout
+
+    def wait_for_the_port(self) -> None:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(self.port))) == 0:
+                    return
+            time.sleep(0.1)
+        raise AssertionError("the server does not listen")
+
+    def leave(self) -> int:
+        assert self.server
+        self.server.terminate()
+        return self.server.wait(SECONDS)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path / "artifacts")
+    yield reader
+    if reader.server and reader.server.poll() is None:
+        reader.server.kill()
+
+
+@pytest.mark.slow
+def test_the_tutorial_leads_from_a_clone_to_answers(reader: Reader) -> None:
+    said = "\n".join(reader.type(block) for block in blocks("tutorial.md"))
+    assert "Pushed basic as version 1 of fashion_mnist_sample" in said
+    assert '"file":"ankle-boot.png"' in said
+    assert "longest side to 28, sharpened" in said
+    assert said.count('"file":"boot.jpg"') == 2 > said.count('"preprocessing":')
+    assert '"openapi":"3.1.0"' in said
+    assert "\nTrouser\n" in said
+    assert reader.leave() == 0
+
+
+@pytest.mark.slow
+def test_the_operations_page_says_what_can_be_done(reader: Reader, artifacts: Path) -> None:
+    shutil.copytree(artifacts / "models", Path(reader.environment["ARTIFACTS"]) / "models")
+    said = "\n".join(reader.type(block) for block in blocks("operations.md"))
+    assert "MAX_IMAGE_PIXELS" in said
+    assert '"status":"ready"' in said
+    assert "serving_requests_total" in said
+    assert re.search(r"^[0-9a-f]{64}  -$", said, re.MULTILINE)
+    assert '"state":"served"' in said
+    assert reader.leave() == 0
+
+
+@pytest.mark.parametrize("page", ["tutorial.md", "operations.md"])
+def test_every_metric_variable_and_file_that_a_page_names_is_there(page: str) -> None:
+    from dataclasses import fields
+
+    from prometheus_client import REGISTRY
+
+    from serving import metrics  # noqa: F401  # registers them
+    from serving.settings import Settings
+
+    text = (ROOT / "docs" / page).read_text()
+    known = {f"{metric.name}{suffix}" for metric in REGISTRY.collect() for suffix in ("", "_total")}
+    assert set(re.findall(r"serving_[a-z_]+", text)) <= known
+    variables = {each.name.upper() for each in fields(Settings)} | {"SIGTERM", "KEY", "ARGS", "POST", "AUROC"}
+    assert set(re.findall(r"`([A-Z_]{4,})[=`]", text)) <= variables
+    for link in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert (ROOT / "docs" / link).exists(), link
