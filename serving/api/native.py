@@ -53,9 +53,8 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         if beside.familiar:
             for each, score in zip(predictions, beside.familiar.scores(batch.images), strict=True):
                 each |= {"in_distribution": score <= 1, "distribution_score": score}
-        for each, image in zip(predictions, batch.images, strict=True):
-            if image.min() == image.max():
-                each["note"] = "Every pixel has the same shade: there is nothing to see on it."
+        for index in np.flatnonzero(np.ptp(batch.images.reshape(len(batch.images), -1), axis=1) == 0).tolist():
+            predictions[index]["note"] = "Every pixel has the same shade: there is nothing to see on it."
         if _asked("pixels", default=False):
             for each, image in zip(predictions, batch.images, strict=True):
                 each["pixels"] = base64.b64encode(image.tobytes()).decode()
@@ -81,6 +80,8 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
 
 def _asked(name: str, default: bool) -> bool:
     """A switch in the query: `?name=1` or `?name=0`."""
+    if not request.query_string:  # parsing it takes longer than it seems
+        return default
     given = request.args.get(name, str(int(default)))
     if given not in ("0", "1"):
         raise InvalidImageError(f"`{name}` in the query must be 0 or 1. Received: {given:.40}.")
