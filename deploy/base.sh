@@ -5,10 +5,13 @@ set -euo pipefail
 name=localhost/debian-python:bookworm
 mirror=$(apt-get indextargets --format '$(COMPONENT) $(REPO_URI)' 'Created-By: Packages' | awk '$1 == "main" && !seen++ { print $2 }')
 root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+# debootstrap mounts them, and leaves them mounted when it is interrupted.
+release() { umount --quiet "$root"/{proc,sys} || true; }
+trap 'release; rm -rf --one-file-system "$root"' EXIT
 debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$root" "$mirror" >&2
+release
 # What is of this machine alone, and what an engine brings itself.
-rm -rf "$root"/etc/apt/sources.list "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/{dev,proc,sys}/*
+rm -rf --one-file-system "$root"/etc/apt/sources.list "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/{dev,proc,sys}/*
 container=$(buildah from scratch)
 buildah add --quiet "$container" "$root" / >&2
 buildah commit --quiet --rm "$container" "$name" >&2
