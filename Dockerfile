@@ -11,7 +11,7 @@ ARG BASE=python:3.11-slim
 FROM ${BASE} AS python
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 
-# The lists of dependencies alone, so that a change of code or of a tool's settings installs nothing again.
+# Out of pyproject.toml the lists of dependencies alone, so that a change of code or of a tool's settings installs nothing again.
 FROM python AS requirements
 COPY pyproject.toml deploy/requirements.py /
 RUN python3 /requirements.py /pyproject.toml /lists
@@ -50,6 +50,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
 
 # Compiled here, because a read-only container cannot.
 FROM python AS serve-code
+COPY --from=requirements /lists/metadata /app
 COPY registry /app/registry
 COPY serving /app/serving
 RUN python3 -m compileall -q /app
