@@ -100,8 +100,8 @@ def test_the_model_is_described_with_its_card_files_and_limits(trained: FlaskCli
 
 def test_a_description_that_has_not_changed_is_not_sent_again(trained: FlaskClient) -> None:
     for path in ("/model", "/model/versions", "/model/files/examples.png", "/", "/page/app.js"):
-        first = trained.get(path)
-        again = trained.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        first = trained.get(path, buffered=True)
+        again = trained.get(path, buffered=True, headers={"If-None-Match": first.headers["ETag"]})
         assert (first.status_code, again.status_code, again.data) == (200, 304, b""), path
 
 

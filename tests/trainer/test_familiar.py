@@ -33,7 +33,7 @@ def test_images_of_any_size_and_colours_have_a_score(shape: tuple[int, int, int]
     chance = np.random.default_rng(0)
     images = chance.integers(0, 40, (60, *shape), np.uint8)
     split = Split(images, np.arange(60) % 3)
-    dataset = ImageDataset("made", "here", ("a", "b", "c"), "0", split, split, split)
+    dataset = ImageDataset("made", "here", ("a", "b", "c"), split, split, split, "0")
     fitted = familiar.fit(dataset)
     assert (fitted.scores(255 - images) > 1).all()
     fitted.write(tmp_path)
@@ -42,5 +42,5 @@ def test_images_of_any_size_and_colours_have_a_score(shape: tuple[int, int, int]
 
 def test_images_that_do_not_differ_are_no_division_by_zero() -> None:
     split = Split(np.full((9, 28, 28, 1), 7, np.uint8), np.arange(9) % 3)
-    fitted = familiar.fit(ImageDataset("made", "here", ("a", "b", "c"), "0", split, split, split))
+    fitted = familiar.fit(ImageDataset("made", "here", ("a", "b", "c"), split, split, split, "0"))
     assert np.isfinite(fitted.scores(split.images)).all()

@@ -65,7 +65,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
 
 
 def elsewhere(asked: str, own: str, faults: list[str]) -> None:
-    if not asked.startswith((own.partition("#")[0].rstrip("/"), "data:", "blob:")):
+    if not asked.startswith(("/".join(own.split("/")[:3]), "data:", "blob:")):
         faults.append(f"asked {asked}")
 
 
