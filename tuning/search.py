@@ -97,7 +97,7 @@ def work_here(
                 code = worker.poll()
                 if code is None:
                     continue
-                del running[name]
+                running.pop(name).communicate()  # closes its pipe
                 reason = _reason(code, logs / f"{name}.log")
                 if code == USAGE or (code and not oracle.worker_died(name, reason)):
                     raise SearchError(reason)
@@ -110,7 +110,7 @@ def work_here(
         for worker in running.values():
             worker.kill()  # what they have done is with the chief or in a checkpoint
         for worker in running.values():
-            worker.wait()
+            worker.communicate()
 
 
 def _goes_on(oracle: Recorded, journal: Journal, progress: Progress, deadline: float) -> bool:

@@ -47,7 +47,7 @@ def rows(artifacts: Path) -> list[dict[str, str]]:
         (["--resume", "a"], "`resume` is for a run of the trainer; a search goes on by the same command."),
         (
             ["--model", "deep", "--optimizer", "adam", "--learning-rate", "0.1"],
-            "The space default has nothing left to search: learning_rate, optimizer, model are fixed.",
+            "The space default has nothing left to search: model, optimizer, learning_rate are fixed.",
         ),
         (["--dataset", "idx:/nowhere"], "/nowhere/train-images-idx3-ubyte.gz: expected an IDX file there"),
     ],
