@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from study.experiments import ALL
+from study.pipeline import study
 from study.pool import RunError
-from study.study import BusyError, study
 
 INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
 SUMMARY = Path(__file__).parent / "RESULTS.md"
@@ -41,7 +41,7 @@ def main() -> int:
     folder = Path(given.artifacts) / "study"
     try:
         path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=SUMMARY)
-    except (ValueError, BusyError, RunError) as error:
+    except (ValueError, RunError) as error:
         return _fail(str(error), 2)
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from study.experiments import PAIR
-from study.intervals import difference, paired
+from study.intervals import Runs, difference, paired
 from study.results import Result
-
-Runs = Mapping[str, Sequence[Result]]
 
 TARGET = 0.85  # validation accuracy that "converges" is held to
 MARGIN = 0.005  # half a point of accuracy: less is called equal, as by the trainer's gate
 RISE = 0.1  # of validation loss above its minimum: overfitted
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+Test = tuple[bool, bool]  # whether it holds, whether it fails; neither: undecided
+
+FOUR = ("basic-sgd-0.1", "basic-sgd-0.01", "deep-sgd-0.1", "deep-sgd-0.01")
+RATES = ("basic-sgd-0.5", "basic-sgd-0.1", "basic-sgd-0.01")
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ def judge(runs: Runs) -> list[Claim]:
 
 def epochs_to(run: Result, target: float = TARGET) -> int:
     """Epochs until the validation accuracy first reaches a target; one more than there were if it never does."""
-    reached = np.flatnonzero(np.array(run.history["val_accuracy"]) >= target)
-    return int(reached[0]) + 1 if len(reached) else len(run.history["val_accuracy"]) + 1
+    values = np.array(run.history["val_accuracy"])
+    return int((values >= target).argmax()) + 1 if (values >= target).any() else len(values) + 1
 
 
 def oscillation(run: Result) -> float:
@@ -55,121 +57,118 @@ def overfitting(run: Result) -> float:
 def _simpler_is_not_worse(runs: Runs) -> Claim:
     pairs = [pair for rate in ("0.01", "0.1") for pair in paired(runs[f"basic-sgd-{rate}"], runs[f"deep-sgd-{rate}"])]
     found = difference(pairs)
-    verdict = HOLDS if found.low > -MARGIN else FAILS if found.high < -MARGIN else UNDECIDED
     return Claim(
         "The simpler network is not worse.",
         "Test accuracy of basic minus deep, paired by learning rate and seed; it holds if the whole 95 % interval is "
         f"above -{MARGIN}, and fails if all of it is below.",
-        f"{found.mean:+.4f} ({found.low:+.4f} to {found.high:+.4f}), {found.count} pairs",
-        verdict,
+        f"{found:+.4f}, {found.count} pairs",
+        _verdict([(found.low > -MARGIN, found.high < -MARGIN)]),
     )
 
 
-def _faster(runs: Runs, fast: str, slow: str) -> tuple[str, bool, bool]:
-    """Epochs to the target in words, whether the fast one needs fewer with every seed, and whether it never does."""
-    pairs = [(epochs_to(one), epochs_to(other)) for one, other in paired(runs[fast], runs[slow])]
-    one, other = (np.mean(column) for column in zip(*pairs, strict=True))
-    return f"{fast} {one:.1f}, {slow} {other:.1f}", all(a < b for a, b in pairs), all(a >= b for a, b in pairs)
-
-
 def _higher_rate_is_faster(runs: Runs) -> Claim:
-    found = [_faster(runs, f"{model}-sgd-0.1", f"{model}-sgd-0.01") for model in ("basic", "deep")]
+    words, tests = _faster(runs, [(f"{model}-sgd-0.1", f"{model}-sgd-0.01") for model in ("basic", "deep")])
     return Claim(
         "A learning rate of 0.1 converges faster than 0.01.",
         f"Epochs to a validation accuracy of {TARGET}, mean over seeds; it holds if 0.1 needs fewer with either model "
         "and every seed.",
-        "; ".join(words for words, _, _ in found),
-        _verdict([(always, never) for _, always, never in found]),
-    )
-
-
-def _half_oscillates(runs: Runs) -> Claim:
-    ids = ("basic-sgd-0.5", "basic-sgd-0.1", "basic-sgd-0.01")
-    sizes = {name: [oscillation(run) for run in runs[name]] for name in ids}
-    others = max(max(sizes[name]) for name in ids[1:])
-    return Claim(
-        "A rate of 0.5 oscillates.",
-        "Mean step of the validation accuracy from epoch to epoch in the second half of the training; it holds if "
-        "0.5's is larger with every seed than any at 0.1 or 0.01.",
-        "; ".join(f"{name} {np.mean(values):.4f}" for name, values in sizes.items()),
-        _verdict([(min(sizes[ids[0]]) > others, max(sizes[ids[0]]) <= others)]),
-    )
-
-
-def _half_overfits(runs: Runs) -> Claim:
-    ids = ("basic-sgd-0.5", "basic-sgd-0.1", "basic-sgd-0.01")
-    rises = {name: [overfitting(run) for run in runs[name]] for name in ids}
-    gaps = [run.history["accuracy"][-1] - run.history["val_accuracy"][-1] for run in runs[ids[0]]]
-    return Claim(
-        "A rate of 0.5 overfits.",
-        f"Rise of the validation loss from its minimum to the last epoch; it holds if it is above {RISE} with every "
-        "seed.",
-        "; ".join(f"{name} {np.mean(values):.3f}" for name, values in rises.items())
-        + f"; training accuracy ends {np.mean(gaps):.3f} above validation at 0.5",
-        _verdict([(min(rises[ids[0]]) > RISE, max(rises[ids[0]]) <= RISE)]),
-    )
-
-
-def _adam_is_best(runs: Runs) -> Claim:
-    others = ("basic-sgd-0.01", "basic-sgd-0.1", "deep-sgd-0.01", "deep-sgd-0.1", "basic-sgd-0.5")
-    found = {name: difference(paired(runs["basic-adam"], runs[name])) for name in others}
-    closest = min(found, key=lambda name: found[name].mean)
-    nearest = found[closest]
-    return Claim(
-        "Adam gives the best accuracy.",
-        "Test accuracy of basic-adam minus each other, paired by seed; it holds if every 95 % interval is above 0, and "
-        "fails if one is below 0.",
-        f"closest: {closest}, {nearest.mean:+.4f} ({nearest.low:+.4f} to {nearest.high:+.4f})",
-        _verdict([(each.low > 0, each.high < 0) for each in found.values()]),
+        words,
+        _verdict(tests),
     )
 
 
 def _adam_is_faster(runs: Runs) -> Claim:
-    found = [_faster(runs, "basic-adam", f"basic-sgd-{rate}") for rate in ("0.01", "0.1")]
+    words, tests = _faster(runs, [("basic-adam", f"basic-sgd-{rate}") for rate in ("0.01", "0.1")])
     return Claim(
         "Adam converges faster.",
-        f"Epochs to a validation accuracy of {TARGET}, mean over seeds; it holds if Adam needs fewer than either rate "
-        "of SGD with every seed.",
-        "; ".join(words for words, _, _ in found),
-        _verdict([(always, never) for _, always, never in found]),
+        f"Epochs to a validation accuracy of {TARGET}, mean over seeds; it holds if Adam needs fewer than SGD at "
+        "either rate with every seed.",
+        words,
+        _verdict(tests),
+    )
+
+
+def _half_oscillates(runs: Runs) -> Claim:
+    words, test = _larger_at_half(runs, oscillation, ".4f")
+    return Claim(
+        "A rate of 0.5 oscillates.",
+        "Mean step of the validation accuracy from epoch to epoch in the second half of the training; it holds if "
+        "0.5's is larger with every seed than any at 0.1 or 0.01.",
+        words,
+        _verdict([test]),
+    )
+
+
+def _half_overfits(runs: Runs) -> Claim:
+    words, _ = _larger_at_half(runs, overfitting, ".3f")
+    rises = [overfitting(run) for run in runs["basic-sgd-0.5"]]
+    gaps = [run.history["accuracy"][-1] - run.history["val_accuracy"][-1] for run in runs["basic-sgd-0.5"]]
+    return Claim(
+        "A rate of 0.5 overfits.",
+        f"Rise of the validation loss from its minimum to the last epoch; it holds if it is above {RISE} with every "
+        "seed.",
+        f"{words}; at 0.5 training accuracy ends {np.mean(gaps):.3f} above validation",
+        _verdict([(min(rises) > RISE, max(rises) <= RISE)]),
+    )
+
+
+def _adam_is_best(runs: Runs) -> Claim:
+    found = {name: difference(paired(runs["basic-adam"], runs[name])) for name in (*FOUR, "basic-sgd-0.5")}
+    closest = min(found, key=lambda name: found[name].mean)
+    return Claim(
+        "Adam gives the best accuracy.",
+        "Test accuracy of basic-adam minus each other's, paired by seed; it holds if every 95 % interval is above 0, "
+        "and fails if one is below 0.",
+        f"closest: {closest}, {found[closest]:+.4f}",
+        _verdict([(each.low > 0, each.high < 0) for each in found.values()]),
     )
 
 
 def _shirt_is_worst(runs: Runs) -> Claim:
-    judged = [run for run in runs["basic-sgd-0.01"] if all(name in run.classes for name in PAIR)]
-    worst, taken = [], []
-    for run in judged:
-        shirt, other = (run.classes.index(name) for name in PAIR)
-        recall = run.confusion.diagonal() / run.confusion.sum(axis=1)
-        mistaken = run.confusion[shirt].copy()
-        mistaken[shirt] = 0
-        worst.append(int(recall.argmin()) == shirt)
-        taken.append(int(mistaken.argmax()) == other)
-    rows = np.mean([run.confusion[run.classes.index(PAIR[0])] for run in judged], axis=0)
-    right, *most = sorted(zip(rows, judged[0].classes, strict=True), key=lambda each: (each[1] != PAIR[0], -each[0]))
+    confusions = [run.confusion for run in runs["basic-sgd-0.01"]]
+    classes = runs["basic-sgd-0.01"][0].classes
+    shirt, other = (classes.index(name) for name in PAIR)
+    so = [(c.diagonal() / c.sum(axis=1)).argmin() == shirt and np.argsort(c[shirt])[-2] == other for c in confusions]
+    mean = np.mean([confusion[shirt] for confusion in confusions], axis=0)
+    mistaken = [index for index in np.argsort(-mean) if index != shirt][:3]
     return Claim(
         "Shirt is the worst class and is taken for T-shirt.",
-        "basic-sgd-0.01: Shirt has the lowest recall of all classes and is mistaken for T-shirt/top most often; it "
-        "holds if both are so with every seed.",
-        f"of {rows.sum():.0f} shirts {right[0]:.0f} are named rightly; "
-        + ", ".join(f"{count:.0f} are called {name}" for count, name in most[:3]),
-        _verdict([(all(worst) and all(taken), not any(worst) or not any(taken))]),
+        "basic-sgd-0.01: Shirt has the lowest recall of all classes, and no other class is called as often for it as "
+        "T-shirt/top; it holds if that is so with every seed, and fails if with none.",
+        f"of {mean.sum():.0f} shirts {mean[shirt]:.0f} are named rightly; "
+        + ", ".join(f"{mean[index]:.0f} are called {classes[index]}" for index in mistaken),
+        _verdict([(all(so), not any(so))]),
     )
 
 
-def _verdict(tests: Sequence[tuple[bool, bool]]) -> str:
-    """Of several tests, each whether it holds and whether it fails."""
+def _faster(runs: Runs, rivals: Sequence[tuple[str, str]]) -> tuple[str, list[Test]]:
+    """Epochs to the target in words, and of each pair whether the first needs fewer with every seed, or with none."""
+    words, tests = {}, []
+    for fast, slow in rivals:
+        epochs = [(epochs_to(one), epochs_to(other)) for one, other in paired(runs[fast], runs[slow])]
+        words |= dict(zip((fast, slow), np.mean(epochs, axis=0), strict=True))
+        tests.append((all(one < other for one, other in epochs), all(one >= other for one, other in epochs)))
+    return "; ".join(f"{name} {mean:.1f}" for name, mean in words.items()), tests
+
+
+def _larger_at_half(runs: Runs, measure: Callable[[Result], float], spec: str) -> tuple[str, Test]:
+    """A measure at each rate in words, and whether it is larger at 0.5 with every seed, or with none."""
+    found = {name: [measure(run) for run in runs[name]] for name in RATES}
+    half, most = found[RATES[0]], max(max(found[name]) for name in RATES[1:])
+    words = "; ".join(f"{name} {np.mean(values):{spec}}" for name, values in found.items())
+    return words, (min(half) > most, max(half) <= most)
+
+
+def _verdict(tests: Sequence[Test]) -> str:
     return HOLDS if all(holds for holds, _ in tests) else FAILS if any(fails for _, fails in tests) else UNDECIDED
 
 
-_RATES = ("basic-sgd-0.01", "basic-sgd-0.1", "basic-sgd-0.5")
-_FOUR = ("basic-sgd-0.01", "basic-sgd-0.1", "deep-sgd-0.01", "deep-sgd-0.1")
 CLAIMS: list[tuple[Sequence[str], Callable[[Runs], Claim]]] = [
-    (_FOUR, _simpler_is_not_worse),
-    (_FOUR, _higher_rate_is_faster),
-    (_RATES, _half_oscillates),
-    (_RATES, _half_overfits),
-    ((*_FOUR, "basic-sgd-0.5", "basic-adam"), _adam_is_best),
+    (FOUR, _simpler_is_not_worse),
+    (FOUR, _higher_rate_is_faster),
+    (RATES, _half_oscillates),
+    (RATES, _half_overfits),
+    ((*FOUR, "basic-sgd-0.5", "basic-adam"), _adam_is_best),
     (("basic-adam", "basic-sgd-0.01", "basic-sgd-0.1"), _adam_is_faster),
     (("basic-sgd-0.01",), _shirt_is_worst),
 ]

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+NAME = "digits"
+
 
 def write(folder: Path) -> None:
     """Writes 1,797 pictures of 8x8 pixels as `folder/<digit>/<number>.png`, unless they are there."""

@@ -109,11 +109,12 @@ NOT_SHUFFLED = [
 ]
 
 _ADAM = BY_ID["basic-adam"].config
+SPECIALIST = "shirt-specialist"
 # Outlook 1: what tells a shirt from a T-shirt. Each try differs from basic-adam in one thing.
 SHIRT = [
     Experiment("shirt-details", _ADAM, "details", once=True),
     Experiment("shirt-twice", _ADAM, "pair twice", once=True, share=1.2),
-    Experiment("shirt-specialist", _ADAM, "pair only", once=True, share=0.2),
+    Experiment(SPECIALIST, _ADAM, "pair only", once=True, share=0.2),
 ]
 
 # Outlook 2: the same training on mirrored, turned, moved and noisy images.

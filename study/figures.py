@@ -5,7 +5,7 @@ One colour a model throughout; the line tells the learning rate: solid 0.1, dash
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,93 +14,76 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from study.experiments import AUGMENTED, STRENGTHS
+from study.experiments import AUGMENTED, IN_ORDER, STRENGTHS
+from study.intervals import Runs
 from study.paper import PUBLISHED
 from study.results import Result
-
-Runs = Mapping[str, Sequence[Result]]
 
 # Okabe-Ito colours, told apart by colour-blind eyes.
 COLOURS = {"basic": "#0072B2", "deep": "#D55E00"}
 TRAINING = "0.45"
 LINES = {0.1: "-", 0.01: "--", 0.5: ":"}
 ADAM = "-."
-SIZE = (4.8, 3.6)
-UNITS = {"rotation": "degrees", "shift": "share of the side", "noise": "deviation, grey levels"}
-METRICS = {"loss": "loss", "accuracy": "accuracy"}
+UNITS = {"rotation": "Degrees, to either side", "shift": "Share of the side", "noise": "Deviation, grey levels"}
 
 
 def curves(runs: Sequence[Result], metric: str, path: Path) -> None:
     """Loss or accuracy of one experiment by epoch, in training and in validation (figures 2.2, 2.5, 2.8, 2.9)."""
-    figure, axes = _panel()
-    _band(axes, runs, metric, TRAINING, "-", "training")
-    _band(axes, runs, f"val_{metric}", *_look(runs[0]), "validation")
-    _readings(axes, runs[0].id, f"val_{metric}")
-    axes.set(title=f"{runs[0].id}: {metric}", ylabel=metric.capitalize())
+    figure, axes = _panel(f"{runs[0].id}: {metric}", metric.capitalize())
+    _band(axes, runs, metric, (TRAINING, "-"), "training")
+    _band(axes, runs, f"val_{metric}", _look(runs[0]), "validation")
+    published = PUBLISHED[runs[0].id.removesuffix(IN_ORDER)]
+    if read := published.validation if metric == "accuracy" else published.loss:
+        axes.plot(list(read), list(read.values()), "kx", markersize=7, label="paper, validation")
     _save(figure, axes, path)
 
 
-def validation(runs: Runs, ids: Sequence[str], metric: str, title: str, path: Path) -> None:
+def validation(runs: Runs, ids: Sequence[str], metric: str, path: Path) -> None:
     """The validation curves of several experiments over one another (figures 2.6 and 2.7)."""
-    figure, axes = _panel()
+    figure, axes = _panel(f"Validation {metric}", metric.capitalize())
     for name in ids:
-        _band(axes, runs[name], f"val_{metric}", *_look(runs[name][0]), name)
-    axes.set(title=title, ylabel=f"Validation {metric}")
+        _band(axes, runs[name], f"val_{metric}", _look(runs[name][0]), name)
     _save(figure, axes, path)
 
 
-def robustness(runs: Runs, corruption: str, path: Path) -> None:
-    """Test accuracy by strength of a corruption, of models trained on plain images and on such images."""
-    figure, axes = _panel()
-    strengths = [0.0, *STRENGTHS[corruption]]
-    for name, results in runs.items():
-        measured = [
-            [run.test_accuracy, *(run.robustness[corruption][f"{each:g}"] for each in strengths[1:])] for run in results
-        ]
-        trained = name == AUGMENTED.id
-        colour = COLOURS[results[0].config["model"]]
-        means = np.mean(measured, axis=0)
-        axes.plot(strengths, means, color=colour, marker="s" if trained else "o", linestyle=_look(results[0])[1])
-        axes.lines[-1].set(label=name, markerfacecolor=colour if trained else "white")
-    axes.set(title=f"Test images with {corruption}", xlabel=UNITS[corruption].capitalize(), ylabel="Test accuracy")
-    _save(figure, axes, path, epochs=False)
+def robustness(runs: Runs, ids: Sequence[str], corruption: str, path: Path) -> None:
+    """Test accuracy by strength of a corruption; filled marks: trained on such images."""
+    figure, axes = _panel(f"Test images with {corruption}", "Test accuracy")
+    for name in ids:
+        colour, line = _look(runs[name][0])
+        found = [[run.test_accuracy, *run.robustness[corruption].values()] for run in runs[name]]
+        filled = colour if name == AUGMENTED.id else "white"
+        marks = {"marker": "o", "markerfacecolor": filled, "color": colour, "linestyle": line}
+        axes.plot([0.0, *STRENGTHS[corruption]], np.mean(found, axis=0), label=name, **marks)
+    axes.set(xlabel=UNITS[corruption])
+    _save(figure, axes, path)
 
 
-def _panel() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE, layout="constrained")
-    return figure, figure.subplots()
+def _panel(title: str, ylabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=title, xlabel="Epoch (from 0)", ylabel=ylabel)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    axes.grid(alpha=0.3)
+    return figure, axes
 
 
 def _look(run: Result) -> tuple[str, str]:
     """Colour and line of a run."""
-    line = LINES.get(run.config["learning_rate"], "-") if run.config["optimizer"] == "sgd" else ADAM
-    return COLOURS[run.config["model"]], line
+    sgd = run.config["optimizer"] == "sgd"
+    return COLOURS[run.config["model"]], LINES[run.config["learning_rate"]] if sgd else ADAM
 
 
-def _band(axes: Axes, runs: Sequence[Result], key: str, colour: str, line: str, label: str) -> None:
+def _band(axes: Axes, runs: Sequence[Result], key: str, look: tuple[str, str], label: str) -> None:
     """The mean over seeds; the band reaches from the lowest to the highest seed."""
-    values = np.array([run.history[key] for run in runs])
+    values, (colour, line) = np.array([run.history[key] for run in runs]), look
     epochs = range(values.shape[1])
     axes.plot(epochs, values.mean(axis=0), color=colour, linestyle=line, linewidth=1.8, label=label)
     if len(runs) > 1:
         axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
 
 
-def _readings(axes: Axes, name: str, key: str) -> None:
-    """What was read off the paper's figure."""
-    published = PUBLISHED.get(name)
-    if published is None:
-        return
-    read = published.validation if key == "val_accuracy" else published.loss
-    if read:
-        axes.plot(list(read), list(read.values()), "kx", markersize=7, label="paper, validation")
-
-
-def _save(figure: Figure, axes: Axes, path: Path, epochs: bool = True) -> None:
-    if epochs:
-        axes.set(xlabel="Epoch (from 0)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
+def _save(figure: Figure, axes: Axes, path: Path) -> None:
     axes.legend(fontsize=9)
     with rc_context({"svg.hashsalt": path.name}):  # the same figure has the same bytes
         figure.savefig(path, metadata={"Date": None})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,14 @@ from scipy.stats import t as student
 from study.results import Result
 from trainer.significance import bootstrap_interval
 
-LEVEL = 0.95
-FEWEST = 3  # seeds or pairs from which on the spread between them is worth an interval
+Runs = Mapping[str, Sequence[Result]]  # finished runs by their experiment's id, in the order of seeds
+
+FEWEST = 3  # pairs from which on the spread between them is worth an interval
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its 95 % interval; `deviation` is the sample's, None for a single run."""
+    """A mean and its 95 % interval; `deviation` is the sample's, None where it is not known."""
 
     mean: float
     low: float
@@ -29,12 +30,15 @@ class Estimate:
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
-    def one_more(self) -> tuple[float, float]:
-        """95 % interval of one further run: what a single published run is to be held against."""
+    def __format__(self, spec: str) -> str:
+        return f"{self.mean:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
+
+    def one_more(self) -> Estimate:
+        """The same mean with the 95 % interval of one further run, to hold a single published run against."""
         if self.deviation is None:
-            return self.low, self.high
+            return self
         margin = _quantile(self.count) * self.deviation * math.sqrt(1 + 1 / self.count)
-        return self.mean - margin, self.mean + margin
+        return Estimate(self.mean, self.mean - margin, self.mean + margin, self.count, self.deviation)
 
 
 def mean_of(values: Sequence[float]) -> Estimate:
@@ -46,10 +50,10 @@ def mean_of(values: Sequence[float]) -> Estimate:
 
 def accuracy(runs: Sequence[Result]) -> Estimate:
     """Test accuracy over seeds; of a single run, its Wilson interval, which knows of the test images alone."""
-    if len(runs) == 1:
-        low, high = runs[0].test_interval
-        return Estimate(runs[0].test_accuracy, low, high, 1)
-    return mean_of([run.test_accuracy for run in runs])
+    if len(runs) > 1:
+        return mean_of([run.test_accuracy for run in runs])
+    low, high = runs[0].test_interval
+    return Estimate(runs[0].test_accuracy, low, high, 1)
 
 
 def difference(pairs: Sequence[tuple[Result, Result]]) -> Estimate:
@@ -59,7 +63,7 @@ def difference(pairs: Sequence[tuple[Result, Result]]) -> Estimate:
     """
     if len(pairs) >= FEWEST:
         return mean_of([first.test_accuracy - second.test_accuracy for first, second in pairs])
-    by_image = np.mean([_right(first).astype(float) - _right(second) for first, second in pairs], axis=0)
+    by_image = np.mean([first.right.astype(float) - second.right for first, second in pairs], axis=0)
     low, high = bootstrap_interval(by_image)
     return Estimate(float(by_image.mean()), low, high, len(pairs))
 
@@ -70,9 +74,5 @@ def paired(first: Sequence[Result], second: Sequence[Result]) -> list[tuple[Resu
     return [(run, by_seed[run.seed]) for run in first if run.seed in by_seed]
 
 
-def _right(run: Result) -> np.ndarray:
-    return np.equal(run.labels, run.predicted)
-
-
 def _quantile(count: int) -> float:
-    return float(student.ppf((1 + LEVEL) / 2, count - 1))
+    return float(student.ppf(0.975, count - 1))

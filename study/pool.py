@@ -11,7 +11,7 @@ from pathlib import Path
 
 from study.experiments import Job
 from study.progress import Progress
-from study.worker import work
+from study.worker import Message, work
 
 
 class RunError(RuntimeError):
@@ -21,6 +21,7 @@ class RunError(RuntimeError):
 @dataclass
 class _Worker:
     process: BaseProcess
+    log: Path
     job: Job | None = None
 
 
@@ -32,36 +33,23 @@ def run_all(jobs: Sequence[Job], study: Path, workers: int, threads: int, progre
     """
     waiting = sorted(jobs, key=lambda job: job.experiment.cost)
     crew: dict[Connection, _Worker] = {}
-
-    def hire(first: list[Job]) -> None:
-        ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("spawn").Process(target=work, args=(theirs, study, threads, first))
-        process.start()
-        theirs.close()
-        crew[ours] = _Worker(process)
-
+    # The first worker prepares the data; the others find it prepared.
+    _hire(crew, study, threads, list({job.config.dataset: job for job in jobs}.values()))
     try:
-        # The first one prepares the data; the others find it prepared.
-        hire(list({job.config.dataset: job for job in jobs}.values()))
         while crew:
-            for pipe in wait(list(crew)):
-                assert isinstance(pipe, Connection)  # noqa: S101 - nothing else is waited for
-                worker = crew[pipe]
-                kind, text = _message(pipe, worker)
-                if kind == "failed":
-                    raise RunError(f"{worker.job.name if worker.job else 'loading the data'}: {text}")
+            for pipe, worker in [(pipe, crew[pipe]) for pipe in wait(list(crew)) if isinstance(pipe, Connection)]:
+                kind, epochs = _message(pipe, worker)
                 if worker.job and kind == "epoch":
-                    progress.epoch(worker.job, int(text))
+                    progress.epoch(worker.job, int(epochs))
                     continue
-                if kind == "ready" and len(crew) == 1:
-                    for _ in range(min(workers, len(jobs)) - 1):
-                        hire([])
                 if worker.job and kind == "done":
                     progress.done(worker.job)
+                elif len(crew) == 1:
+                    for _ in range(min(workers, len(jobs)) - 1):
+                        _hire(crew, study, threads, [])
                 worker.job = waiting.pop() if waiting else None
                 pipe.send(worker.job)
                 if worker.job is None:
-                    worker.process.join()
                     del crew[pipe]
     finally:
         for worker in crew.values():
@@ -69,11 +57,27 @@ def run_all(jobs: Sequence[Job], study: Path, workers: int, threads: int, progre
             worker.process.join()
 
 
-def _message(pipe: Connection, worker: _Worker) -> tuple[str, str]:
+def _hire(crew: dict[Connection, _Worker], study: Path, threads: int, first: list[Job]) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    log = study / "logs" / f"worker-{len(crew) + 1}.log"
+    # TensorFlow does not survive a fork.
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(theirs, study, log, threads, first))
+    process.start()
+    theirs.close()  # so that the death of its only holder ends the pipe
+    crew[ours] = _Worker(process, log)
+
+
+def _message(pipe: Connection, worker: _Worker) -> Message:
+    """What a worker says; RunError where it failed or is gone."""
+    doing = worker.job.name if worker.job else "loading the data"
     try:
         kind, text = pipe.recv()
     except (EOFError, ConnectionError):
         worker.process.join()
-        name = worker.job.name if worker.job else "a worker"
-        raise RunError(f"{name}: its process ended with {worker.process.exitcode}; out of memory?") from None
+        raise RunError(
+            f"{doing}: its process ended with {worker.process.exitcode} (-9: killed, perhaps for want of memory; "
+            f"`--workers 1` needs less). Its log is {worker.log}."
+        ) from None
+    if kind == "failed":
+        raise RunError(f"{doing}: {text} Its log is {worker.log}.")
     return kind, text

@@ -16,40 +16,26 @@ class Progress:
         self._runs, self._finished = len(jobs), 0
         self._cost = sum(job.experiment.cost for job in jobs)
         self._spent: dict[str, float] = {}
-        self._before: dict[str, float] = {}
+        self._before: dict[str, float] = {}  # what an earlier attempt at the run did
         self._start = time.monotonic()
-        self._live = sys.stdout.isatty()
 
     def epoch(self, job: Job, epochs: int) -> None:
-        """So many epochs of a run are done; those that were done in an earlier attempt took no time now."""
-        spent = job.experiment.cost * epochs / job.config.epochs
-        self._before.setdefault(job.name, spent * (epochs - 1) / epochs)
-        self._spent[job.name] = spent
-        if self._live:
-            self._show()
+        """So many epochs of a run are done."""
+        an_epoch = job.experiment.cost / job.config.epochs
+        self._before.setdefault(job.name, an_epoch * (epochs - 1))
+        self._spent[job.name] = an_epoch * epochs
+        if sys.stdout.isatty():
+            bar = "#" * round(30 * sum(self._spent.values()) / self._cost)
+            print(f"\r[{bar:<30}] {self!s:<40}", end="", flush=True)
 
     def done(self, job: Job) -> None:
         self._finished += 1
-        self._spent[job.name] = job.experiment.cost
-        if self._live:
-            self._show()
-        else:
-            print(f"{job.name} is done; {self}", flush=True)
+        before = "\r" if sys.stdout.isatty() else ""
+        print(f"{before}{job.name} is done; {self}".ljust(76), flush=True)
 
     def __str__(self) -> str:
-        return f"{self._finished} of {self._runs} runs, {self._left()}"
-
-    def _left(self) -> str:
         spent = sum(self._spent.values())
         now = spent - sum(self._before.values())
-        if not now:
-            return "time left not known yet"
-        seconds = (time.monotonic() - self._start) * (self._cost - spent) / now
-        return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
-
-    def _show(self) -> None:
-        share = sum(self._spent.values()) / self._cost
-        running = [name for name, spent in self._spent.items() if spent]
-        bar = "#" * round(30 * share)
-        print(f"\r[{bar:<30}] {share:4.0%}  {self}  ", end="" if self._finished < self._runs else "\n", flush=True)
-        del running
+        seconds = (time.monotonic() - self._start) * (self._cost - spent) / now if now else 0.0
+        left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        return f"{self._finished} of {self._runs} runs, {left} left"

@@ -53,6 +53,11 @@ class Result:
         np.add.at(counts, (self.labels, self.predicted), 1)
         return counts
 
+    @property
+    def right(self) -> np.ndarray:
+        """bool (n,): whether each test image's class is named."""
+        return np.equal(self.labels, self.predicted)
+
     def summary(self) -> dict[str, Any]:
         """What `results.json` tells of it."""
         return {

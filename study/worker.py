@@ -12,15 +12,15 @@ from pathlib import Path
 
 from study.experiments import Job
 
-# What a worker says: ("ready", ""), then for each job ("epoch", name) as it goes and ("done", name) or ("failed", why).
+# ("ready", "") once, then of each job ("epoch", how many are done) and ("done", ""), or ("failed", why).
 Message = tuple[str, str]
 
 
-def work(pipe: Connection, study: Path, threads: int, first: list[Job]) -> None:
+def work(pipe: Connection, study: Path, log: Path, threads: int, first: list[Job]) -> None:
     """Loads the data of the jobs `first`, says "ready", then does each job that comes, until None comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the study's to answer; it ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _write_to(study / "logs" / f"worker-{os.getpid()}.log")
+    _write_to(log)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         from study import run
@@ -30,17 +30,16 @@ def work(pipe: Connection, study: Path, threads: int, first: list[Job]) -> None:
             run.data(job.config, study)
         pipe.send(("ready", ""))
         while job := pipe.recv():
-            run.run(job, study, lambda epoch: pipe.send(("epoch", str(epoch))))
-            pipe.send(("done", job.name))
-    except Exception as error:
+            run.run(job, study, lambda epochs: pipe.send(("epoch", str(epochs))))
+            pipe.send(("done", ""))
+    except Exception as error:  # whatever it is, the study must hear of it
         traceback.print_exc()
-        pipe.send(("failed", f"{type(error).__name__}: {error}" if not str(error) else str(error)))
+        pipe.send(("failed", f"{error or type(error).__name__}"))
 
 
 def _end_with_parent() -> None:
     """A killed study cannot tell its workers to end; they see that it is gone."""
-    parent = multiprocessing.parent_process()
-    if parent:
+    if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
 
