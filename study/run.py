@@ -1,4 +1,4 @@
-"""One run of the study: prepare the data, train, test. The room's only file that needs TensorFlow."""
+"""One run of the study: prepare the data, train, test. Only workers import this file, and TensorFlow with it."""
 
 from __future__ import annotations
 

@@ -23,6 +23,8 @@ MAY_NOT_IMPORT: dict[str, set[str]] = {
     "deploy": {"numpy", "tensorflow", "keras", "flask"},
     "trainer": {"flask", "gunicorn"},
     "serving": {"keras", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn"},
+    "study": {"flask", "gunicorn"},
+    "serving": {"keras", "tensorflow_datasets", "keras_tuner", "matplotlib"},
 }
 
 
