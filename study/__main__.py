@@ -6,24 +6,17 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from study.experiments import ALL
 from study.pipeline import study
 from study.pool import RunError
+from trainer.__main__ import INTERRUPTED, Parser, fail
 
-INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
 SUMMARY = Path(__file__).parent / "RESULTS.md"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, as for every other mistake."""
-        self.exit(2, f"error: {message} (--help lists the options)\n")
-
-
 def parser() -> argparse.ArgumentParser:
-    options = _Parser(
+    options = Parser(
         prog="study",
         description="Run the paper's experiments, judge its claims, and write a report. Finished runs are kept.",
     )
@@ -42,21 +35,14 @@ def main() -> int:
     try:
         path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=SUMMARY)
     except (ValueError, RunError) as error:
-        return _fail(str(error), 2)
+        return fail(str(error), 2)
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
+        return fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
     except KeyboardInterrupt:
         print()
-        return _fail(
-            "Interrupted. Finished runs and epochs are kept: the same command goes on from there.", INTERRUPTED
-        )
+        return fail("Interrupted. Finished runs and epochs are kept: the same command goes on from there.", INTERRUPTED)
     print(f"Report: {path}")
     return 0
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from study import digits, page, report
 from study.experiments import Experiment, Job, chosen, jobs
-from study.pool import run_all
+from study.pool import cores, run_all
 from study.progress import Progress
 from study.results import Result, kept, write
 from trainer.checkpoint import claimed
@@ -73,9 +72,8 @@ def _run(asked: Sequence[Job], folder: Path, workers: int) -> None:
         return
     if any(job.config.dataset == f"folder:{digits.NAME}" for job in left):
         digits.write(folder / digits.NAME)
-    cores, start = len(os.sched_getaffinity(0)), time.monotonic()
-    workers = workers or cores
-    run_all(left, folder, workers, max(1, cores // workers), Progress(left))
+    workers, start = workers or cores(), time.monotonic()
+    run_all(left, folder, workers, max(1, cores() // workers), Progress(left))
     print(f"{len(left)} runs took {(time.monotonic() - start) / 60:.1f} minutes.", flush=True)
 
 

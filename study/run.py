@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from study.experiments import STRENGTHS, Job
+from study.pool import cores
 from study.preparations import PREPARATIONS
 from study.results import Result, keep
 from trainer.cards import LIBRARIES, commit
@@ -76,7 +76,8 @@ def run(job: Job, study: Path, after_epoch: Callable[[int], None]) -> None:
         environment=environment(),
     )
     keep(study / "runs", result, job)
-    shutil.rmtree(unfinished)
+    for attempt in unfinished.parent.glob(f".{job.name}-*"):  # of earlier versions of the experiment too
+        shutil.rmtree(attempt)
     keras.backend.clear_session()
 
 
@@ -84,7 +85,7 @@ def environment() -> dict[str, str]:
     """What a figure of this run must name: machine, versions, commit."""
     libraries = [f"{name} {version(name)}" for name in LIBRARIES]
     return {
-        "machine": f"{len(os.sched_getaffinity(0))} cores of {_processor()}",
+        "machine": f"{cores()} cores of {_processor()}",
         "versions": ", ".join([f"Python {platform.python_version()}", *libraries]),
         "commit": commit() or "not from a git checkout",
     }
