@@ -143,10 +143,11 @@ def _shirt_is_worst(runs: Runs) -> Claim:
 
 def _faster(runs: Runs, rivals: Sequence[tuple[str, str]]) -> tuple[str, list[Test]]:
     """Epochs to the target in words, and of each pair whether the first needs fewer with every seed, or with none."""
-    words, tests = {}, []
+    words: dict[str, float] = {}
+    tests: list[Test] = []
     for fast, slow in rivals:
         epochs = [(epochs_to(one), epochs_to(other)) for one, other in paired(runs[fast], runs[slow])]
-        words |= dict(zip((fast, slow), np.mean(epochs, axis=0), strict=True))
+        words |= dict(zip((fast, slow), np.mean(epochs, axis=0).tolist(), strict=True))
         tests.append((all(one < other for one, other in epochs), all(one >= other for one, other in epochs)))
     return "; ".join(f"{name} {mean:.1f}" for name, mean in words.items()), tests
 

@@ -53,8 +53,8 @@ def robustness(runs: Runs, ids: Sequence[str], corruption: str, path: Path) -> N
         colour, line = _look(runs[name][0])
         found = [[run.test_accuracy, *run.robustness[corruption].values()] for run in runs[name]]
         filled = colour if name == AUGMENTED.id else "white"
-        marks = {"marker": "o", "markerfacecolor": filled, "color": colour, "linestyle": line}
-        axes.plot([0.0, *STRENGTHS[corruption]], np.mean(found, axis=0), label=name, **marks)
+        (drawn,) = axes.plot([0.0, *STRENGTHS[corruption]], np.mean(found, axis=0), label=name, marker="o")
+        drawn.set(markerfacecolor=filled, color=colour, linestyle=line)
     axes.set(xlabel=UNITS[corruption])
     _save(figure, axes, path)
 

@@ -1,4 +1,4 @@
-"""Runs side by side: a worker process a core, each with one run at a time, the longest first."""
+"""Runs side by side: a worker process a core, each with one run at a time, the longest of a seed first."""
 
 from __future__ import annotations
 
@@ -37,9 +37,11 @@ def run_all(jobs: Sequence[Job], study: Path, workers: int, threads: int, progre
     Raises:
         RunError: a run failed; the others were ended, and go on from their last epoch next time.
     """
-    waiting = sorted(jobs, key=lambda job: job.experiment.cost)
+    # From the end: seed 0 of everything first, so that a study that is cut short is whole.
+    waiting = sorted(jobs, key=lambda job: (-job.seed, job.experiment.cost))
     crew: dict[Connection, _Worker] = {}
-    # The first worker prepares the data; the others find it prepared.
+    missing = min(workers, len(jobs)) - 1
+    # The first worker prepares the data, before the others are hired.
     _hire(crew, study, threads, list({job.config.dataset: job for job in jobs}.values()))
     try:
         while crew:
@@ -50,9 +52,9 @@ def run_all(jobs: Sequence[Job], study: Path, workers: int, threads: int, progre
                     continue
                 if worker.job and kind == "done":
                     progress.done(worker.job)
-                elif len(crew) == 1:
-                    for _ in range(min(workers, len(jobs)) - 1):
-                        _hire(crew, study, threads, [])
+                while missing:  # the data is prepared
+                    missing -= 1
+                    _hire(crew, study, threads, [])
                 worker.job = waiting.pop() if waiting else None
                 pipe.send(worker.job)
                 if worker.job is None:

@@ -22,9 +22,8 @@ MAY_NOT_IMPORT: dict[str, set[str]] = {
     "registry": {"numpy", "tensorflow", "keras", "flask"},
     "deploy": {"numpy", "tensorflow", "keras", "flask"},
     "trainer": {"flask", "gunicorn"},
-    "serving": {"keras", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn"},
     "study": {"flask", "gunicorn"},
-    "serving": {"keras", "tensorflow_datasets", "keras_tuner", "matplotlib"},
+    "serving": {"keras", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn"},
 }
 
 
