@@ -56,7 +56,7 @@ def robustness(runs: Runs, ids: Sequence[str], corruption: str, path: Path) -> N
         (drawn,) = axes.plot([0.0, *STRENGTHS[corruption]], np.mean(found, axis=0), label=name, marker="o")
         drawn.set(markerfacecolor=filled, color=colour, linestyle=line)
     axes.set(xlabel=UNITS[corruption])
-    _save(figure, axes, path)
+    _save(figure, axes, path, "lower left")  # where curves that fall leave room
 
 
 def _panel(title: str, ylabel: str) -> tuple[Figure, Axes]:
@@ -83,7 +83,7 @@ def _band(axes: Axes, runs: Sequence[Result], key: str, look: tuple[str, str], l
         axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
 
 
-def _save(figure: Figure, axes: Axes, path: Path) -> None:
-    axes.legend(fontsize=9)
+def _save(figure: Figure, axes: Axes, path: Path, legend: str = "best") -> None:
+    axes.legend(fontsize=9, loc=legend)
     with rc_context({"svg.hashsalt": path.name}):  # the same figure has the same bytes
         figure.savefig(path, metadata={"Date": None})

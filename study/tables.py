@@ -51,7 +51,9 @@ def distances(runs: Runs) -> list[str]:
             continue
         found, in_order = accuracy(runs[name]), runs.get(name + IN_ORDER)
         text = f"{name}: {found.mean - published:+.4f} from the published {published:.4f}"
-        if published not in found:
+        if published not in found and found.count == 1:
+            text += f", which is outside the single run's interval ({found.low:.4f} to {found.high:.4f})"
+        elif published not in found:
             further = found.one_more()
             text += (
                 f", which is outside the interval of the mean and {'inside' if published in further else 'outside'} "
