@@ -6,8 +6,9 @@ from pathlib import Path
 
 from study.experiments import DIGITS, PAPER, Experiment
 from study.pipeline import study
-from tests.conftest import SAMPLE
 
+# Not from tests.conftest, which would bring TensorFlow into the process that is to need none.
+SAMPLE = Path(__file__).parent.parent / "data" / "fashion_mnist_sample"
 # Enough epochs for a kill to find some done and some not.
 SMALL = [
     replace(each, config=replace(each.config, dataset=f"idx:{SAMPLE}", epochs=10, batch_size=8)) for each in PAPER[:3]

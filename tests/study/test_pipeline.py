@@ -99,7 +99,7 @@ def children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def wait_for(condition: Callable[[], object], process: subprocess.Popen | None = None, seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], process: subprocess.Popen | None = None, seconds: float = 180) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"not so within {seconds} s"
