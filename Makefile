@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+SEEDS  ?= 1
+ONLY   ?=
 HOST   ?= 127.0.0.1
 PORT   ?= 8080
 ARGS   ?=
@@ -14,7 +16,7 @@ RUN   := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train tune serve test test-slow check format bench image image-test clean
+.PHONY: help install train tune study serve test test-slow check format bench image image-test clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +29,9 @@ train: $(STAMP)  ## train, evaluate and push a model
 
 tune: $(STAMP)  ## search learning rates, optimizers and models; push the best
 	@$(RUN) -m tuning $(ARGS)
+
+study: $(STAMP)  ## run the paper's experiments and write the report: make study SEEDS=3
+	@$(RUN) -m study --seeds "$(SEEDS)" --only "$(ONLY)" $(ARGS)
 
 serve: $(STAMP)  ## serve the newest model on HOST:PORT (127.0.0.1:8080)
 	@exec env HOST=$(HOST) PORT=$(PORT) $(RUN) -m serving $(ARGS)
@@ -65,5 +70,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "error: Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing). Name another with PYTHON=python3.12." >&2; exit 2; }
 	@echo "Installing into $(VENV); this happens once and takes some minutes."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[train,tune,serve,dev]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[train,tune,study,serve,dev]"
 	@touch $@

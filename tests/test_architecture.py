@@ -22,6 +22,7 @@ MAY_NOT_IMPORT: dict[str, set[str]] = {
     "registry": {"numpy", "tensorflow", "keras", "flask"},
     "deploy": {"numpy", "tensorflow", "keras", "flask"},
     "trainer": {"flask", "gunicorn"},
+    "study": {"flask", "gunicorn"},
     "serving": {"keras", "tensorflow_datasets", "keras_tuner", "matplotlib", "sklearn"},
 }
 

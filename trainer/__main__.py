@@ -22,7 +22,7 @@ INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: the s
 INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, as for every other mistake."""
         self.exit(2, f"error: {message} (--help lists the options)\n")
@@ -30,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Options left out (None) keep the recipe's value."""
-    options = _Parser(
+    options = Parser(
         prog="trainer",
         description="Train, evaluate and push an image classifier. Without options: both CNNs with the default "
         "recipe, and the better of them by validation accuracy is pushed.",
@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add("--patience", type=int, help="stop after so many epochs without a better one; 0: never")
     add("--dropout", type=float, help="rate of the dropout before each hidden dense layer")
     add("--label-smoothing", type=float, help="share of the target spread over all classes")
+    add("--shuffle", action=argparse.BooleanOptionalAction, default=None, help="a new order of images each epoch")
     add("--mirror", action=argparse.BooleanOptionalAction, default=None, help="mirror half of the images")
     add("--shift", type=int, help="move training images by up to so many pixels")
     add("--rotate", type=float, help="rotate training images by up to so many degrees")

@@ -61,7 +61,7 @@ def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, known: Fami
             "history": best.result.history,
         },
         libraries={"python": platform.python_version(), **{name: version(name) for name in _libraries()}},
-        commit=_commit(),
+        commit=commit(),
     )
 
 
@@ -78,7 +78,7 @@ def _calibration(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the code that trained, marked where files differ from it; None outside a checkout."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():

@@ -1,0 +1,49 @@
+"""The study's command line: python -m study [options]. It parses, and calls the study."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from study.experiments import ALL
+from study.pipeline import study
+from study.pool import RunError
+from trainer.__main__ import INTERRUPTED, Parser, fail
+
+SUMMARY = Path(__file__).parent / "RESULTS.md"
+
+
+def parser() -> argparse.ArgumentParser:
+    options = Parser(
+        prog="study",
+        description="Run the paper's experiments, judge its claims, and write a report. Finished runs are kept.",
+    )
+    add = options.add_argument
+    add("--seeds", type=int, default=1, help="runs an experiment, with seeds from 0 (1)")
+    add("--only", default="", metavar="ID,ID", help=f"experiments to run now: {', '.join(each.id for each in ALL)}")
+    add("--workers", type=int, default=0, help="runs side by side; 0: one a core")
+    add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
+    return options
+
+
+def main() -> int:
+    given = parser().parse_args()
+    only = [name for name in given.only.replace(",", " ").split() if name]
+    folder = Path(given.artifacts) / "study"
+    try:
+        path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=SUMMARY)
+    except (ValueError, RunError) as error:
+        return fail(str(error), 2)
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
+    except KeyboardInterrupt:
+        print()
+        return fail("Interrupted. Finished runs and epochs are kept: the same command goes on from there.", INTERRUPTED)
+    print(f"Report: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""The paper's claims, each judged by a test that is stated beside its number. A claim may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from study.experiments import PAIR
+from study.intervals import Runs, difference, paired
+from study.results import Result
+
+TARGET = 0.85  # validation accuracy that "converges" is held to
+MARGIN = 0.005  # half a point of accuracy: less is called equal, as by the trainer's gate
+RISE = 0.1  # of validation loss above its minimum: overfitted
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+Test = tuple[bool, bool]  # whether it holds, whether it fails; neither: undecided
+
+FOUR = ("basic-sgd-0.1", "basic-sgd-0.01", "deep-sgd-0.1", "deep-sgd-0.01")
+RATES = ("basic-sgd-0.5", "basic-sgd-0.1", "basic-sgd-0.01")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, the test that decides it, what was found, and the verdict."""
+
+    says: str
+    test: str
+    found: str
+    verdict: str
+
+
+def judge(runs: Runs) -> list[Claim]:
+    """Every claim whose experiments were run."""
+    return [claim(runs) for needs, claim in CLAIMS if all(name in runs for name in needs)]
+
+
+def epochs_to(run: Result, target: float = TARGET) -> int:
+    """Epochs until the validation accuracy first reaches a target; one more than there were if it never does."""
+    values = np.array(run.history["val_accuracy"])
+    return int((values >= target).argmax()) + 1 if (values >= target).any() else len(values) + 1
+
+
+def oscillation(run: Result) -> float:
+    """The mean size of the step from one epoch's validation accuracy to the next, in the second half."""
+    values = run.history["val_accuracy"]
+    return float(np.abs(np.diff(values[len(values) // 2 :])).mean())
+
+
+def overfitting(run: Result) -> float:
+    """How far the validation loss has risen at the end above its lowest value."""
+    return run.history["val_loss"][-1] - min(run.history["val_loss"])
+
+
+def _simpler_is_not_worse(runs: Runs) -> Claim:
+    pairs = [pair for rate in ("0.01", "0.1") for pair in paired(runs[f"basic-sgd-{rate}"], runs[f"deep-sgd-{rate}"])]
+    found = difference(pairs)
+    return Claim(
+        "The simpler network is not worse.",
+        "Test accuracy of basic minus deep, paired by learning rate and seed; it holds if the whole 95 % interval is "
+        f"above -{MARGIN}, and fails if all of it is below.",
+        f"{found:+.4f}, {found.count} pairs",
+        _verdict([(found.low > -MARGIN, found.high < -MARGIN)]),
+    )
+
+
+def _higher_rate_is_faster(runs: Runs) -> Claim:
+    words, tests = _faster(runs, [(f"{model}-sgd-0.1", f"{model}-sgd-0.01") for model in ("basic", "deep")])
+    return Claim(
+        "A learning rate of 0.1 converges faster than 0.01.",
+        f"Epochs to a validation accuracy of {TARGET}, mean over seeds; it holds if 0.1 needs fewer with either model "
+        "and every seed.",
+        words,
+        _verdict(tests),
+    )
+
+
+def _adam_is_faster(runs: Runs) -> Claim:
+    words, tests = _faster(runs, [("basic-adam", f"basic-sgd-{rate}") for rate in ("0.01", "0.1")])
+    return Claim(
+        "Adam converges faster.",
+        f"Epochs to a validation accuracy of {TARGET}, mean over seeds; it holds if Adam needs fewer than SGD at "
+        "either rate with every seed.",
+        words,
+        _verdict(tests),
+    )
+
+
+def _half_oscillates(runs: Runs) -> Claim:
+    words, test = _larger_at_half(runs, oscillation, ".4f")
+    return Claim(
+        "A rate of 0.5 oscillates.",
+        "Mean step of the validation accuracy from epoch to epoch in the second half of the training; it holds if "
+        "0.5's is larger with every seed than any at 0.1 or 0.01.",
+        words,
+        _verdict([test]),
+    )
+
+
+def _half_overfits(runs: Runs) -> Claim:
+    words, _ = _larger_at_half(runs, overfitting, ".3f")
+    rises = [overfitting(run) for run in runs["basic-sgd-0.5"]]
+    gaps = [run.history["accuracy"][-1] - run.history["val_accuracy"][-1] for run in runs["basic-sgd-0.5"]]
+    return Claim(
+        "A rate of 0.5 overfits.",
+        f"Rise of the validation loss from its minimum to the last epoch; it holds if it is above {RISE} with every "
+        "seed.",
+        f"{words}; at 0.5 training accuracy ends {np.mean(gaps):.3f} above validation",
+        _verdict([(min(rises) > RISE, max(rises) <= RISE)]),
+    )
+
+
+def _adam_is_best(runs: Runs) -> Claim:
+    found = {name: difference(paired(runs["basic-adam"], runs[name])) for name in (*FOUR, "basic-sgd-0.5")}
+    closest = min(found, key=lambda name: found[name].mean)
+    return Claim(
+        "Adam gives the best accuracy.",
+        "Test accuracy of basic-adam minus each other's, paired by seed; it holds if every 95 % interval is above 0, "
+        "and fails if one is below 0.",
+        f"closest: {closest}, {found[closest]:+.4f}",
+        _verdict([(each.low > 0, each.high < 0) for each in found.values()]),
+    )
+
+
+def _shirt_is_worst(runs: Runs) -> Claim:
+    confusions = [run.confusion for run in runs["basic-sgd-0.01"]]
+    classes = runs["basic-sgd-0.01"][0].classes
+    shirt, other = (classes.index(name) for name in PAIR)
+    so = [(c.diagonal() / c.sum(axis=1)).argmin() == shirt and np.argsort(c[shirt])[-2] == other for c in confusions]
+    mean = np.mean([confusion[shirt] for confusion in confusions], axis=0)
+    mistaken = [index for index in np.argsort(-mean) if index != shirt][:3]
+    return Claim(
+        "Shirt is the worst class and is taken for T-shirt.",
+        "basic-sgd-0.01: Shirt has the lowest recall of all classes, and no other class is called as often for it as "
+        "T-shirt/top; it holds if that is so with every seed, and fails if with none.",
+        f"of {mean.sum():.0f} shirts {mean[shirt]:.0f} are named rightly; "
+        + ", ".join(f"{mean[index]:.0f} are called {classes[index]}" for index in mistaken),
+        _verdict([(all(so), not any(so))]),
+    )
+
+
+def _faster(runs: Runs, rivals: Sequence[tuple[str, str]]) -> tuple[str, list[Test]]:
+    """Epochs to the target in words, and of each pair whether the first needs fewer with every seed, or with none."""
+    words: dict[str, float] = {}
+    tests: list[Test] = []
+    for fast, slow in rivals:
+        epochs = [(epochs_to(one), epochs_to(other)) for one, other in paired(runs[fast], runs[slow])]
+        words |= dict(zip((fast, slow), np.mean(epochs, axis=0).tolist(), strict=True))
+        tests.append((all(one < other for one, other in epochs), all(one >= other for one, other in epochs)))
+    return "; ".join(f"{name} {mean:.1f}" for name, mean in words.items()), tests
+
+
+def _larger_at_half(runs: Runs, measure: Callable[[Result], float], spec: str) -> tuple[str, Test]:
+    """A measure at each rate in words, and whether it is larger at 0.5 with every seed, or with none."""
+    found = {name: [measure(run) for run in runs[name]] for name in RATES}
+    half, most = found[RATES[0]], max(max(found[name]) for name in RATES[1:])
+    words = "; ".join(f"{name} {np.mean(values):{spec}}" for name, values in found.items())
+    return words, (min(half) > most, max(half) <= most)
+
+
+def _verdict(tests: Sequence[Test]) -> str:
+    return HOLDS if all(holds for holds, _ in tests) else FAILS if any(fails for _, fails in tests) else UNDECIDED
+
+
+CLAIMS: list[tuple[Sequence[str], Callable[[Runs], Claim]]] = [
+    (FOUR, _simpler_is_not_worse),
+    (FOUR, _higher_rate_is_faster),
+    (RATES, _half_oscillates),
+    (RATES, _half_overfits),
+    ((*FOUR, "basic-sgd-0.5", "basic-adam"), _adam_is_best),
+    (("basic-adam", "basic-sgd-0.01", "basic-sgd-0.1"), _adam_is_faster),
+    (("basic-sgd-0.01",), _shirt_is_worst),
+]

@@ -1,0 +1,87 @@
+"""The whole way: what is asked for, what is kept, what is left to run, and the report of all that is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from study import digits, page, report
+from study.experiments import Experiment, Job, chosen, jobs
+from study.pool import cores, run_all
+from study.progress import Progress
+from study.results import Result, kept, write
+from trainer.checkpoint import claimed
+
+
+def study(
+    experiments: Sequence[Experiment],
+    folder: Path,
+    *,
+    seeds: int = 1,
+    only: Sequence[str] = (),
+    workers: int = 0,
+    summary: Path | None = None,
+) -> Path:
+    """Runs what is not there yet, and writes results, figures and report.
+
+    Args:
+        experiments: all that the study knows.
+        folder: its directory.
+        seeds: runs an experiment.
+        only: ids of those to run now; the report shows every finished run, whatever is run now.
+        workers: runs side by side; 0: one a core.
+        summary: where the report goes as Markdown too, once every experiment is in it.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: no seeds, negative workers, an unknown experiment, or another study runs there.
+        RunError: a run failed.
+    """
+    if seeds < 1:
+        raise ValueError(f"`seeds` must be at least 1. Received: {seeds}.")
+    if workers < 0:
+        raise ValueError(f"`workers` must be at least 0. Received: {workers}.")
+    asked = jobs(chosen(experiments, only), seeds)
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    with claimed(folder) as free:
+        if not free:
+            raise ValueError(f"{folder}: another study runs there; wait for it, or name other `artifacts`.")
+        _run(asked, folder, workers)
+        return _report(experiments, folder, summary)
+
+
+def finished(experiments: Sequence[Experiment], folder: Path) -> dict[str, list[Result]]:
+    """Every kept run of the experiments as they are now, by id, in the order of the seeds."""
+    runs: dict[str, list[Result]] = {}
+    for experiment in experiments:
+        while isinstance(found := kept(folder / "runs", Job(experiment, len(runs.get(experiment.id, ())))), Result):
+            runs.setdefault(experiment.id, []).append(found)
+    return runs
+
+
+def _run(asked: Sequence[Job], folder: Path, workers: int) -> None:
+    found = {job: kept(folder / "runs", job) for job in asked}
+    left = [job for job in asked if not isinstance(found[job], Result)]
+    for reason in (each for each in found.values() if isinstance(each, str)):
+        print(reason, flush=True)
+    print(f"{len(asked)} runs: {len(asked) - len(left)} are kept, {len(left)} to do.", flush=True)
+    if not left:
+        return
+    if any(job.config.dataset == f"folder:{digits.NAME}" for job in left):
+        digits.write(folder / digits.NAME)
+    workers, start = workers or cores(), time.monotonic()
+    run_all(left, folder, workers, max(1, cores() // workers), Progress(left))
+    print(f"{len(left)} runs took {(time.monotonic() - start) / 60:.1f} minutes.", flush=True)
+
+
+def _report(experiments: Sequence[Experiment], folder: Path, summary: Path | None) -> Path:
+    runs = finished(experiments, folder)
+    write(folder / "results.json", [run.summary() for results in runs.values() for run in results])
+    sections = report.sections(runs, folder / "figures")
+    (folder / "report.html").write_text(page.html(sections), "utf-8")
+    if summary and len(runs) == len(experiments):
+        summary.write_text(page.markdown(sections), "utf-8")
+    return folder / "report.html"

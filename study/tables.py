@@ -1,0 +1,151 @@
+"""The study's tables: published against measured, curves against readings, claims, and the outlook's three."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from study.claims import epochs_to, judge
+from study.experiments import AUGMENTED, DIGITS, IN_ORDER, PAIR, PAPER, SHIRT, SPECIALIST, STRENGTHS
+from study.intervals import Runs, accuracy, paired
+from study.paper import EPOCHS_READ, PUBLISHED
+from study.results import Result
+from trainer.significance import holm, mcnemar
+
+CLOSE = 0.02  # a curve that is this near to the paper's reading is the same
+
+
+@dataclass(frozen=True)
+class Table:
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def accuracies(runs: Runs) -> Table:
+    rows = []
+    for name in (each.id for each in PAPER if each.id in runs):
+        published, found = PUBLISHED[name].test_accuracy, accuracy(runs[name])
+        rows.append(
+            [
+                name,
+                f"{published:.4f}" if published else "none",
+                f"{found:.4f}",
+                f"{found.deviation:.4f}" if found.deviation is not None else "",
+                ("yes" if published in found else "no") if published else "",
+                f"{accuracy(runs[name + IN_ORDER]).mean:.4f}" if name + IN_ORDER in runs else "",
+                f"{np.mean([epochs_to(run) for run in runs[name]]):.1f}",
+            ]
+        )
+    header = ["experiment", "published", "mean (95 % interval)", "deviation", "published inside", "not shuffled"]
+    return Table("Test accuracy", [*header, "epochs to 0.85"], rows)
+
+
+def distances(runs: Runs) -> list[str]:
+    """A sentence for each published accuracy: how far the measured one is, and which order comes closer."""
+    sentences = []
+    for name, published in ((name, each.test_accuracy) for name, each in PUBLISHED.items()):
+        if not published or name not in runs:
+            continue
+        found, in_order = accuracy(runs[name]), runs.get(name + IN_ORDER)
+        text = f"{name}: {found.mean - published:+.4f} from the published {published:.4f}"
+        if published not in found and found.count == 1:
+            text += f", which is outside the single run's interval ({found.low:.4f} to {found.high:.4f})"
+        elif published not in found:
+            further = found.one_more()
+            text += (
+                f", which is outside the interval of the mean and {'inside' if published in further else 'outside'} "
+                f"that of one further run ({further.low:.4f} to {further.high:.4f}), as the published one is"
+            )
+        if in_order:
+            distance = accuracy(in_order).mean - published
+            closer = "not shuffled" if abs(distance) < abs(found.mean - published) else "shuffled"
+            text += f"; not shuffled {distance:+.4f}: {closer} comes closer"
+        sentences.append(text + ".")
+    return sentences
+
+
+def readings(runs: Runs) -> Table:
+    """Validation accuracy at the epochs that were read off the paper's curves."""
+    rows = []
+    for name in (each for each in PUBLISHED if each in runs and each + IN_ORDER in runs):
+        for epoch in (each for each in EPOCHS_READ if each in PUBLISHED[name].validation):
+            curves = [runs[each] for each in (name, name + IN_ORDER)]
+            if epoch < len(curves[0][0].history["val_accuracy"]):
+                paper = PUBLISHED[name].validation[epoch]
+                as_is, in_order = (np.mean([run.history["val_accuracy"][epoch] for run in each]) for each in curves)
+                near = "yes" if abs(in_order - paper) <= CLOSE else "no"
+                rows.append([name, f"{epoch}", f"{paper:.3f}", f"{as_is:.4f}", f"{in_order:.4f}", near])
+    header = ["experiment", "epoch", "paper", "shuffled", "not shuffled", f"not shuffled within {CLOSE}"]
+    return Table("Validation accuracy by epoch, read off the paper's curves (epochs from 0) and measured", header, rows)
+
+
+def claims(runs: Runs) -> Table:
+    rows = [[each.says, each.verdict, each.found, each.test] for each in judge(runs)]
+    return Table("Each claim, and the test that decides it", ["claim", "verdict", "found", "test"], rows)
+
+
+def shirt(runs: Runs) -> Table:
+    """The pair's confusion before and after each try, with the same seed."""
+    before, tries = runs.get("basic-adam", ()), [each.id for each in SHIRT if each.id in runs]
+    pairs = {name: _together(name, *pair) for name in tries for pair in paired(runs[name], before)[:1]}
+    changed = [_won_and_lost(after, first) for after, first in pairs.values()]
+    # One-sided: the chance of so many wins among the images of the pair that the two models differ on.
+    chances = holm([mcnemar(lost, won) for won, lost in changed])
+    rows = [["basic-adam", *_pair_counts(first), "", ""] for _, first in list(pairs.values())[:1]]
+    for (name, (after, _)), (won, lost), chance in zip(pairs.items(), changed, chances, strict=True):
+        rows.append([name, *_pair_counts(after), f"{won - lost:+d}", f"{chance:.3f}"])
+    header = ["", "Shirt right", "Shirt as T-shirt", "T-shirt right", "T-shirt as Shirt", "test accuracy"]
+    return Table("The pair's test images, by seed 0", [*header, "pair, net", "p"], rows)
+
+
+def robustness(runs: Runs) -> Table:
+    """Accuracy on corrupted test images, without and with training on such images."""
+    names = ("basic-adam", AUGMENTED.id)
+    rows = []
+    if all(name in runs for name in names):
+        rows = [["none", "", *(f"{accuracy(runs[name]).mean:.4f}" for name in names)]]
+        for corruption, strength in ((name, each) for name, strengths in STRENGTHS.items() for each in strengths):
+            found = [np.mean([run.robustness[corruption][f"{strength:g}"] for run in runs[name]]) for name in names]
+            rows.append([corruption, f"{strength:g}", *(f"{each:.4f}" for each in found)])
+    return Table("Test accuracy on corrupted images", ["corruption", "strength", *names], rows)
+
+
+def digits(runs: Runs) -> Table:
+    rows = [
+        [name, f"{accuracy(runs[name]):.4f}", f"{len(runs[name][0].labels)}"]
+        for name in (each.id for each in DIGITS if each.id in runs)
+    ]
+    return Table("scikit-learn's digits", ["experiment", "test accuracy (95 % interval)", "test images"], rows)
+
+
+def costs(runs: Runs) -> Table:
+    rows = []
+    for name, results in runs.items():
+        seconds = [run.seconds for run in results if run.seconds is not None]
+        rows.append([name, f"{len(results)}", f"{np.mean(seconds):.0f}" if seconds else "interrupted"])
+    return Table("Runs", ["experiment", "seeds", "seconds a run"], rows)
+
+
+def _together(name: str, after: Result, before: Result) -> tuple[Result, Result]:
+    """A specialist is asked only where the generalist names one of the pair."""
+    if name == SPECIALIST:
+        asked = np.isin(before.predicted, [before.classes.index(each) for each in PAIR])
+        predicted = np.where(asked, after.predicted, before.predicted)
+        right = float(np.mean(predicted == before.labels))
+        after = replace(after, predicted=predicted.tolist(), test_accuracy=right)
+    return after, before
+
+
+def _won_and_lost(after: Result, before: Result) -> tuple[int, int]:
+    """Images of the pair that only the one, and only the other, names rightly."""
+    of_pair = np.isin(after.labels, [after.classes.index(each) for each in PAIR])
+    return int((after.right & ~before.right & of_pair).sum()), int((before.right & ~after.right & of_pair).sum())
+
+
+def _pair_counts(run: Result) -> list[str]:
+    one, other = (run.classes.index(each) for each in PAIR)
+    cells = [run.confusion[at] for at in ((one, one), (one, other), (other, other), (other, one))]
+    return [*map(str, cells), f"{run.test_accuracy:.4f}"]
