@@ -54,7 +54,7 @@ def base() -> str:
     if name := os.environ.get("IMAGE_BASE"):
         return name
     if subprocess.run(["buildah", "inspect", "--type", "image", BASE], capture_output=True, check=False).returncode:
-        subprocess.run([ROOT / "deploy" / "base.sh"], check=True)
+        subprocess.run([ROOT / "deploy" / "debian.sh"], check=True)
     return BASE
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a base image of Debian 12, whose Python is 3.11, from this machine's own Debian mirror, for where no registry
-# of images can be reached:  make image BASE="$(deploy/base.sh)".  Needs root, debootstrap and buildah.
+# of images can be reached:  make image BASE="$(deploy/debian.sh)".  Needs root, debootstrap and buildah.
 set -euo pipefail
 name=localhost/debian-python:bookworm
 mirror=$(apt-get indextargets --format '$(COMPONENT) $(REPO_URI)' 'Created-By: Packages' | awk '$1 == "main" && !seen++ { print $2 }')
