@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+SEEDS  ?= 1
+ONLY   ?=
 HOST   ?= 127.0.0.1
 PORT   ?= 8080
 ARGS   ?=
@@ -11,7 +13,7 @@ RUN   := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train serve test test-slow check format bench clean
+.PHONY: help install train study serve test test-slow check format bench clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +23,9 @@ install: $(STAMP)  ## make the virtual environment and install into it
 
 train: $(STAMP)  ## train, evaluate and push a model
 	@$(RUN) -m trainer $(ARGS)
+
+study: $(STAMP)  ## run the paper's experiments and write the report: make study SEEDS=3
+	@$(RUN) -m study --seeds "$(SEEDS)" --only "$(ONLY)" $(ARGS)
 
 serve: $(STAMP)  ## serve the newest model on HOST:PORT (127.0.0.1:8080)
 	@exec env HOST=$(HOST) PORT=$(PORT) $(RUN) -m serving $(ARGS)
@@ -53,5 +58,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "error: Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing). Name another with PYTHON=python3.12." >&2; exit 2; }
 	@echo "Installing into $(VENV); this happens once and takes some minutes."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[train,serve,dev]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[train,serve,study,dev]"
 	@touch $@

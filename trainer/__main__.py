@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add("--patience", type=int, help="stop after so many epochs without a better one; 0: never")
     add("--dropout", type=float, help="rate of the dropout before each hidden dense layer")
     add("--label-smoothing", type=float, help="share of the target spread over all classes")
+    add("--shuffle", action=argparse.BooleanOptionalAction, default=None, help="a new order of images each epoch")
     add("--mirror", action=argparse.BooleanOptionalAction, default=None, help="mirror half of the images")
     add("--shift", type=int, help="move training images by up to so many pixels")
     add("--rotate", type=float, help="rotate training images by up to so many degrees")

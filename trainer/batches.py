@@ -43,9 +43,11 @@ class TrainingBatches(keras.callbacks.Callback):
 def _training(split: Split, config: TrainConfig, epoch: tf.Variable, devices: Devices) -> tf.data.Dataset:
     read, labels = _reader(split.images), tf.constant(split.labels)
 
-    def shuffled(_: tf.Tensor) -> tf.data.Dataset:
-        # Shuffle before batching, so that every epoch sees each image once.
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), _seed(config, epoch, -1))
+    def chosen_in_order(_: tf.Tensor) -> tf.data.Dataset:
+        order = tf.range(len(split))
+        if config.shuffle:
+            # Before batching, so that every epoch sees each image once.
+            order = tf.random.experimental.stateless_shuffle(order, _seed(config, epoch, -1))
         return tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size, drop_remainder=devices.even > 1)
 
     def gather(step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -54,7 +56,7 @@ def _training(split: Split, config: TrainConfig, epoch: tf.Variable, devices: De
             batch = augment.augment(batch, _seed(config, epoch, step), config)
         return _share(batch, devices), _share(tf.gather(labels, chosen), devices)
 
-    batches = tf.data.Dataset.range(1).flat_map(shuffled).enumerate()
+    batches = tf.data.Dataset.range(1).flat_map(chosen_in_order).enumerate()
     batches = batches.map(gather, num_parallel_calls=2, deterministic=True)
     return _fixed(batches.prefetch(8))
 

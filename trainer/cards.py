@@ -57,7 +57,7 @@ def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, name: str) 
             "history": best.result.history,
         },
         libraries={"python": platform.python_version(), **{name: version(name) for name in _libraries()}},
-        commit=_commit(),
+        commit=commit(),
     )
 
 
@@ -74,7 +74,7 @@ def _calibration(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the code that trained, marked where files differ from it; None outside a checkout."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():

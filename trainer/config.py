@@ -58,6 +58,7 @@ class TrainConfig:
             1 is the paper's Algorithm 1 ("keep the update if it beats every earlier one, else stop").
         dropout: rate of the dropout before each hidden dense layer, in [0, 1).
         label_smoothing: share of the target spread over all classes, in [0, 1).
+        shuffle: draw a new order of the training images each epoch; the paper's scripts keep the order they come in.
         mirror: mirror each training image left to right with probability one half.
         shift: move each training image by up to this many pixels along both axes.
         rotate: rotate each training image by up to this many degrees either way.
@@ -82,6 +83,7 @@ class TrainConfig:
     patience: int = 0
     dropout: float = 0.0
     label_smoothing: float = 0.0
+    shuffle: bool = True
     mirror: bool = False
     shift: int = 0
     rotate: float = 0.0
@@ -132,6 +134,8 @@ class TrainConfig:
         ]
         if self.precision != "auto":
             parts.append(self.precision)
+        if not self.shuffle:
+            parts.append("not shuffled")
         plain = TrainConfig()
         for field in (
             "weight_decay",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from trainer.calibrate import BINS, Calibration
-from trainer.corrupt import Robustness
 from trainer.data import Split
+
+if TYPE_CHECKING:  # it imports TensorFlow, which drawing does without
+    from trainer.corrupt import Robustness
 
 # Two colours of the Okabe-Ito palette, told apart by colour-blind eyes and in print.
 TRAINING, VALIDATION = "#0072B2", "#D55E00"

@@ -36,6 +36,11 @@ def test_epochs_and_seeds_differ_in_order_and_repeat_themselves() -> None:
     assert order(TrainingBatches(numbered(400), TrainConfig(batch_size=64, seed=1)), 0) != first
 
 
+def test_without_shuffling_every_epoch_keeps_the_order_of_the_images() -> None:
+    batches = TrainingBatches(numbered(400), TrainConfig(batch_size=64, shuffle=False))
+    assert order(batches, 0) == order(batches, 1) == list(range(400))
+
+
 def test_images_stay_with_their_labels(sample: ImageDataset) -> None:
     batches = TrainingBatches(sample.train, CONFIG)
     seen = np.concatenate([images for images, _ in batches.dataset.as_numpy_iterator()])

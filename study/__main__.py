@@ -1,0 +1,63 @@
+"""The study's command line: python -m study [options]. It parses, and calls the study."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from study.experiments import ALL
+from study.pool import RunError
+from study.study import BusyError, study
+
+INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
+SUMMARY = Path(__file__).parent / "RESULTS.md"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for every other mistake."""
+        self.exit(2, f"error: {message} (--help lists the options)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    options = _Parser(
+        prog="study",
+        description="Run the paper's experiments, judge its claims, and write a report. Finished runs are kept.",
+    )
+    add = options.add_argument
+    add("--seeds", type=int, default=1, help="runs an experiment, with seeds from 0 (1)")
+    add("--only", default="", metavar="ID,ID", help=f"experiments to run now: {', '.join(each.id for each in ALL)}")
+    add("--workers", type=int, default=0, help="runs side by side; 0: one a core")
+    add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
+    return options
+
+
+def main() -> int:
+    given = parser().parse_args()
+    only = [name for name in given.only.replace(",", " ").split() if name]
+    folder = Path(given.artifacts) / "study"
+    try:
+        path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=SUMMARY)
+    except (ValueError, BusyError, RunError) as error:
+        return _fail(str(error), 2)
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
+    except KeyboardInterrupt:
+        print()
+        return _fail(
+            "Interrupted. Finished runs and epochs are kept: the same command goes on from there.", INTERRUPTED
+        )
+    print(f"Report: {path}")
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""The study's experiments as data: the paper's six, the same without shuffling, and those of its outlook."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from trainer.config import TrainConfig
+
+# Part of every kept result: raise it when what a run does or measures changes, and all are computed anew.
+VERSION = 1
+# How long an epoch of a model takes, relative to the other.
+COST = {"basic": 1.0, "deep": 2.0}
+PAIR = ("Shirt", "T-shirt/top")
+# Corruption -> strengths, in the units of trainer/corrupt.py: degrees, share of the side, grey levels.
+STRENGTHS: dict[str, tuple[float, ...]] = {
+    "rotation": (5, 10, 20, 30, 45),
+    "shift": (0.04, 0.07, 0.14),
+    "noise": (8, 16, 32),
+    "mirror": (1,),
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment.
+
+    Attributes:
+        id: its name everywhere.
+        config: how it is trained. A `folder:NAME` lies in the study's own directory.
+        prepare: what is done to the data before; a name in `study.preparations`.
+        robust: whether corrupted test images are judged too.
+        once: whether it is run with seed 0 alone, however many seeds are asked for.
+    """
+
+    id: str
+    config: TrainConfig
+    prepare: str = "nothing"
+    robust: bool = False
+    once: bool = False
+
+    @property
+    def cost(self) -> float:
+        """How long a run takes, relative to one of another experiment on the same data."""
+        return self.config.epochs * COST[self.config.model]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to do: an experiment with one seed."""
+
+    experiment: Experiment
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment.id}-seed-{self.seed}"
+
+    @property
+    def config(self) -> TrainConfig:
+        return replace(self.experiment.config, seed=self.seed)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two jobs only if they train and measure the same."""
+        of = [VERSION, self.config.asdict(), self.experiment.prepare, self.experiment.robust and STRENGTHS]
+        return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def jobs(experiments: Iterable[Experiment], seeds: int) -> list[Job]:
+    """Every run of some experiments."""
+    return [Job(each, seed) for each in experiments for seed in range(1 if each.once else seeds)]
+
+
+def chosen(experiments: Sequence[Experiment], ids: Sequence[str]) -> list[Experiment]:
+    """The experiments with these ids; all of them where no id is given.
+
+    Raises:
+        ValueError: an unknown id.
+    """
+    known = {each.id: each for each in experiments}
+    if strange := [name for name in ids if name not in known]:
+        raise ValueError(f"`only` must name experiments among {', '.join(known)}. Received: {', '.join(strange)}.")
+    return [known[name] for name in dict.fromkeys(ids)] if ids else list(experiments)
+
+
+# The paper's plain settings (sections 2.2 to 2.4): SGD 0.01, 25 epochs, batches of 64, the best epoch's weights.
+BASE = TrainConfig(precision="float32")
+
+PAPER = [
+    Experiment("basic-sgd-0.01", BASE),
+    Experiment("deep-sgd-0.01", replace(BASE, model="deep")),
+    Experiment("basic-sgd-0.1", replace(BASE, learning_rate=0.1)),
+    Experiment("deep-sgd-0.1", replace(BASE, model="deep", learning_rate=0.1), robust=True),
+    Experiment("basic-sgd-0.5", replace(BASE, learning_rate=0.5)),
+    Experiment("basic-adam", replace(BASE, optimizer="adam", learning_rate=3e-4), robust=True),
+]
+BY_ID = {each.id: each for each in PAPER}
+
+IN_ORDER = "-in-order"
+# The paper's scripts do not shuffle. Those of its experiments that have a published accuracy, as they did it.
+NOT_SHUFFLED = [
+    replace(BY_ID[name], id=name + IN_ORDER, config=replace(BY_ID[name].config, shuffle=False), robust=False, once=True)
+    for name in ("basic-sgd-0.01", "deep-sgd-0.01", "basic-adam")
+]
+
+_ADAM = BY_ID["basic-adam"].config
+# Outlook 1: what tells a shirt from a T-shirt. Each try differs from basic-adam in one thing.
+SHIRT = [
+    Experiment("shirt-details", _ADAM, "details", once=True),
+    Experiment("shirt-twice", _ADAM, "pair twice", once=True),
+    Experiment("shirt-specialist", _ADAM, "pair only", once=True),
+]
+
+# Outlook 2: the same models, trained on mirrored, turned, moved and noisy images.
+_MOVED = {"mirror": True, "rotate": 45.0, "shift": 4}
+AUGMENTED = "-augmented"
+ROBUST = [
+    replace(BY_ID[name], id=name + AUGMENTED, config=replace(BY_ID[name].config, **_MOVED), prepare="noisy", once=True)
+    for name in ("basic-adam", "deep-sgd-0.1")
+]
+
+# Outlook 3: other data, the 1,797 handwritten digits of scikit-learn, as a user's folder of pictures.
+_DIGITS = replace(_ADAM, dataset="folder:digits", image_size=28)
+DIGITS = [
+    Experiment("digits-basic", _DIGITS),
+    Experiment("digits-deep", replace(_DIGITS, model="deep")),
+]
+
+ALL = [*PAPER, *NOT_SHUFFLED, *SHIRT, *ROBUST, *DIGITS]
