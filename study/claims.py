@@ -89,8 +89,8 @@ def _half_oscillates(runs: Runs) -> Claim:
     others = max(max(sizes[name]) for name in ids[1:])
     return Claim(
         "A rate of 0.5 oscillates.",
-        "Mean step of the validation accuracy from epoch to epoch in the second half of the training; it holds if 0.5's "
-        "is larger with every seed than any at 0.1 or 0.01.",
+        "Mean step of the validation accuracy from epoch to epoch in the second half of the training; it holds if "
+        "0.5's is larger with every seed than any at 0.1 or 0.01.",
         "; ".join(f"{name} {np.mean(values):.4f}" for name, values in sizes.items()),
         _verdict([(min(sizes[ids[0]]) > others, max(sizes[ids[0]]) <= others)]),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from study.experiments import AUGMENTED, STRENGTHS
 from study.paper import PUBLISHED
@@ -56,7 +57,7 @@ def robustness(runs: Runs, corruption: str, path: Path) -> None:
         measured = [
             [run.test_accuracy, *(run.robustness[corruption][f"{each:g}"] for each in strengths[1:])] for run in results
         ]
-        trained = name.endswith(AUGMENTED)
+        trained = name == AUGMENTED.id
         colour = COLOURS[results[0].config["model"]]
         means = np.mean(measured, axis=0)
         axes.plot(strengths, means, color=colour, marker="s" if trained else "o", linestyle=_look(results[0])[1])
@@ -98,7 +99,7 @@ def _readings(axes: Axes, name: str, key: str) -> None:
 def _save(figure: Figure, axes: Axes, path: Path, epochs: bool = True) -> None:
     if epochs:
         axes.set(xlabel="Epoch (from 0)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     with rc_context({"svg.hashsalt": path.name}):  # the same figure has the same bytes

@@ -47,7 +47,8 @@ def mean_of(values: Sequence[float]) -> Estimate:
 def accuracy(runs: Sequence[Result]) -> Estimate:
     """Test accuracy over seeds; of a single run, its Wilson interval, which knows of the test images alone."""
     if len(runs) == 1:
-        return Estimate(runs[0].test_accuracy, *runs[0].test_interval, count=1)
+        low, high = runs[0].test_interval
+        return Estimate(runs[0].test_accuracy, low, high, 1)
     return mean_of([run.test_accuracy for run in runs])
 
 
@@ -59,7 +60,8 @@ def difference(pairs: Sequence[tuple[Result, Result]]) -> Estimate:
     if len(pairs) >= FEWEST:
         return mean_of([first.test_accuracy - second.test_accuracy for first, second in pairs])
     by_image = np.mean([_right(first).astype(float) - _right(second) for first, second in pairs], axis=0)
-    return Estimate(float(by_image.mean()), *bootstrap_interval(by_image), count=len(pairs))
+    low, high = bootstrap_interval(by_image)
+    return Estimate(float(by_image.mean()), low, high, len(pairs))
 
 
 def paired(first: Sequence[Result], second: Sequence[Result]) -> list[tuple[Result, Result]]:

@@ -50,13 +50,13 @@ def run_all(jobs: Sequence[Job], study: Path, workers: int, threads: int, progre
                 kind, text = _message(pipe, worker)
                 if kind == "failed":
                     raise RunError(f"{worker.job.name if worker.job else 'loading the data'}: {text}")
-                if kind == "epoch":
+                if worker.job and kind == "epoch":
                     progress.epoch(worker.job, int(text))
                     continue
                 if kind == "ready" and len(crew) == 1:
                     for _ in range(min(workers, len(jobs)) - 1):
                         hire([])
-                if kind == "done":
+                if worker.job and kind == "done":
                     progress.done(worker.job)
                 worker.job = waiting.pop() if waiting else None
                 pipe.send(worker.job)

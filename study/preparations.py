@@ -25,8 +25,8 @@ def _details(dataset: ImageDataset) -> ImageDataset:
         fine = np.clip(np.rint(128 + 2 * fine), 0, 255).astype(np.uint8)
         return Split(np.concatenate([images, fine], axis=-1), split.labels)
 
-    splits = {name: described(split) for name, split in dataset.splits.items()}
-    return replace(dataset, **splits)
+    train, validation, test = map(described, dataset.splits.values())
+    return replace(dataset, train=train, validation=validation, test=test)
 
 
 def _pair_twice(dataset: ImageDataset) -> ImageDataset:
