@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -24,6 +25,8 @@ COLOURS = {"basic": "#0072B2", "deep": "#D55E00"}
 TRAINING = "0.45"
 LINES = {0.1: "-", 0.01: "--", 0.5: ":"}
 ADAM = "-."
+Place = Literal["best", "lower left", "lower right"]
+LEGEND: dict[str, Place] = {"accuracy": "lower right", "loss": "best"}  # where curves leave room
 UNITS = {"rotation": "Degrees, to either side", "shift": "Share of the side", "noise": "Deviation, grey levels"}
 
 
@@ -35,7 +38,7 @@ def curves(runs: Sequence[Result], metric: str, path: Path) -> None:
     published = PUBLISHED[runs[0].id.removesuffix(IN_ORDER)]
     if read := published.validation if metric == "accuracy" else published.loss:
         axes.plot(list(read), list(read.values()), "kx", markersize=7, label="paper, validation")
-    _save(figure, axes, path)
+    _save(figure, axes, path, LEGEND[metric])
 
 
 def validation(runs: Runs, ids: Sequence[str], metric: str, path: Path) -> None:
@@ -43,7 +46,7 @@ def validation(runs: Runs, ids: Sequence[str], metric: str, path: Path) -> None:
     figure, axes = _panel(f"Validation {metric}", metric.capitalize())
     for name in ids:
         _band(axes, runs[name], f"val_{metric}", _look(runs[name][0]), name)
-    _save(figure, axes, path)
+    _save(figure, axes, path, LEGEND[metric])
 
 
 def robustness(runs: Runs, ids: Sequence[str], corruption: str, path: Path) -> None:
@@ -83,7 +86,7 @@ def _band(axes: Axes, runs: Sequence[Result], key: str, look: tuple[str, str], l
         axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
 
 
-def _save(figure: Figure, axes: Axes, path: Path, legend: str = "best") -> None:
+def _save(figure: Figure, axes: Axes, path: Path, legend: Place) -> None:
     axes.legend(fontsize=9, loc=legend)
     with rc_context({"svg.hashsalt": path.name}):  # the same figure has the same bytes
         figure.savefig(path, metadata={"Date": None})

@@ -121,14 +121,6 @@ def digits(runs: Runs) -> Table:
     return Table("scikit-learn's digits", ["experiment", "test accuracy (95 % interval)", "test images"], rows)
 
 
-def costs(runs: Runs) -> Table:
-    rows = []
-    for name, results in runs.items():
-        seconds = [run.seconds for run in results if run.seconds is not None]
-        rows.append([name, f"{len(results)}", f"{np.mean(seconds):.0f}" if seconds else "interrupted"])
-    return Table("Runs", ["experiment", "seeds", "seconds a run"], rows)
-
-
 def _together(name: str, after: Result, before: Result) -> tuple[Result, Result]:
     """A specialist is asked only where the generalist names one of the pair."""
     if name == SPECIALIST:
