@@ -1,6 +1,6 @@
 """The autoscaler over a day: which settings lose how many requests, and how many pods they use. A simulation.
 
-    python -m benchmarks.autoscaling [--peak 10000] [--rate 1500] [--start 8]
+    python -m benchmarks.autoscaling [--peak 10000] [--rate 600] [--start 10]
 
 The algorithm is that of https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details:
 every 15 s, the greater answer of two metrics, each ceil(pods x value / target) outside a tolerance of 10 %, where
@@ -185,8 +185,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peak", type=float, default=10_000, help="requests a second at the day's summit")
-    parser.add_argument("--rate", type=float, default=1_500, help="requests a second that a pod answers")
-    parser.add_argument("--start", type=int, default=8, help="seconds from the autoscaler's wish to a ready pod")
+    parser.add_argument("--rate", type=float, default=600, help="requests a second that a pod answers")
+    parser.add_argument("--start", type=int, default=10, help="seconds from the autoscaler's wish to a ready pod")
     parser.add_argument("--most", type=int, default=200, help="pods that there may be")
     return parser.parse_args()
 

@@ -86,14 +86,14 @@ class Running:
 
 
 @contextmanager
-def running(server: str, version: Path) -> Iterator[Running]:
-    """Start a server on a free port, and end it afterwards."""
+def running(server: str, version: Path, **more: str) -> Iterator[Running]:
+    """Start a server on a free port, with `more` in its environment, and end it afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     line, environ = command(server, version, port)
     begin = time.monotonic()
     with subprocess.Popen(
-        line, env=os.environ | environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        line, env=os.environ | environ | more, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
             while not _answers(port):

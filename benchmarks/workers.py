@@ -2,19 +2,18 @@
 
     python -m benchmarks.workers MODELS [--rounds 3] [--seconds 4]
 
-"one core" is a pod of deploy/kubernetes: one worker that has core 0 to itself, while wrk has the others. In the other
+"one core" is a pod of deploy/kubernetes: one worker that has a core to itself, while wrk has the others. In the other
 rows server and wrk share all cores, as `make serve` and its clients on one machine do. docs/scaling.md reads it.
 """
 
 import argparse
 import os
-import socket
 import statistics
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.serving import Measured, commands, proportional_memory, running, served_version, wrk
+from benchmarks.serving import Measured, proportional_memory, running, served_version, wrk
 
 CONNECTIONS = 32
 KINDS = {"json1": 1, "raw32": 32}  # kind of body -> its images
@@ -31,17 +30,14 @@ def main() -> None:
         for _ in range(options.rounds):
             for runtime in RUNTIMES:
                 for place, (workers, alone) in PLACES.items():
-                    with socket.create_server(("127.0.0.1", 0)) as free:
-                        port = free.getsockname()[1]
-                    command, environ = commands(version, port)[runtime]
-                    environ |= {"WORKERS": str(workers)}
-                    # wrk is started by this process, and inherits the cores it may use.
-                    os.sched_setaffinity(0, ALL - {0} if alone else ALL)
-                    with running(["taskset", "-c", "0" if alone else CORES, *command], environ, port) as (pid, _start):
+                    # Whatever this process starts inherits the cores that it may use.
+                    os.sched_setaffinity(0, {min(ALL)} if alone else ALL)
+                    with running(runtime, version, WORKERS=str(workers)) as server:
+                        os.sched_setaffinity(0, ALL - {min(ALL)} if alone else ALL)
                         for kind in KINDS:
-                            measured = wrk(port, kind, CONNECTIONS, options.seconds, Path(scratch))
+                            measured = wrk(server.port, kind, CONNECTIONS, options.seconds, Path(scratch))
                             seen[runtime, place, kind].append(measured)
-                        memory[runtime, place].append(proportional_memory(pid))
+                        memory[runtime, place].append(proportional_memory(server.pid))
     for (runtime, place, kind), rounds in seen.items():
         rates = [each.rate for each in rounds]
         rate, tail = statistics.median(rates), statistics.median(each.p99 for each in rounds)
@@ -53,7 +49,6 @@ def main() -> None:
 
 
 ALL = os.sched_getaffinity(0)
-CORES = ",".join(map(str, sorted(ALL)))
 
 
 def _options() -> argparse.Namespace:
