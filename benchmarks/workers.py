@@ -3,7 +3,7 @@
     python -m benchmarks.workers MODELS [--rounds 3] [--seconds 4]
 
 "one core" is a pod of deploy/kubernetes: one worker that has a core to itself, while wrk has the others. In the other
-rows server and wrk share all cores, as `make serve` and its clients on one machine do. docs/scaling.md reads it.
+rows server and wrk share all cores, as `make serve` and its clients on one machine do.
 """
 
 import argparse
