@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from typing import Any
 
 from serving.settings import METRICS_PREFIX, Settings
@@ -32,7 +33,9 @@ def on_starting(server: Any) -> None:
     stop = server.stop
 
     def refuse_and_stop(graceful: bool = True) -> None:
-        refuse_connections(each.sock for each in server.LISTENERS)
+        # A kernel may refuse the filter to who is not root; then latecomers are let in, and may be reset.
+        with suppress(OSError):
+            refuse_connections(each.sock for each in server.LISTENERS)
         stop(graceful)
 
     server.stop = refuse_and_stop

@@ -6,7 +6,6 @@ for machines whose engine may build but not run. Needs root on Linux, and builda
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -66,11 +65,6 @@ class Running:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
-
-    def stop(self) -> int:
-        """Its exit status after SIGTERM, as an engine sends it."""
-        os.kill(self.pid, signal.SIGTERM)
-        return self.unshare.wait(SECONDS)
 
 
 def inspect(image: str) -> dict[str, Any]:

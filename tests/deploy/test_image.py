@@ -3,11 +3,12 @@
 make image-test; IMAGE_BASE names another base that is here already.
 """
 
+import http.client
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -154,16 +155,21 @@ def test_the_tests_of_the_service_pass_against_it(container: tuple[Running, floa
 
 
 def test_sigterm_lets_it_answer_what_it_has_begun(image: Image, readable: Path, tmp_path: Path) -> None:
+    sample = SAMPLE.read_bytes()
     with running(image.tag, tmp_path / "log", readable) as started:
         started.wait_for("/readyz", 200)
-        labels: list[str] = []
-        threads = [threading.Thread(target=lambda: labels.append(predict(started))) for _ in range(8)]
-        for each in threads:
-            each.start()
-        assert started.stop() == 0
-        for each in threads:
-            each.join(TIMEOUT)
-        assert len(labels) == len(threads)
+        clients = [http.client.HTTPConnection(started.url.removeprefix("http://"), timeout=TIMEOUT) for _ in range(8)]
+        for client in clients:
+            client.putrequest("POST", "/predict")
+            client.putheader("Content-Length", str(len(sample)))
+            client.endheaders(sample[:100])
+        os.kill(started.pid, signal.SIGTERM)
+        for client in clients:
+            client.send(sample[100:])
+        assert [client.getresponse().status for client in clients] == [200] * len(clients)
+        for client in clients:
+            client.close()
+        assert started.unshare.wait(TIMEOUT) == 0
         assert "Traceback" not in started.log.read_text()
 
 
