@@ -43,21 +43,25 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def wait(until: float, process: subprocess.Popen) -> bool:
-    """Whether the process still runs then."""
-    while time.monotonic() < until and process.poll() is None:
-        time.sleep(0.02)
-    return process.poll() is None
+def lives_until(chance: random.Random, search: subprocess.Popen, artifacts: Path) -> bool:
+    """Whether the search still runs at the next random moment: while it starts, or some time after an event."""
+    known, limit = len(events(artifacts)), time.monotonic() + 60
+    while chance.random() < 0.995 and len(events(artifacts)) == known and time.monotonic() < limit:
+        if search.poll() is not None:
+            return False
+        time.sleep(0.05)
+    time.sleep(chance.uniform(0, 4))
+    return search.poll() is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, tmp_path: Path) -> None:
-    options = ["--trials", "8" if KILLS < 10 else "30", "--workers", str(workers)]
+    options = ["--trials", "8" if KILLS < 10 else "40", "--workers", str(workers)]
     chance, kills, orphans = random.Random(workers), 0, []
     while kills < KILLS:
         with searching(*options, artifacts=tmp_path) as search:
-            while kills < KILLS and wait(time.monotonic() + chance.uniform(2, 14), search):
+            while kills < KILLS and lives_until(chance, search, tmp_path):
                 before = events(tmp_path)
                 busy = children(search.pid)
                 victim = chance.choice([search.pid, *busy]) if busy else search.pid
