@@ -32,11 +32,13 @@ def command(config: TrainConfig) -> str:
     """What trains exactly this config, seed included."""
     plain, options = TrainConfig().asdict(), ["--recipe paper"]
     for name, value in config.asdict().items():
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            options.append(option)
-        elif value != plain[name]:
-            options.append(f"{option} {shlex.quote(str(value))}")
+        option = name.replace("_", "-")
+        if value == plain[name]:
+            continue
+        if isinstance(value, bool):
+            options.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            options.append(f"--{option} {shlex.quote(str(value))}")
     return f'make train ARGS="{" ".join(options)}"'
 
 

@@ -89,7 +89,7 @@ def test_the_table_has_a_line_a_trial(tmp_path: Path) -> None:
     "config",
     [
         TrainConfig(),
-        replace(RECIPES["default"], model="deep", seed=3, deterministic=True, shift=2),
+        replace(RECIPES["default"], model="deep", seed=3, deterministic=True, shift=2, shuffle=False),
         TrainConfig(model="deep", optimizer="rmsprop", learning_rate=0.00562, dropout=0.15, dataset="folder:a b"),
     ],
 )
