@@ -16,6 +16,7 @@ from registry.tables import flat
 from trainer import pipeline, schema
 from trainer.__main__ import REFUSED, fail
 from trainer.checkpoint import claimed
+from trainer.config import TrainConfig
 from trainer.report import REFUSAL, refusal, summary
 from tuning import finalists, report, worker
 from tuning.journal import Journal, SearchError, write_whole
@@ -94,7 +95,10 @@ def _taken_up(search: Search, arguments: argparse.Namespace, directory: Path) ->
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     if not path.exists():
         write_whole(path, json.dumps(identity, indent=2) + "\n")
-    there, asked = flat(json.loads(path.read_text())), flat(identity)
+    found = json.loads(path.read_text())
+    # A setting that the trainer has learned since was at its plain value.
+    plain = {name: value for name, value in TrainConfig().asdict().items() if name in identity["base"]}
+    there, asked = flat(found | {"base": plain | found["base"]}), flat(identity)
     differing = [
         f"{name} is {there.get(name)} there, {asked.get(name)} was asked for"
         for name in dict.fromkeys([*there, *asked])
