@@ -60,11 +60,12 @@ class Worker(ThreadWorker):
 
     @property
     def nr_conns(self) -> int:
-        return _loads[self._slot]
+        """gunicorn's own count of this worker's connections; the others see a copy."""
+        return self._count
 
     @nr_conns.setter
     def nr_conns(self, count: int) -> None:
-        _loads[self._slot] = count
+        self._count = _loads[self._slot] = count
 
     def gone(self) -> None:
         """Called in the arbiter when this worker has ended, by itself or not."""
@@ -73,7 +74,7 @@ class Worker(ThreadWorker):
     def _let_others_go_first(self) -> None:
         """Leave a new connection to a worker that has fewer; else one may take all of them, and the others idle."""
         for _ in range(YIELDS):
-            if self.nr_conns <= 1 + min(load for load in _loads if load >= 0):
+            if self.nr_conns <= 1 + min((load for load in _loads if load >= 0), default=0):
                 return
             time.sleep(YIELD)
 
