@@ -36,7 +36,7 @@ def candidate(model: keras.Model, temperature: float, card: ModelCard, run: Path
         store = ModelStore(Path(root), card.name)
         with store.stage() as staged:
             export_saved_model(model, staged, temperature)
-            litert.convert(staged, staged / litert.FLATBUFFER)
+            litert.convert(model, temperature, staged, staged / litert.FLATBUFFER)
             store.publish(staged, card)
         yield store
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,29 +12,47 @@ from trainer import litert
 from trainer.export import export_saved_model
 from trainer.models import MODELS
 
+TEMPERATURE = 1.5
+
 
 @pytest.fixture(scope="module")
-def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model() -> keras.Model:
+    return MODELS["deep"]((28, 28, 1), 10)
+
+
+@pytest.fixture(scope="module")
+def saved_model(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("model")
-    export_saved_model(MODELS["deep"]((28, 28, 1), 10), directory)
+    export_saved_model(model, directory, TEMPERATURE)
     return directory
 
 
-def test_both_forms_answer_alike_for_any_number_of_images(saved_model: Path, tmp_path: Path) -> None:
-    target = tmp_path / "assets.extra" / "model.tflite"
-    litert.convert(saved_model, target)
-    model = tf.saved_model.load(str(saved_model))
-    runner = Interpreter(str(target)).get_signature_runner("serving_default")
+@pytest.fixture(scope="module")
+def flatbuffer(model: keras.Model, saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("version") / "assets.extra" / "model.tflite"
+    litert.convert(model, TEMPERATURE, saved_model, target)
+    return target
+
+
+def test_both_forms_answer_alike_for_any_number_of_images(saved_model: Path, flatbuffer: Path) -> None:
+    loaded = tf.saved_model.load(str(saved_model))
+    runner = Interpreter(str(flatbuffer)).get_signature_runner("serving_default")
     for count in (1, 3, 32):
         images = np.random.default_rng(count).integers(0, 256, (count, 28, 28, 1)).astype(np.float32)
-        expected = model.signatures["serving_default"](images=tf.constant(images))["probabilities"]
+        expected = loaded.signatures["serving_default"](images=tf.constant(images))["probabilities"]
         assert np.allclose(runner(images=images)["probabilities"], expected, atol=1e-5)
 
 
+def test_it_is_made_of_the_operations_that_litert_is_quick_at(flatbuffer: Path) -> None:
+    operations = [each["op_name"] for each in Interpreter(str(flatbuffer))._get_ops_details()]
+    assert operations.count("CONV_2D") == operations.count("AVERAGE_POOL_2D") == 2
+    assert "TRANSPOSE" not in operations
+
+
 def test_a_flatbuffer_that_answers_otherwise_is_refused(
-    saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: keras.Model, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(litert, "TOLERANCE", -1.0)
     with pytest.raises(ValueError, match=r"must answer as the SavedModel does, within -1\.0\. Received: a difference"):
-        litert.convert(saved_model, tmp_path / "model.tflite")
+        litert.convert(model, TEMPERATURE, saved_model, tmp_path / "model.tflite")
     assert not (tmp_path / "model.tflite").exists()
