@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
+from serving.lean_import import without_companions
 from serving.model import ModelError
 from serving.padding import in_fixed_sizes
 
 # TensorFlow reads this while it is imported: errors are shown, its remarks about the processor are not.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-import tensorflow as tf
+with without_companions():
+    import tensorflow as tf
 
 SIGNATURE = "serving_default"
 # Powers of two waste at most half a run on padding. Beyond the last, a run gains nothing from more company.
 SIZES = (1, 2, 4, 8, 16, 32, 64)
-# XLA won nothing from 8 images on, and each size costs about a second of compiling.
-XLA_SIZES = (1, 2, 4)
 XLA_GAIN = 0.9  # what XLA's time must be below, of the signature's, to be worth it
-TRIALS = 30  # calls whose median tells the faster
+TRIALS = 10  # calls whose median tells the faster
 
 Call = Callable[..., dict[str, Any]]
 
@@ -35,7 +35,7 @@ class SavedModelPredictor:
     Args:
         directory: of the version, with its SavedModel and its card.
         version: its number.
-        xla: whether to compile the small sizes with XLA too, and keep what is faster for each.
+        xla: whether to compile each size with XLA too, and keep what is faster.
 
     Raises:
         CardError: the card is missing or damaged.
@@ -56,7 +56,7 @@ class SavedModelPredictor:
         self._calls: dict[int, Call] = dict.fromkeys(SIZES, self._signature)
         self._warm_up()
         if xla:
-            self._calls |= {size: self._faster(size) for size in XLA_SIZES}
+            self._calls = {size: self._faster(size) for size in SIZES}
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities.
@@ -109,7 +109,7 @@ class SavedModelPredictor:
     def _faster(self, size: int) -> Call:
         """The signature as it is, or compiled by XLA for `size` images: whichever takes less time here and now."""
         name, spec = self.card.input.name, self.card.input
-        compiled = tf.function(lambda tensor: self._signature(**{name: tensor}), jit_compile=True)
+        compiled = tf.function(lambda tensor: self._signature(**{name: tensor}), jit_compile=True, autograph=False)
         concrete = compiled.get_concrete_function(tf.TensorSpec((size, *spec.shape), spec.dtype, name=name))
         images = np.full((size, *spec.shape), 255, np.uint8)
         if not np.allclose(self._ask(concrete, images), self._ask(self._signature, images), atol=1e-6):

@@ -10,8 +10,8 @@ from flask import Flask
 from registry.card import CardError
 from registry.store import ModelStore, RegistryError
 from serving.app import create_app
+from serving.lean_import import without_remarks
 from serving.model import ManyModelsError, ModelError, NoModelError, Served, find
-from serving.quiet import without_remarks
 from serving.reload import Follower, Load
 from serving.settings import Settings
 
