@@ -8,7 +8,7 @@ from flask import Flask, Request, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from registry.errors import RegistryError
-from serving import arrival, metrics, tracing
+from serving import arrival, metrics, tally, tracing
 from serving.api import description, native, open_inference, openapi, tensorflow_serving
 from serving.errors import (
     DeadlineError,
@@ -73,6 +73,7 @@ def create_app(served: Served, settings: Settings) -> Flask:
     @openapi.operation({})
     def exposition() -> Response:
         """What Prometheus collects, in its text format."""
+        tally.add_up()
         return metrics.exposition(settings)
 
     observe(app, settings)

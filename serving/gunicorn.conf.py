@@ -41,6 +41,13 @@ def on_starting(server: Any) -> None:
     server.stop = refuse_and_stop
 
 
+def worker_exit(_server: Any, _worker: Any) -> None:
+    """The last second's metrics, in the worker that ends."""
+    from serving import tally
+
+    tally.add_up()
+
+
 def child_exit(_server: Any, worker: Any) -> None:
     """A dead worker's connections and gauges count no more."""
     worker.gone()

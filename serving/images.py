@@ -15,7 +15,7 @@ from PIL import Image
 
 from serving.errors import InvalidImageError, TooLargeError
 from serving.fitting import Fitted, fit
-from serving.json_text import parse
+from serving.json_text import holds_literals, parse
 from serving.likeness import Look
 from serving.pixels import brief, from_lists, times
 from serving.settings import Settings
@@ -71,7 +71,8 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
     if not isinstance(images, list) or not images:
         raise InvalidImageError(f"`images` must be a list of at least one image. Received: {brief(images)}.")
     _check_count(len(images), settings)
-    return Batch(from_lists(images, shape), (Source(),) * len(images))
+    pixels = from_lists(images, shape, literals=holds_literals(body))
+    return Batch(pixels, (Source(),) * len(images))
 
 
 def from_raw(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:

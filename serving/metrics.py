@@ -3,6 +3,9 @@
 Where they lie is PROMETHEUS_MULTIPROC_DIR, which `python -m serving` sets; the library reads it when it is imported.
 """
 
+from collections.abc import Iterable
+
+import numpy as np
 from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -12,14 +15,27 @@ from serving.settings import Settings
 # Seconds; from one image on an idle machine to the deadline of a drowning one.
 _TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
+
+class BulkHistogram(Histogram):
+    """A histogram that takes many values for the price of one."""
+
+    def observe_all(self, amounts: Iterable[float]) -> None:
+        """What `observe` does for each, with one write a bucket."""
+        values = np.fromiter(amounts, float)
+        buckets = np.bincount(np.searchsorted(self._upper_bounds, values))
+        self._sum.inc(float(values.sum()))
+        for index in np.flatnonzero(buckets).tolist():
+            self._buckets[index].inc(int(buckets[index]))
+
+
 REQUESTS = Counter(
     "serving_requests", "Requests by face, status code and version that answered.", ("face", "code", "version")
 )
-LATENCY = Histogram("serving_request_seconds", "Seconds from arrival to reply.", ("face",), buckets=_TIMES)
-PHASES = Histogram(
+LATENCY = BulkHistogram("serving_request_seconds", "Seconds from arrival to reply.", ("face",), buckets=_TIMES)
+PHASES = BulkHistogram(
     "serving_phase_seconds", "Seconds of a prediction: parse, queue and compute.", ("phase",), buckets=_TIMES
 )
-BATCH = Histogram(
+BATCH = BulkHistogram(
     "serving_batch_images", "Images of the run that a request was part of.", buckets=(1, 2, 4, 8, 16, 32, 64, 256)
 )
 QUEUE = Gauge(
@@ -27,7 +43,7 @@ QUEUE = Gauge(
 )
 REJECTED = Counter("serving_rejected", "Requests that were not served in time.", ("reason",))
 CLASSES = Counter("serving_predicted_classes", "Images by the class that they were called.", ("label",))
-CONFIDENCE = Histogram(
+CONFIDENCE = BulkHistogram(
     "serving_confidence",
     "Greatest probability of each image.",
     buckets=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1),

@@ -5,11 +5,9 @@ import re
 import time
 import uuid
 
-import numpy as np
 from flask import Flask, Response, g, request
-from numpy.typing import NDArray
 
-from serving import arrival, metrics, tracing
+from serving import arrival, tally, tracing
 from serving.batcher import Answer
 from serving.logs import request_id
 from serving.model import Predictor
@@ -41,10 +39,8 @@ def observe(app: Flask, settings: Settings) -> None:
         response.headers["X-Request-ID"] = request_id.get() or ""
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
-        metrics.REQUESTS.labels(face, response.status_code, version).inc()
-        metrics.LATENCY.labels(face).observe(seconds)
-        if response.status_code in _SEEN and request.method == "POST":
-            metrics.REJECTED.labels(_SEEN[response.status_code]).inc()
+        rejected = _SEEN.get(response.status_code) if request.method == "POST" else None
+        tally.reply(tally.Reply(face, response.status_code, version, seconds, rejected))
         if settings.access_log:
             fields = {"face": face, "code": response.status_code, "version": version, "seconds": round(seconds, 6)}
             logger.info("%s %s", request.method, request.path, extra={"fields": fields})
@@ -67,17 +63,5 @@ def prediction(predictor: Predictor, answer: Answer, waiting: int, asked: float)
     """
     g.version = predictor.version
     phases = {"parse": asked - g.begin, "queue": answer.queued, "compute": answer.computed}
-    for phase, seconds in phases.items():
-        metrics.PHASES.labels(phase).observe(seconds)
     tracing.phases(phases, asked)
-    metrics.BATCH.observe(answer.batch)
-    metrics.QUEUE.set(waiting)
-    _drift(answer.probabilities, predictor.card.classes)
-
-
-def _drift(probabilities: NDArray[np.float32], classes: tuple[str, ...]) -> None:
-    counts = np.bincount(probabilities.argmax(axis=1), minlength=len(classes))
-    for index in np.flatnonzero(counts).tolist():
-        metrics.CLASSES.labels(classes[index]).inc(int(counts[index]))
-    for confidence in probabilities.max(axis=1).tolist():
-        metrics.CONFIDENCE.observe(confidence)
+    tally.prediction(tally.Prediction(phases, answer.batch, waiting, answer.probabilities, predictor.card.classes))

@@ -55,6 +55,10 @@ class Worker(ThreadWorker):
         self._stay = threading.Semaphore(min(1, self.cfg.threads - 1))
 
     def init_process(self) -> None:
+        # Not in the arbiter, which loads this file too: metrics belong to the process that imports them.
+        from serving.tally import add_up_in_time
+
+        self._add_up_in_time = add_up_in_time
         self._refusing = ThreadPoolExecutor(REFUSING_THREADS)
         super().init_process()
 
@@ -129,8 +133,9 @@ class Worker(ThreadWorker):
             self.method_queue.defer(lambda: None)
 
     def notify(self) -> None:
-        """Called in each turn of the main loop; the place to end it when the lingering is over."""
+        """Called in each turn of the main loop; the place to add up metrics, and to end it when lingering is over."""
         super().notify()
+        self._add_up_in_time()
         if self._end is not None and time.monotonic() >= self._end:
             self.alive = False
             # Connections without a request would hold up the end for the whole grace period.

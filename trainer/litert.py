@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-
-from trainer.export import export_saved_model
 
 FLATBUFFER = Path("assets.extra") / "model.tflite"  # where in a version the service looks for it
 SIGNATURE = "serving_default"
@@ -22,22 +18,20 @@ IMAGES = 64  # random ones, on which both must agree
 TOLERANCE = 1e-5  # of a probability; the two sum in another order, which costs about 1e-7
 
 
-def convert(model: keras.Model, temperature: float, saved_model: Path, target: Path) -> None:
-    """Writes a model as a flatbuffer, in float32, once it answers as the model's SavedModel does.
+def convert(source: Path, saved_model: Path, target: Path) -> None:
+    """Writes a model as a flatbuffer, in float32, once it answers as the SavedModel does.
 
     Args:
-        model: of (n, height, width, channels) to logits (n, classes), as for `export_saved_model`.
-        temperature: that its logits are divided by.
-        saved_model: the directory of its SavedModel.
+        source: directory of a SavedModel of the model, in the form to convert.
+        saved_model: directory of the SavedModel that is served; its signature has one input, (n, height,
+            width, channels) float32 of 0..255, and one output.
         target: the file to write; its directory is made.
 
     Raises:
         ValueError: the flatbuffer's answers differ from the SavedModel's.
         OSError: the disk refuses.
     """
-    with tempfile.TemporaryDirectory(prefix="litert-") as source:
-        export_saved_model(model, Path(source), temperature, convolutions=True)
-        content = tf.lite.TFLiteConverter.from_saved_model(source, signature_keys=[SIGNATURE]).convert()
+    content = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[SIGNATURE]).convert()
     # Kept, because a signature alone does not keep the model's variables alive.
     loaded = tf.saved_model.load(str(saved_model))
     signature = loaded.signatures[SIGNATURE]

@@ -36,7 +36,9 @@ def candidate(model: keras.Model, temperature: float, card: ModelCard, run: Path
         store = ModelStore(Path(root), card.name)
         with store.stage() as staged:
             export_saved_model(model, staged, temperature)
-            litert.convert(model, temperature, staged, staged / litert.FLATBUFFER)
+            with tempfile.TemporaryDirectory(prefix=".litert-", dir=run) as source:
+                export_saved_model(model, Path(source), temperature, convolutions=True)
+                litert.convert(Path(source), staged, staged / litert.FLATBUFFER)
             store.publish(staged, card)
         yield store
 

@@ -18,7 +18,7 @@ from serving.api.openapi import operation
 from serving.errors import InvalidImageError, TooLargeError
 from serving.images import from_files
 from serving.inference import Inference
-from serving.json_text import parse
+from serving.json_text import holds_literals, parse
 from serving.model import Predictor
 from serving.pixels import brief, from_lists
 from serving.settings import Settings
@@ -36,8 +36,7 @@ def blueprint(inference: Inference) -> Blueprint:
     def predict(name: str, version: str | None = None) -> dict[str, Any]:
         """{"instances": [...]} is answered with {"predictions": [...]}, {"inputs": ...} with {"outputs": ...}."""
         predictor = inference.predictor_of(name, version, wait=True)
-        content = body.read()
-        key, images = _read(parse(content), predictor, inference.settings)
+        key, images = _read(body.read(), predictor, inference.settings)
         probabilities = inference.run(predictor, images).probabilities
         return {"predictions" if key == "instances" else "outputs": np.ascontiguousarray(probabilities)}
 
@@ -69,8 +68,9 @@ def blueprint(inference: Inference) -> Blueprint:
     return face
 
 
-def _read(content: Any, predictor: Predictor, settings: Settings) -> tuple[str, NDArray[np.uint8]]:
-    """The key that was used, and the images under it."""
+def _read(text: bytes, predictor: Predictor, settings: Settings) -> tuple[str, NDArray[np.uint8]]:
+    """The key that was used in the JSON `text`, and the images under it."""
+    content = parse(text)
     name = predictor.card.input.name
     keys = set(content) & {"instances", "inputs"} if isinstance(content, dict) else set()
     if len(keys) != 1:
@@ -92,15 +92,11 @@ def _read(content: Any, predictor: Predictor, settings: Settings) -> tuple[str, 
         raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {len(values)}.")
     if key == "instances" and all(isinstance(value, dict) and set(value) != {"b64"} for value in values):
         values = [_named(value, name, f"instances[{index}]") for index, value in enumerate(values)]
-    return key, _images(values, key, predictor, settings)
-
-
-def _images(values: list[Any], key: str, predictor: Predictor, settings: Settings) -> NDArray[np.uint8]:
     shape = predictor.card.input.shape
     if all(isinstance(value, dict) for value in values):
         files = [(f"{key}[{index}]", _decode(value, f"{key}[{index}]")) for index, value in enumerate(values)]
-        return from_files(files, shape, settings).images
-    return from_lists(values, shape, f"{key}[{{}}]".format)
+        return key, from_files(files, shape, settings).images
+    return key, from_lists(values, shape, f"{key}[{{}}]".format, holds_literals(text))
 
 
 def _decode(value: dict[str, Any], place: str) -> bytes:

@@ -148,7 +148,7 @@ def publish_layer(root: Path, weights: NDArray[np.float32], card: ModelCard, fla
         if flatbuffer:
             from trainer import litert
 
-            litert.convert(staged, staged / litert.FLATBUFFER)
+            litert.convert(staged, staged, staged / litert.FLATBUFFER)
         return store.path(store.publish(staged, card))
 
 

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 
-from serving import arrival, tracing
+from serving import arrival, tally, tracing
 from serving.app import create_app
 from serving.keys import Keys
 from serving.logs import JsonFormatter, request_id
@@ -24,6 +24,7 @@ HASH = hashlib.sha256(KEY.encode()).hexdigest()
 
 
 def value(name: str, **labels: str) -> float:
+    tally.add_up()
     return REGISTRY.get_sample_value(f"serving_{name}", labels) or 0.0
 
 

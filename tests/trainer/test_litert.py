@@ -29,8 +29,10 @@ def saved_model(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def flatbuffer(model: keras.Model, saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("version") / "assets.extra" / "model.tflite"
-    litert.convert(model, TEMPERATURE, saved_model, target)
+    source, version = (tmp_path_factory.mktemp(name) for name in ("source", "version"))
+    export_saved_model(model, source, TEMPERATURE, convolutions=True)
+    target = version / "assets.extra" / "model.tflite"
+    litert.convert(source, saved_model, target)
     return target
 
 
@@ -50,9 +52,9 @@ def test_it_is_made_of_the_operations_that_litert_is_quick_at(flatbuffer: Path) 
 
 
 def test_a_flatbuffer_that_answers_otherwise_is_refused(
-    model: keras.Model, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(litert, "TOLERANCE", -1.0)
     with pytest.raises(ValueError, match=r"must answer as the SavedModel does, within -1\.0\. Received: a difference"):
-        litert.convert(model, TEMPERATURE, saved_model, tmp_path / "model.tflite")
+        litert.convert(saved_model, saved_model, tmp_path / "model.tflite")
     assert not (tmp_path / "model.tflite").exists()
