@@ -39,12 +39,12 @@ class Familiar:
         """For uint8 (n, height, width, channels): up to 1 is familiar, beyond is not; rounded to three places."""
         count, height, width, channels = images.shape
         # One flat product for all rows of all images: numpy is slow at many small ones.
-        lines = np.moveaxis(images, 3, 1).reshape(-1, width).astype(np.float32) @ self.columns
+        planes = images if channels == 1 else np.moveaxis(images, 3, 1)
+        lines = planes.reshape(-1, width).astype(np.float32) @ self.columns
         cells = self.rows @ lines.reshape(count * channels, height, -1)
         whitened = cells.reshape(count, -1) @ self.whiten
         distances = np.sqrt(np.square(whitened[:, None] - self.centers).sum(axis=2).min(axis=1))
-        scores: list[float] = np.round(distances.astype(np.float64) / self.threshold, 3).tolist()
-        return scores
+        return [round(score, 3) for score in (distances / self.threshold).tolist()]
 
 
 class Extras:

@@ -26,7 +26,8 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 XLA_GAIN = 0.9  # what XLA's time must be below, of the signature's, to be worth it
 TRIALS = 10  # calls whose median tells the faster
 
-Call = Callable[..., dict[str, Any]]
+# From a tensor of images to one of probabilities.
+Call = Callable[[tf.Tensor], tf.Tensor]
 
 
 class SavedModelPredictor:
@@ -53,7 +54,7 @@ class SavedModelPredictor:
             # A damaged SavedModel raises anything from OSError over IndexError to TensorFlow's own errors.
             raise ModelError(f"{directory} does not load: {_first_line(error)}") from error
         self._check_signature()
-        self._calls: dict[int, Call] = dict.fromkeys(SIZES, self._signature)
+        self._calls: dict[int, Call] = dict.fromkeys(SIZES, self._plain)
         self._warm_up()
         if xla:
             self._calls = {size: self._faster(size) for size in SIZES}
@@ -75,9 +76,11 @@ class SavedModelPredictor:
 
     def _ask(self, call: Call, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         # numpy converts pixels faster than TensorFlow does, and a tensor of one dtype never traces anew.
-        tensor = tf.constant(images.astype(self.card.input.dtype))
-        probabilities: NDArray[np.float32] = call(**{self.card.input.name: tensor})[self.card.output.name].numpy()
+        probabilities: NDArray[np.float32] = call(tf.constant(images.astype(self.card.input.dtype))).numpy()
         return probabilities
+
+    def _plain(self, tensor: tf.Tensor) -> tf.Tensor:
+        return self._signature(**{self.card.input.name: tensor})[self.card.output.name]
 
     def _check_signature(self) -> None:
         card = self.card
@@ -108,14 +111,14 @@ class SavedModelPredictor:
 
     def _faster(self, size: int) -> Call:
         """The signature as it is, or compiled by XLA for `size` images: whichever takes less time here and now."""
-        name, spec = self.card.input.name, self.card.input
-        compiled = tf.function(lambda tensor: self._signature(**{name: tensor}), jit_compile=True, autograph=False)
-        concrete = compiled.get_concrete_function(tf.TensorSpec((size, *spec.shape), spec.dtype, name=name))
+        spec = self.card.input
+        compiled = tf.function(self._plain, jit_compile=True, autograph=False)
+        concrete = compiled.get_concrete_function(tf.TensorSpec((size, *spec.shape), spec.dtype))
         images = np.full((size, *spec.shape), 255, np.uint8)
-        if not np.allclose(self._ask(concrete, images), self._ask(self._signature, images), atol=1e-6):
-            return self._signature
-        mine, theirs = (self._median(call, images) for call in (concrete, self._signature))
-        return concrete if mine < XLA_GAIN * theirs else self._signature
+        if not np.allclose(self._ask(concrete, images), self._ask(self._plain, images), atol=1e-6):
+            return self._plain
+        mine, theirs = (self._median(call, images) for call in (concrete, self._plain))
+        return concrete if mine < XLA_GAIN * theirs else self._plain
 
     def _median(self, call: Call, images: NDArray[np.uint8]) -> float:
         """Seconds that a call takes, others on this machine or not."""
