@@ -26,7 +26,8 @@ from trainer.config import RECIPES, TrainConfig
 from trainer.data import ImageDataset, load
 from trainer.train import train
 from tuning.journal import COMPLETED, Journal
-from tuning.oracles import SCORE, build_oracle
+from tuning.oracles import build_oracle
+from tuning.recorded import SCORE
 from tuning.space import ALGORITHMS, Search
 
 Histories = dict[TrainConfig, list[float]]

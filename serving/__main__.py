@@ -43,6 +43,8 @@ def main() -> None:
     serving = f"Serving {found}" if found else f"Waiting for a model in {settings.model_root}"
     print(f"{serving} at {url}; try: curl -F {sample} {url}/predict", flush=True)
     os.environ["METRICS_DIRECTORY"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory(settings)
+    # Threads that take turns need no memory pool each.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     # The listening socket goes along, so that nobody can take the port in between.
     listener.set_inheritable(True)
     configuration = Path(__file__).with_name("gunicorn.conf.py")

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from study.experiments import ALL
-from study.pipeline import study
 from study.pool import RunError
 from trainer.__main__ import INTERRUPTED, Parser, fail
 
@@ -32,6 +31,10 @@ def main() -> int:
     given = parser().parse_args()
     only = [name for name in given.only.replace(",", " ").split() if name]
     folder = Path(given.artifacts) / "study"
+    try:
+        from study.pipeline import study
+    except ModuleNotFoundError as error:
+        return fail(f"The package {error.name} is not installed here; `make install` does so.", 2)
     try:
         path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=SUMMARY)
     except (ValueError, RunError) as error:

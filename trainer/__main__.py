@@ -155,13 +155,19 @@ def main() -> int:
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its notes on absent GPU drivers, which it prints before it reads a log level."""
+    """Imports TensorFlow without its notes on absent GPU drivers, which it prints before it reads a log level.
+
+    Raises:
+        ValueError: it is not installed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             importlib.import_module("tensorflow")
+        except ModuleNotFoundError as error:
+            raise ValueError(f"The package {error.name} is not installed here; `make install` does so.") from error
         except BaseException:
             held.seek(0)
             os.write(stderr, held.read())

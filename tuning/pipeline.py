@@ -20,8 +20,9 @@ from trainer.config import TrainConfig
 from trainer.report import REFUSAL, refusal, summary
 from tuning import finalists, report, worker
 from tuning.journal import Journal, SearchError, write_whole
-from tuning.oracles import SILENCE_S, build_oracle
+from tuning.oracles import build_oracle
 from tuning.progress import Progress
+from tuning.recorded import SILENCE_S
 from tuning.search import chief, lead, work_here
 from tuning.space import Search
 

@@ -19,8 +19,8 @@ from keras_tuner.src.distribute.oracle_chief import OracleServicer
 from keras_tuner.src.protos import get_service_grpc
 
 from tuning.journal import Journal, SearchError
-from tuning.oracles import Recorded
 from tuning.progress import Progress
+from tuning.recorded import Recorded
 
 LOOK_S = 0.1
 # How long the chief waits for workers of other machines to hear that the search is over.

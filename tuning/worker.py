@@ -24,7 +24,7 @@ from trainer import checkpoint
 from trainer.data import ImageDataset
 from trainer.train import train
 from tuning.journal import COMPLETED, FAILED, SearchError
-from tuning.oracles import SCORE
+from tuning.recorded import SCORE
 from tuning.space import Search
 
 # A trial leaves some tens of megabytes behind; to start anew takes about as long as an epoch.

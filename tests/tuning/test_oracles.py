@@ -8,7 +8,8 @@ from keras_tuner.engine.trial import Trial
 from tests.tuning.disk import full_at
 from trainer.config import RECIPES, TrainConfig
 from tuning.journal import Journal, SearchError
-from tuning.oracles import DEATHS, SCORE, Recorded, build_oracle
+from tuning.oracles import build_oracle
+from tuning.recorded import DEATHS, SCORE, Recorded
 from tuning.space import Search
 
 

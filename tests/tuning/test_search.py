@@ -9,8 +9,9 @@ import pytest
 
 from trainer.config import RECIPES
 from tuning.journal import Journal, SearchError
-from tuning.oracles import DEATHS, build_oracle
+from tuning.oracles import build_oracle
 from tuning.progress import Progress
+from tuning.recorded import DEATHS
 from tuning.search import chief, work_here
 from tuning.space import Search
 

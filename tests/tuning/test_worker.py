@@ -13,7 +13,8 @@ from trainer.data import ImageDataset
 from trainer.train import train
 from tuning import worker
 from tuning.journal import Journal, SearchError
-from tuning.oracles import SCORE, build_oracle
+from tuning.oracles import build_oracle
+from tuning.recorded import SCORE
 from tuning.search import chief
 from tuning.space import Search
 
