@@ -70,7 +70,7 @@ def create_app(served: Served, settings: Settings) -> Flask:
     app.register_blueprint(openapi.blueprint())
 
     @app.get("/metrics")
-    @openapi.operation({})
+    @openapi.operation({"type": "string"}, kind="text/plain")
     def exposition() -> Response:
         """What Prometheus collects, in its text format."""
         tally.add_up()

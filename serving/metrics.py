@@ -60,5 +60,5 @@ def exposition(settings: Settings) -> Response:
     registry = CollectorRegistry()
     if settings.metrics_directory:
         MultiProcessCollector(registry, str(settings.metrics_directory))
-        return Response(generate_latest(registry), mimetype=CONTENT_TYPE_LATEST)
-    return Response(generate_latest(), mimetype=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)

@@ -29,24 +29,27 @@ View = TypeVar("View", bound=Callable[..., Any])
 Json = dict[str, Any]
 
 
-def operation(reply: Json | str, body: Json | None = None, query: tuple[Json, ...] = ()) -> Callable[[View], View]:
+def operation(
+    reply: Json | str, body: Json | None = None, query: tuple[Json, ...] = (), kind: str = "application/json"
+) -> Callable[[View], View]:
     """Note beside a route what it takes and gives; the summary is the first line of the view's docstring.
 
     Args:
         reply: schema of the reply with status 200, or the name of one in `schemas.COMPONENTS`.
         body: media type -> schema of the request.
         query: OpenAPI's parameter objects.
+        kind: media type of the reply.
     """
 
     def note(view: View) -> View:
         schema = {"$ref": f"#/components/schemas/{reply}"} if isinstance(reply, str) else reply
         content = (
-            {"content": {kind: {"schema": each} for kind, each in body.items()}, "required": True} if body else None
+            {"content": {sent: {"schema": each} for sent, each in body.items()}, "required": True} if body else None
         )
         vars(view)["operation"] = {
             **({"requestBody": content} if content else {}),
             "parameters": list(query),
-            "responses": {"200": {"description": "As asked.", "content": {"application/json": {"schema": schema}}}},
+            "responses": {"200": {"description": "As asked.", "content": {kind: {"schema": schema}}}},
         }
         return view
 
