@@ -4,8 +4,11 @@ import io
 from http import HTTPStatus
 from typing import IO, Any
 
-from flask import Flask, Request, Response, jsonify, request
+from flask import Flask, Request, Response, g, jsonify, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+from werkzeug.routing import BaseConverter
 
 from registry.errors import RegistryError
 from serving import arrival, metrics, tally, tracing
@@ -40,6 +43,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
 }
+REJECTED: dict[type[Exception], str] = {OverloadedError: "overload", DeadlineError: "deadline"}  # reasons in metrics
 RETRY = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -49,11 +53,24 @@ class MemoryRequest(Request):
     def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
         return io.BytesIO()
 
+    def make_form_data_parser(self) -> FormDataParser:
+        """One that says what is wrong with a form, instead of finding nothing in it."""
+        parser = super().make_form_data_parser()
+        parser.silent = False
+        return parser
+
+
+class ModelName(BaseConverter):
+    """A model's name or version in a path: without a colon, behind which TensorFlow Serving has the verb."""
+
+    regex = "[^/:]+"
+
 
 def create_app(served: Served, settings: Settings) -> Flask:
     """The application over the predictor in `served`, which may still be empty."""
     app = Flask(__name__, static_folder=None)
     app.request_class = MemoryRequest
+    app.url_map.converters["model"] = ModelName
     app.json = OrjsonProvider(app)
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
@@ -110,6 +127,7 @@ def _translate_errors(app: Flask, settings: Settings) -> None:
         status = STATUS[type(error)]
         if isinstance(error, OverloadedError):
             status = HTTPStatus(settings.overload_status)
+        g.rejected = REJECTED.get(type(error))
         more = {"Retry-After": "1"} if status in RETRY else {}
         if status is HTTPStatus.UNAUTHORIZED:
             more = {"WWW-Authenticate": "Bearer"}
@@ -123,6 +141,11 @@ def _translate_errors(app: Flask, settings: Settings) -> None:
         allow = {"Allow": ", ".join(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
         return _problem(HTTPStatus(error.code or 500), _detail(error, app, settings), allow)
 
+    @app.errorhandler(ParseException)
+    def broken_chunks(error: ParseException) -> Response:
+        """Only now, because gunicorn reads a body in chunks no sooner than it is asked for."""
+        return _problem(HTTPStatus.BAD_REQUEST, f"The body must come in well-formed chunks. Received: {error}.")
+
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
         app.logger.exception("%s %r failed", request.method, request.path)
@@ -134,7 +157,7 @@ def _problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = N
 
     The problem type about:blank says that the status tells the kind of problem.
     """
-    if request.path.startswith(("/v1/", "/v2/")):
+    if f"{request.path}/".startswith(("/v1/", "/v2/")):
         response = jsonify(error=detail)  # as application/json, or kserve's client would not read it
     else:
         response = jsonify(type="about:blank", title=status.phrase, status=status.value, detail=detail)
@@ -151,13 +174,14 @@ def _detail(error: HTTPException, app: Flask, settings: Settings) -> str:
             # The routes of the face that was meant, if any was.
             rules = [*app.url_map.iter_rules()]
             meant = [rule for rule in rules if rule.rule.split("/")[1] == request.path.split("/")[1]]
-            routes = sorted(f"{' '.join(_methods(rule.methods))} {rule.rule}" for rule in meant or rules)
+            routes = sorted(f"{' '.join(_methods(rule.methods))} {openapi.path(rule)}" for rule in meant or rules)
             return f"The path must be one of: {', '.join(routes)}. Received: {request.path:.80}."
         case MethodNotAllowed():
             methods = " or ".join(_methods(error.valid_methods))
             return f"{request.path} must be called with {methods}. Received: {request.method}."
         case RequestEntityTooLarge():
-            size = f"{request.content_length} bytes" if request.content_length else "more"
+            length = request.content_length or 0
+            size = f"{length} bytes" if length > settings.max_body_bytes else "more"
             return (
                 f"A request may hold {settings.max_body_bytes} bytes and {settings.max_images} images. "
                 f"Received: {size}."

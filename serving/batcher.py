@@ -113,7 +113,7 @@ class Batcher:
             with self._mutex:
                 if ticket in self._queue and not ticket.leads:
                     self._queue.remove(ticket)
-                    ticket.outcome = _too_late(ticket, self._clock())
+                    ticket.outcome = _too_late()
                     return False
             # Its run has begun, or it is just being told to lead: either signal is on its way.
             ticket.deadline = threading.TIMEOUT_MAX
@@ -142,7 +142,7 @@ class Batcher:
         while self._queue:
             ticket = self._queue[0]
             if ticket.deadline <= now:
-                self._queue.popleft().settle(_too_late(ticket, now))
+                self._queue.popleft().settle(_too_late())
                 continue
             images += len(ticket.images)
             if batch and (ticket.predictor is not batch[0].predictor or images > self._largest):
@@ -169,6 +169,5 @@ class Batcher:
             each.settle(Answer(rows, begin - each.joined, computed, len(together)))
 
 
-def _too_late(ticket: _Ticket, now: float) -> DeadlineError:
-    waited = 1000 * (now - ticket.joined)
-    return DeadlineError(f"The request waited {waited:.0f} ms for the model, longer than it may. Try again.")
+def _too_late() -> DeadlineError:
+    return DeadlineError("The request waited longer than it may before the model was free. Try again.")

@@ -4,6 +4,7 @@ Versions that an older trainer pushed lack some of it; they are served all the s
 """
 
 import logging
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,11 +63,11 @@ class Extras:
         """None where the version has none."""
         path = self.directory / FAMILIAR
         try:
-            with np.load(path) as numbers:
+            with path.open("rb") as file, np.load(file) as numbers:
                 return Familiar(**numbers)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except Exception as error:  # a damaged archive raises anything from EOFError to BadZipFile
             logger.error("%s cannot be used, so replies go without: %s", path, error)
             return None
 
@@ -81,11 +82,12 @@ class ExtrasOfNow:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._kept: tuple[Predictor, Extras] | None = None
+        # The predictor by a weak reference, or a version that is gone would stay in memory.
+        self._kept: tuple[weakref.ref[Predictor], Extras] | None = None
 
     def of(self, predictor: Predictor) -> Extras:
         """Any thread may ask; two that ask at once for a new version both read it."""
         kept = self._kept
-        if kept is None or kept[0] is not predictor:
-            kept = self._kept = (predictor, Extras(predictor, self._settings))
+        if kept is None or kept[0]() is not predictor:
+            kept = self._kept = (weakref.ref(predictor), Extras(predictor, self._settings))
         return kept[1]

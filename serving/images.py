@@ -5,15 +5,19 @@ JSON carries pixels and must fit the model as it is; image files are made to fit
 
 import io
 import math
+import threading
+import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.errors import InvalidImageError, TooLargeError
+from serving import arrival
+from serving.errors import DeadlineError, InvalidImageError, TooLargeError
 from serving.fitting import Fitted, fit
 from serving.json_text import holds_literals, parse
 from serving.likeness import Look
@@ -24,6 +28,9 @@ from serving.settings import Settings
 Image.MAX_IMAGE_PIXELS = None
 # What it thinks of a client's file is for the client, not for the log.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+LARGE = 2**20  # pixels; of larger images a worker holds one at a time, or a few requests could take all memory
+_large = threading.Lock()
 
 # What people try to send, by how it begins, so that they are told what it is.
 OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"%PDF": "PDF"}
@@ -103,9 +110,10 @@ def from_files(
     Raises:
         InvalidImageError: empty, broken, truncated, neither PNG nor JPEG, or nothing but a light background.
         TooLargeError: too many files, or pixels in one of them, for `settings`.
+        DeadlineError: they take longer than the request may.
     """
     _check_count(len(files), settings)
-    # One after the other, so that no more than one image is held at its full size.
+    # One after the other, so that a request holds no more than one image at its full size.
     fitted = [_read((name or "The body")[:60], content, shape, settings, look) for name, content in files]
     sources = (Source(name, *notes) for (name, _), (_, *notes) in zip(files, fitted, strict=True))
     return Batch(np.stack([image for image, *_ in fitted]), tuple(sources))
@@ -117,7 +125,12 @@ def _check_count(count: int, settings: Settings) -> None:
 
 
 def _read(name: str, content: bytes, shape: Sequence[int], settings: Settings, look: Look | None) -> Fitted:
-    return fit(_decode(content, name, settings), shape, look, name)
+    # A body of 16 MiB may unfold to minutes of work.
+    if time.monotonic() > arrival.moment() + settings.deadline_ms / 1000:
+        raise DeadlineError("The images took longer to decode than a request may. Send fewer, or smaller ones.")
+    image = _opened(content, name, settings)
+    with _large if image.width * image.height > LARGE else nullcontext():
+        return fit(_decoded(image, content, name), shape, look, name)
 
 
 def _kind(content: bytes) -> str:
@@ -130,8 +143,8 @@ def _kind(content: bytes) -> str:
     return f"of {kind}" if kind else f"that are neither, beginning with {content[:12]!r}"
 
 
-def _decode(content: bytes, name: str, settings: Settings) -> Image.Image:
-    """Decode a PNG or JPEG, its size checked before its pixels are read."""
+def _opened(content: bytes, name: str, settings: Settings) -> Image.Image:
+    """A PNG or JPEG of which the head is read, and the size checked."""
     wanted = f"{name} must be a PNG or JPEG image"
     if not content:
         raise InvalidImageError(f"{wanted}. Received: nothing.")
@@ -145,10 +158,13 @@ def _decode(content: bytes, name: str, settings: Settings) -> Image.Image:
             f"{name} must have at most {settings.max_image_pixels} pixels. "
             f"Received: {image.width}x{image.height}, which is {pixels}."
         )
+    return image
+
+
+def _decoded(image: Image.Image, content: bytes, name: str) -> Image.Image:
     try:
         image.load()
     except Exception as error:
-        raise InvalidImageError(
-            f"{wanted}. Received: {len(content)} bytes of {image.format}, broken or cut off ({error})."
-        ) from None
+        came = f"{len(content)} bytes of {image.format}, broken or cut off ({error})"
+        raise InvalidImageError(f"{name} must be a PNG or JPEG image. Received: {came}.") from None
     return image

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from serving import arrival, observe
 from serving.batcher import Answer, Batcher
-from serving.errors import NotServedError
+from serving.errors import NotReadyError, NotServedError
 from serving.model import Predictor, Served
 from serving.settings import Settings
 
@@ -31,6 +31,12 @@ class Inference:
     def ready(self) -> bool:
         """Whether a version is loaded and warm, and the worker is not ending."""
         return self.served.ready and not arrival.draining.is_set()
+
+    def check_ready(self) -> None:
+        """Raises NotReadyError unless `ready`."""
+        self.served.predictor()
+        if not self.ready:
+            raise NotReadyError("The server is about to end. Ask another.")
 
     def predictor_of(self, name: str, version: str | None, wait: bool = False) -> Predictor:
         """The predictor of now, if it is that of the model `name` and of `version`, where one is asked for.
@@ -74,5 +80,5 @@ class Inference:
         asked = time.monotonic()
         deadline = arrival.moment() + self.settings.deadline_ms / 1000
         answer = self.batcher.predict(predictor, images, deadline)
-        observe.prediction(predictor, answer, self.batcher.waiting, asked)
+        observe.prediction(predictor, answer, self.batcher.waiting + arrival.waiting(), asked)
         return answer

@@ -16,7 +16,7 @@ class Keys:
     `openssl rand -hex 32` and `printf %s KEY | sha256sum`.
 
     Raises:
-        SettingsError: the file cannot be read, or something is no SHA-256 in hexadecimal.
+        SettingsError: the file cannot be read or holds no hash, or something is no SHA-256 in hexadecimal.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -28,7 +28,10 @@ class Keys:
             except (OSError, ValueError) as error:
                 raise SettingsError(f"API_KEYS_FILE must be a file of hashes. Received: {error}.") from error
             text += " " + " ".join(line.split()[0] for line in lines if line.strip() and not line.startswith("#"))
-        self._hashes = [each.encode() for each in text.replace(",", " ").split()]
+        if (settings.api_keys or settings.api_keys_file) and not text.replace(",", " ").split():
+            # Or everybody might ask, where somebody meant to prevent just that.
+            raise SettingsError("API_KEYS and API_KEYS_FILE must hold at least one hash. Received: none.")
+        self._hashes = [each.lower().encode() for each in text.replace(",", " ").split()]
         if not all(_HASH.fullmatch(each.decode()) for each in self._hashes):
             # The value is not repeated: it may well be a key that somebody forgot to hash.
             raise SettingsError("API_KEYS must be SHA-256 hashes of 64 hexadecimal digits. Received: something else.")

@@ -38,7 +38,7 @@ def without_remarks() -> Iterator[None]:
     try:
         yield
     finally:
-        os.dup2(stderr, 2)  # closes the pipe's last writing end, which ends the relay
+        os.dup2(stderr, 2)  # closes the pipe's last writing end, if nothing was forked meanwhile, and ends the relay
         relay.join()
         os.close(stderr)
 

@@ -39,6 +39,7 @@ class Look:
 
 def light_background(picture: Image.Image) -> Colour | None:
     """The colour of an RGB picture's border, if that is light and even; else None."""
+    picture = _smaller(picture)[0]
     wide, high = picture.size
     edge = max(1, min(wide, high) // 56)
     strips = ((0, 0, wide, edge), (0, high - edge, wide, high), (0, 0, edge, high), (wide - edge, 0, wide, high))
@@ -88,9 +89,8 @@ def imitate(
 
 def _box(picture: Image.Image, background: Colour) -> tuple[int, int, int, int] | None:
     """Left, top, right and bottom of what is not background; None where everything is."""
-    # Smaller, by averaging: quicker for a photograph, and a JPEG's noise goes.
-    factor = max(1, max(picture.size) // LOOKED_AT)
-    small = np.asarray(picture.reduce(factor)).astype(int)
+    reduced, factor = _smaller(picture)
+    small = np.asarray(reduced).astype(int)
     thing = np.abs(small - background).max(axis=2) > CLOSE
     high, wide = thing.shape
     rows = np.flatnonzero(thing.sum(axis=1) > SPECKS * wide)
@@ -99,6 +99,12 @@ def _box(picture: Image.Image, background: Colour) -> tuple[int, int, int, int] 
         return None
     left, top, right, bottom = (int(each) * factor for each in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     return left, top, min(right, picture.width), min(bottom, picture.height)
+
+
+def _smaller(picture: Image.Image) -> tuple[Image.Image, int]:
+    """The picture and how many times smaller it is, by averaging: quicker to look at, and a JPEG's noise goes."""
+    factor = max(1, max(picture.size) // LOOKED_AT)
+    return picture.reduce(factor), factor
 
 
 def _scaled(box: tuple[int, int, int, int], side: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ class BulkHistogram(Histogram):
     def observe_all(self, amounts: Iterable[float]) -> None:
         """What `observe` does for each, with one write a bucket."""
         values = np.fromiter(amounts, float)
+        values = values[~np.isnan(values)]  # a model may answer so; it belongs into no bucket
         buckets = np.bincount(np.searchsorted(self._upper_bounds, values))
         self._sum.inc(float(values.sum()))
         for index in np.flatnonzero(buckets).tolist():
@@ -39,7 +40,9 @@ BATCH = BulkHistogram(
     "serving_batch_images", "Images of the run that a request was part of.", buckets=(1, 2, 4, 8, 16, 32, 64, 256)
 )
 QUEUE = Gauge(
-    "serving_queue_requests", "Requests that waited for the model at the last look.", multiprocess_mode="livesum"
+    "serving_queue_requests",
+    "Requests that waited for a thread or for the model at the last look.",
+    multiprocess_mode="livesum",
 )
 REJECTED = Counter("serving_rejected", "Requests that were not served in time.", ("reason",))
 CLASSES = Counter("serving_predicted_classes", "Images by the class that they were called.", ("label",))

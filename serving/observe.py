@@ -4,6 +4,7 @@ import logging
 import re
 import time
 import uuid
+from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
@@ -15,7 +16,6 @@ from serving.settings import Settings
 
 # What does not say otherwise, as the page does, is not for a cache.
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-_SEEN = {503: "overload", 429: "overload", 504: "deadline"}
 
 # What is printed as it came must not be able to forge a line, nor to fill a disk.
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -39,11 +39,10 @@ def observe(app: Flask, settings: Settings) -> None:
         response.headers["X-Request-ID"] = request_id.get() or ""
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
-        rejected = _SEEN.get(response.status_code) if request.method == "POST" else None
-        tally.reply(tally.Reply(face, response.status_code, version, seconds, rejected))
+        tally.reply(tally.Reply(face, response.status_code, version, seconds, g.get("rejected")))
         if settings.access_log:
             fields = {"face": face, "code": response.status_code, "version": version, "seconds": round(seconds, 6)}
-            logger.info("%s %s", request.method, request.path, extra={"fields": fields})
+            logger.info("%s %s", request.method, quote(request.path), extra={"fields": fields})
         tracing.finish(response.status_code, version)
         return response
 
@@ -58,10 +57,12 @@ def prediction(predictor: Predictor, answer: Answer, waiting: int, asked: float)
     Args:
         predictor: the version that answered.
         answer: what it said, and how long that took.
-        waiting: requests in the queue when this one had been answered.
+        waiting: requests without a thread or in the model's queue when this one had been answered.
         asked: when the images were ready for the model, by the monotonic clock.
     """
     g.version = predictor.version
-    phases = {"parse": asked - g.begin, "queue": answer.queued, "compute": answer.computed}
+    waited = arrival.without_thread()
+    phases = {"parse": asked - g.begin - waited, "queue": answer.queued, "compute": answer.computed}
     tracing.phases(phases, asked)
+    phases["queue"] += waited
     tally.prediction(tally.Prediction(phases, answer.batch, waiting, answer.probabilities, predictor.card.classes))

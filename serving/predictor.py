@@ -121,7 +121,7 @@ class SavedModelPredictor:
         return concrete if mine < XLA_GAIN * theirs else self._plain
 
     def _median(self, call: Call, images: NDArray[np.uint8]) -> float:
-        """Seconds that a call takes, others on this machine or not."""
+        """Seconds of a call, the median of TRIALS: other work on the machine hardly counts in it."""
         seconds = []
         for _ in range(TRIALS):
             begin = time.perf_counter()

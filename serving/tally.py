@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import metrics
+from serving import arrival, metrics
 
-SECONDS = 1.0  # between two sums
-MOST = 1024  # notes kept, should nobody ask for a sum
+SUM_SECONDS = 1.0  # between two sums
+MOST_REPLIES = 1024  # noted, should nobody ask for a sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ _added = time.monotonic()
 def reply(note: Reply) -> None:
     """Note a reply; any thread may."""
     _replies.append(note)
-    if len(_replies) >= MOST:
+    if len(_replies) >= MOST_REPLIES:
         add_up()
 
 
@@ -63,7 +63,7 @@ def prediction(note: Prediction) -> None:
 
 def add_up_in_time() -> None:
     """Add up what was noted, if that is a second ago: for a worker's main loop."""
-    if time.monotonic() - _added >= SECONDS:
+    if time.monotonic() - _added >= SUM_SECONDS:
         add_up()
 
 
@@ -94,12 +94,12 @@ def _add_replies(notes: list[Reply]) -> None:
 
 
 def _add_predictions(notes: list[Prediction]) -> None:
+    metrics.QUEUE.set(notes[-1].waiting if notes else arrival.waiting())
     if not notes:
         return
     for phase in notes[0].phases:
         metrics.PHASES.labels(phase).observe_all(note.phases[phase] for note in notes)
     metrics.BATCH.observe_all(note.batch for note in notes)
-    metrics.QUEUE.set(notes[-1].waiting)
     # Versions may differ in their classes.
     for classes in {note.classes for note in notes}:
         probabilities = np.concatenate([note.probabilities for note in notes if note.classes == classes])

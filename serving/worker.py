@@ -59,6 +59,7 @@ class Worker(ThreadWorker):
         from serving.tally import add_up_in_time
 
         self._add_up_in_time = add_up_in_time
+        arrival.waiting = lambda: self.tpool._work_queue.qsize()
         self._refusing = ThreadPoolExecutor(REFUSING_THREADS)
         super().init_process()
 
@@ -112,6 +113,7 @@ class Worker(ThreadWorker):
         """
         while True:
             arrival.current.at, arrival.current.refused = conn.arrived, conn.refused
+            arrival.current.begun = time.monotonic()
             if (kept := super().handle(conn)) is not True or not self._follows(conn):
                 return kept
             conn.arrived = time.monotonic()

@@ -3,11 +3,13 @@
 import zlib
 
 from flask import current_app, request
-from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, RequestTimeout
 
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 
 CODINGS = ("gzip", "deflate")
+_PAUSED = "The body must arrive without long breaks. Received: a part of it."
 WBITS_ANY = 47  # zlib's word for "gzip or zlib, whichever the head says"
 WBITS_RAW = -15  # deflate without a head, which some clients send under the same name
 
@@ -15,7 +17,7 @@ WBITS_RAW = -15  # deflate without a head, which some clients send under the sam
 def refuse_coding() -> None:
     """Raise UnsupportedMediaTypeError for a compressed body."""
     coding = request.headers.get("Content-Encoding", "identity")
-    if coding != "identity":
+    if coding.lower() != "identity":
         raise UnsupportedMediaTypeError(f"A form must not be compressed. Received: Content-Encoding {coding:.40}.")
 
 
@@ -35,23 +37,38 @@ def read() -> bytes:
     return body if coding == "identity" else _inflate(body, coding)
 
 
+def form() -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
+    """The fields and the files of a form.
+
+    Raises:
+        RequestEntityTooLarge, RequestTimeout: as `read`.
+        InvalidImageError: it is broken or cut off.
+    """
+    try:
+        return request.form, request.files
+    except ValueError as error:
+        raise InvalidImageError(f"The form must be whole multipart/form-data. Received: {error}.") from None
+    except ClientDisconnected:
+        raise RequestTimeout(_PAUSED) from None
+
+
 def _raw() -> bytes:
     try:
         body = request.get_data(cache=False)
         # Werkzeug refuses a body that announces too great a length, but silently cuts off one in chunks.
         if request.environ.get("wsgi.input_terminated") and request.environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
-    except (BlockingIOError, TimeoutError):
-        # The worker lets no socket keep a thread waiting for ever.
-        raise RequestTimeout("The body must arrive without long breaks. Received: a part of it.") from None
+    except ClientDisconnected:
+        # Or was cut off: the worker lets no socket keep a thread waiting for ever.
+        raise RequestTimeout(_PAUSED) from None
     return body
 
 
 def _inflate(body: bytes, coding: str) -> bytes:
     """Inflate no further than the limit: a bomb of 16 MiB would unfold to 16 GiB."""
     limit = current_app.config["MAX_CONTENT_LENGTH"]
-    # A zlib head is a multiple of 31 (RFC 1950, section 2.2); what has none is raw deflate.
-    raw = coding == "deflate" and (len(body) < 2 or int.from_bytes(body[:2], "big") % 31)
+    # A zlib head names method 8 and is a multiple of 31 (RFC 1950, section 2.2); what has none is raw deflate.
+    raw = coding == "deflate" and (len(body) < 2 or body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31)
     inflater = zlib.decompressobj(WBITS_RAW if raw else WBITS_ANY)
     try:
         content = inflater.decompress(body, limit + 1)

@@ -58,7 +58,7 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         return _cached(jsonify(versions=rows, pinned=_pinned(store)))
 
     @described.get("/model/files/<path:name>")
-    @operation({})
+    @operation({}, kind="*/*")
     def file(name: str) -> Response:
         """A file beside the SavedModel of the version that answers now, such as evaluation.json."""
         path = extras.of(inference.served.predictor()).file(name)

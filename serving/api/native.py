@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from serving.api import body, schemas
 from serving.api.openapi import operation
-from serving.errors import InvalidImageError, NotReadyError, UnsupportedMediaTypeError
+from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 from serving.extras import ExtrasOfNow
 from serving.images import Batch, Source, from_files, from_json, from_raw
 from serving.inference import Inference
@@ -43,7 +43,8 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
 
         The body is JSON (`images` or `image`), a PNG or JPEG file, a form with such files, or raw pixels
         (`application/octet-stream`, uint8 in rows, image after image). The reply's
-        `predictions` are in the order of the request, their probabilities rounded to six places.
+        `predictions` are in the order of the request (of a form: field by field), their probabilities rounded to six
+        places.
         """
         predictor = inference.predictor()
         card = predictor.card
@@ -71,8 +72,7 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
     def readyz() -> dict[str, Any]:
         """Ready: a model is loaded and warm; else status 503."""
         predictor = inference.served.predictor()
-        if not inference.ready:
-            raise NotReadyError("The server is about to end. Ask another.")
+        inference.check_ready()
         return {"status": "ready", "model": predictor.card.name, "version": predictor.version}
 
     return native
@@ -112,11 +112,12 @@ def _read_batch(shape: tuple[int, ...], settings: Settings, look: Look | None) -
 
 def _uploads() -> list[tuple[str | None, bytes]]:
     """Name and content of each file in the form; within a field they keep the order of the request."""
-    if request.form:
+    fields, uploads = body.form()
+    if fields:
         # A part may come without a name; Werkzeug then calls it None, whatever its types say.
-        field = str(next(iter(request.form)))[:40]
+        field = str(next(iter(fields)))[:40]
         raise InvalidImageError(f"The form must hold files only. Received a field that is no file: {field}.")
-    files = [(file.filename, file.read()) for _, file in request.files.items(multi=True)]
+    files = [(file.filename, file.read()) for _, file in uploads.items(multi=True)]
     if not files:
         raise InvalidImageError("The form must hold at least one file. Received: none.")
     return files

@@ -16,7 +16,7 @@ from registry.card import ModelCard
 from serving.api import body, schemas
 from serving.api.openapi import operation
 from serving.api.tensors import as_bytes, classes_of, read_images
-from serving.errors import InvalidImageError, NotReadyError, TooLargeError
+from serving.errors import InvalidImageError, TooLargeError
 from serving.inference import Inference
 from serving.json_text import parse
 from serving.model import Predictor
@@ -63,9 +63,9 @@ def blueprint(inference: Inference) -> Blueprint:
     @operation("Object")
     def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
         """Whether the model is ready, else status 503."""
-        if not inference.ready:
-            raise NotReadyError("The model is being loaded. Try again in a moment.")
-        return {"name": inference.predictor_of(name, version).card.name, "ready": True}
+        predictor = inference.predictor_of(name, version)
+        inference.check_ready()
+        return {"name": predictor.card.name, "ready": True}
 
     @face.post("/models/<name>/infer")
     @face.post("/models/<name>/versions/<version>/infer")
@@ -89,8 +89,10 @@ def _split(whole: bytes) -> tuple[dict[str, Any], memoryview]:
             raise InvalidImageError(f"{HEADER} must be from 0 to {len(whole)}, the whole body. Received: {told:.40}.")
         length = int(told)
     content = parse(whole[:length] if length < len(whole) else whole)
-    if not isinstance(content, dict) or not isinstance(content.get("parameters", {}), dict):
+    if not isinstance(content, dict):
         raise InvalidImageError(f'The body must be a JSON object with "inputs". Received: {brief(content)}.')
+    if not isinstance(parameters := content.get("parameters", {}), dict):
+        raise InvalidImageError(f"`parameters` must be an object. Received: {brief(parameters)}.")
     return content, memoryview(whole)[length:]
 
 
@@ -113,11 +115,13 @@ def _images(content: dict[str, Any], binary: memoryview, card: ModelCard, settin
 
 def _wanted_output(content: dict[str, Any], card: ModelCard) -> dict[str, Any]:
     """The parameters of the one output: {"binary_data": bool, "classification": count or 0}."""
-    outputs = content.get("outputs") or [{"name": card.output.name}]
-    names = [each.get("name") if isinstance(each, dict) else each for each in outputs] if type(outputs) is list else []
-    if names != [card.output.name]:
-        raise InvalidImageError(f"`outputs` must be one, {card.output.name}. Received: {brief(outputs)}.")
-    asked = outputs[0].get("parameters", {}) if isinstance(outputs[0], dict) else None
+    outputs = content.get("outputs", [])
+    whole = isinstance(outputs, list) and all(isinstance(each, dict) for each in outputs)
+    if not whole or [each.get("name") for each in outputs] not in ([], [card.output.name]):
+        raise InvalidImageError(
+            f'`outputs` must be a list of one object, {{"name": "{card.output.name}"}}. Received: {brief(outputs)}.'
+        )
+    asked = outputs[0].get("parameters", {}) if outputs else {}
     if not isinstance(asked, dict):
         raise InvalidImageError(f"The parameters of an output must be an object. Received: {brief(outputs[0])}.")
     everywhere = content.get("parameters", {}).get("binary_data_output", False)

@@ -23,7 +23,7 @@ PROJECT = "cnn-model-service"
 SWAGGER = {"swagger-ui.css", "swagger-ui-bundle.js"}  # of what the package brings
 # Swagger UI writes style attributes and pictures into its page; scripts stay ours and its own.
 POLICY = page.POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
-HIDDEN = {"page", "openapi", "static"}  # blueprints that are not for programs
+HIDDEN = {"page", "openapi"}  # blueprints that are not for programs
 
 View = TypeVar("View", bound=Callable[..., Any])
 Json = dict[str, Any]
@@ -102,11 +102,12 @@ def gather(app: Flask) -> Json:
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         face = rule.endpoint.partition(".")[0]
         if face not in HIDDEN:
-            spec.path(_path(rule), operations=_operations(rule, face, app.view_functions[rule.endpoint]))
+            spec.path(path(rule), operations=_operations(rule, face, app.view_functions[rule.endpoint]))
     return spec.to_dict()
 
 
-def _path(rule: Rule) -> str:
+def path(rule: Rule) -> str:
+    """A route's path as OpenAPI has it: /models/{name}."""
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
 
 
@@ -116,7 +117,7 @@ def _operations(rule: Rule, face: str, view: Callable[..., Any]) -> Json:
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in sorted(rule.arguments)
     ]
-    problem = "Error" if rule.rule.startswith(("/v1/", "/v2/")) else "Problem"
+    problem = "Error" if f"{rule.rule}/".startswith(("/v1/", "/v2/")) else "Problem"
     kind = "application/json" if problem == "Error" else "application/problem+json"
     refused = {"description": "What was expected and what came.", "content": {kind: {"schema": problem}}}
     operations = {}

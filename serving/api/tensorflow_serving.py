@@ -30,8 +30,8 @@ def blueprint(inference: Inference) -> Blueprint:
     """The routes under /v1/models over `inference`. Errors leave as {"error": sentence}."""
     face = Blueprint("tensorflow_serving", __name__, url_prefix="/v1/models")
 
-    @face.post("/<name>:predict")
-    @face.post("/<name>/versions/<version>:predict")
+    @face.post("/<model:name>:predict")
+    @face.post("/<model:name>/versions/<model:version>:predict")
     @operation("Object", schemas.INSTANCES)
     def predict(name: str, version: str | None = None) -> dict[str, Any]:
         """{"instances": [...]} is answered with {"predictions": [...]}, {"inputs": ...} with {"outputs": ...}."""
@@ -40,16 +40,16 @@ def blueprint(inference: Inference) -> Blueprint:
         probabilities = inference.run(predictor, images).probabilities
         return {"predictions" if key == "instances" else "outputs": np.ascontiguousarray(probabilities)}
 
-    @face.get("/<name>")
-    @face.get("/<name>/versions/<version>")
+    @face.get("/<model:name>")
+    @face.get("/<model:name>/versions/<model:version>")
     @operation("Object")
     def status(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelStatusResponse as JSON: each version that is served, or failed to be."""
         states = inference.states(name, version)
         return {"model_version_status": [_status(number, reason) for number, reason in states.items()]}
 
-    @face.get("/<name>/metadata")
-    @face.get("/<name>/versions/<version>/metadata")
+    @face.get("/<model:name>/metadata")
+    @face.get("/<model:name>/versions/<model:version>/metadata")
     @operation("Object")
     def metadata(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelMetadataResponse as JSON."""

@@ -4,6 +4,7 @@ Protocol: https://github.com/kserve/open-inference-protocol (specification/proto
 classification extensions: https://github.com/triton-inference-server/server (docs/protocol).
 """
 
+import json
 import math
 import struct
 from typing import Any
@@ -52,7 +53,7 @@ def read_images(tensor: dict[str, Any], shape: tuple[int, ...], binary: memoryvi
     sizes: list[Any] = tensor["shape"] if isinstance(tensor.get("shape"), list) else []
     known = [shape, shape[:2]] if shape[2] == 1 else [shape]
     if tuple(sizes[1:]) not in known or not all(type(size) is int and size > 0 for size in sizes):
-        came = f"{tensor.get('shape')!r:.60}"
+        came = f"{json.dumps(tensor.get('shape')):.60}"
         raise InvalidImageError(
             f"The shape of input {name} must be {[-1, *shape]}, -1 for any number. Received: {came}."
         )

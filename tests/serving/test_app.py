@@ -33,14 +33,14 @@ def test_an_unknown_path_names_the_known_ones(client: FlaskClient) -> None:
     reply = client.get("/nowhere")
     detail = reply.json["detail"]
     assert_problem(reply, 404, "Not Found", detail)
-    for route in ("GET /healthz", "POST /predict", "POST /v1/models/<name>:predict", "GET /v2/health/live"):
+    for route in ("GET /healthz", "POST /predict", "POST /v1/models/{name}:predict", "GET /v2/health/live"):
         assert route in detail
 
 
 def test_an_unknown_path_of_a_face_names_the_paths_of_that_face(client: FlaskClient) -> None:
     reply = client.get("/v2/nowhere")
     assert reply.status_code == 404
-    assert reply.json["error"].endswith("POST /v2/models/<name>/versions/<version>/infer. Received: /v2/nowhere.")
+    assert reply.json["error"].endswith("POST /v2/models/{name}/versions/{version}/infer. Received: /v2/nowhere.")
     assert "/v1" not in reply.json["error"]
 
 

@@ -1,5 +1,7 @@
 """What lies beside the SavedModel: familiar images are told from strange ones, and files are given to the page."""
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from serving.extras import ExtrasOfNow, Familiar
 from serving.model import Served
 from serving.predictor import SavedModelPredictor
 from serving.settings import Settings
+from tests.serving.conftest import FakePredictor
 from trainer import familiar
 from trainer.data import ImageDataset
 
@@ -75,13 +78,23 @@ def test_what_the_model_saw_is_told_on_request(client: FlaskClient, image: NDArr
     assert base64.b64decode(prediction["pixels"]) == image.tobytes()
 
 
+def test_the_extras_do_not_keep_a_version_that_is_gone(tmp_path: Path, card: Any) -> None:
+    extras, old = ExtrasOfNow(Settings(models=tmp_path)), FakePredictor(card)
+    extras.of(old)
+    seen = weakref.ref(old)
+    del old
+    gc.collect()
+    assert seen() is None
+
+
+@pytest.mark.parametrize("content", [b"no archive", b"", b"PK\x05\x06"])
 def test_files_that_cannot_be_used_are_logged_and_left_out(
-    tmp_path: Path, predictor: Any, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, predictor: Any, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     extras = ExtrasOfNow(Settings(models=tmp_path))
     folder = tmp_path / "fashion_mnist" / "7" / "assets.extra"
     folder.mkdir(parents=True)
-    (folder / "familiar.npz").write_bytes(b"no archive")
+    (folder / "familiar.npz").write_bytes(content)
     assert extras.of(predictor).familiar is None
     assert "familiar.npz cannot be used" in caplog.text
     other = replace(predictor, version=8)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw
 from serving.app import create_app
 from serving.errors import InvalidImageError
 from serving.images import Batch, from_files
-from serving.likeness import Look
+from serving.likeness import Look, light_background
 from serving.model import Served
 from serving.settings import Settings
 from tests.serving.photographs import photograph
@@ -94,6 +95,15 @@ def test_a_cut_out_thing_is_laid_on_white() -> None:
     source = read(png(picture)).sources[0]
     assert source.converted == "transparent parts to white"
     assert (source.preprocessing or "").startswith("light background, trimmed to 41x101")
+
+
+def test_a_thin_picture_takes_no_more_memory_than_another() -> None:
+    tracemalloc.start()
+    try:
+        assert light_background(Image.new("RGB", (2**20, 1), "white")) == (255, 255, 255)
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_photograph_is_turned_upright_first() -> None:

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
@@ -132,6 +134,51 @@ def test_a_key_that_is_no_hash_is_refused_and_not_repeated(tmp_path: Path) -> No
     assert KEY not in str(caught.value)
     with pytest.raises(SettingsError, match=r"^API_KEYS_FILE must be a file of hashes"):
         Keys(Settings(api_keys_file=tmp_path / "none"))
+
+
+@pytest.mark.parametrize("text", ["", "# nobody yet\n"])
+def test_where_keys_were_meant_to_be_none_is_no_open_door(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keys"
+    path.write_text(text)
+    for settings in (Settings(api_keys_file=path), Settings(api_keys=" , ")):
+        with pytest.raises(SettingsError, match="must hold at least one hash"):
+            Keys(settings)
+
+
+def test_a_model_that_answers_nan_does_not_break_the_metrics(
+    client: FlaskClient, predictor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = value("confidence_count")
+    nothing = np.full((1, 10), np.nan, np.float32)
+    monkeypatch.setattr(type(predictor), "predict", lambda _self, _images: nothing)
+    client.post("/predict", data=PIXELS, content_type=OCTETS)
+    assert value("confidence_count") == before
+    assert client.get("/metrics").status_code == 200
+
+
+def test_only_what_was_shed_counts_as_rejected() -> None:
+    before = value("rejected_total", reason="overload")
+    reply = create_app(Served(), Settings(ready_timeout=0)).test_client().post("/predict", data=PIXELS)
+    assert reply.status_code == 503
+    assert value("rejected_total", reason="overload") == before
+
+
+def test_a_path_cannot_forge_a_line_of_the_log(predictor: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "serving"):
+        create_app(Served(predictor), Settings(access_log=1)).test_client().get("/%0a[ERROR] forged")
+    assert "\n" not in caplog.messages[-1]
+
+
+def test_the_time_without_a_thread_is_queueing_not_parsing(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {phase: value("phase_seconds_sum", phase=phase) for phase in ("parse", "queue")}
+    now = time.monotonic()
+    monkeypatch.setattr(arrival.current, "at", now - 5)
+    monkeypatch.setattr(arrival.current, "begun", now)
+    client.post("/predict", data=PIXELS, content_type=OCTETS)
+    spent = {phase: value("phase_seconds_sum", phase=phase) - before[phase] for phase in before}
+    assert spent["queue"] >= 5 > spent["parse"]
 
 
 def test_a_request_beyond_the_limit_is_refused_unread_and_probes_are_not(

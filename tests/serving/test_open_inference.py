@@ -93,11 +93,14 @@ def one(**change: Any) -> dict[str, Any]:
     return {"inputs": [{"name": "images", "shape": [1, 28, 28, 1], "datatype": "UINT8", "data": [0] * 784} | change]}
 
 
+OUTPUTS = '`outputs` must be a list of one object, {"name": "probabilities"}. Received:'
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [
         ([], 'The body must be a JSON object with "inputs". Received: a list of 0.'),
-        ({"inputs": [], "parameters": 3}, 'The body must be a JSON object with "inputs".'),
+        ({"inputs": [], "parameters": 3}, "`parameters` must be an object. Received: 3."),
         ({}, "`inputs` must be a list of one tensor, images. Received: null."),
         ({"inputs": [{}, {}]}, "`inputs` must be a list of one tensor, images. Received: a list of 2."),
         (one(name="pixels"), 'The input must be images. Received: "pixels".'),
@@ -116,9 +119,19 @@ def one(**change: Any) -> dict[str, Any]:
         (one(parameters=3), "The parameters of an input must be an object. Received: 3."),
         (one(parameters={"binary_data_size": "3"}), '`binary_data_size` must be a number of bytes. Received: "3".'),
         (one(parameters={"binary_data_size": 784}), 'Input "images" must have 784 bytes after the JSON and no data'),
-        (one() | {"outputs": [{"name": "logits"}]}, "`outputs` must be one, probabilities. Received: a list of 1."),
-        (one() | {"outputs": 3}, "`outputs` must be one, probabilities. Received: 3."),
-        (one() | {"outputs": ["probabilities"]}, "The parameters of an output must be an object."),
+        (
+            one() | {"outputs": [{"name": "logits"}]},
+            f"{OUTPUTS} a list of 1.",
+        ),
+        (one() | {"outputs": 3}, f"{OUTPUTS} 3."),
+        (
+            one() | {"outputs": ["probabilities"]},
+            f"{OUTPUTS} a list of 1.",
+        ),
+        (
+            one() | {"outputs": False},
+            f"{OUTPUTS} false.",
+        ),
         (one() | {"parameters": {"binary_data_output": 1}}, "`binary_data` must be true or false. Received: 1."),
         (
             one() | {"outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]},

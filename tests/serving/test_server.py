@@ -174,6 +174,20 @@ def test_it_is_alive_and_not_ready_until_the_model_is_warm_and_then_serves_to_th
         assert "Traceback" not in log
 
 
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize("chunks", [b"zz\r\n", b"2\r\n{}XX0\r\n\r\n", b"0\r\nno trailer\r\n\r\n"])
+def test_broken_chunks_are_the_client_s_mistake(server: Any, kind: str, chunks: bytes) -> None:
+    port = int(server.url.rpartition(":")[2])
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client:
+        client.sendall(head.encode() + chunks)
+        client.shutdown(socket.SHUT_WR)
+        reply = b"".join(iter(lambda: client.recv(65536), b""))
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert b"Received" in reply
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_each_request_of_a_busy_connection_has_a_deadline_of_its_own(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:

@@ -46,7 +46,8 @@ function grid(height, width, room) {
     const rows = starts(height, high, step);
     const columns = starts(width, wide, step);
     const places = rows.flatMap((top) => columns.map((left) => [top, left, high, wide]));
-    if (places.length <= room || places.length === 1) return places;
+    if (places.length <= room) return places;
+    if (step > PATCHES) throw new Error(`The server takes ${room + 1} images a request, too few for this.`);
   }
 }
 

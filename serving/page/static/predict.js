@@ -75,7 +75,7 @@ async function ask(body, query, name, begin) {
   complain("");
   try {
     const reply = await predict(body, query);
-    if (number === asked) show(reply, name, performance.now() - begin);
+    if (number === asked) show(reply, query, name, performance.now() - begin);
   } catch (error) {
     if (number === asked) complain(error.message);
   }
@@ -85,7 +85,7 @@ function complain(sentence) {
   byId("problem").textContent = sentence;
 }
 
-function show(reply, name, milliseconds) {
+function show(reply, query, name, milliseconds) {
   const [prediction] = reply.predictions;
   const pixels = Uint8Array.from(atob(prediction.pixels), (char) => char.charCodeAt(0));
   shown = { pixels, label: prediction.label };
@@ -102,7 +102,7 @@ function show(reply, name, milliseconds) {
   hideHeat();
   showBars(prediction);
   byId("facts").textContent = `${reply.model} version ${reply.version}, shown ${milliseconds.toFixed(0)} ms after the image came.`;
-  showCode(name);
+  showCode(name, query.preprocess === 0 ? "?preprocess=0" : "");
   byId("verdict").scrollIntoView({ block: "nearest" }); // on a phone the answer is below
 }
 
@@ -134,11 +134,12 @@ function showBars({ probabilities, label }) {
   byId("bars").tBodies[0].replaceChildren(...rows);
 }
 
-function showCode(name) {
-  const url = new URL("predict", location.href).href.replace(/[?#].*/, "");
-  const file = `'${name.replaceAll("'", "'\\''")}'`;
+// The name is quoted for curl, which splits it at commas else, and then for the shell.
+function showCode(name, query) {
+  const url = new URL("predict", location.href).href.replace(/[?#].*/, "") + query;
+  const file = `'image=@${JSON.stringify(name).replaceAll("'", "'\\''")}'`;
   const header = model.keys_needed ? "-H 'X-API-Key: KEY' " : "";
-  byId("curl").textContent = `curl ${header}-F image=@${file} ${url}`;
+  byId("curl").textContent = `curl ${header}-F ${file} ${query ? `'${url}'` : url}`;
   byId("python").textContent = [
     "import requests",
     "",

@@ -61,7 +61,7 @@ def test_a_dropped_photograph_is_answered_and_what_was_done_to_it_is_said(site: 
     assert answered(page) in FOOTWEAR
     assert "longest side to 28" in page.text_content("#seen-caption")
     page.click("#code summary")
-    assert page.text_content("#curl") == f"curl -F image=@'my boot.jpg' {site.url}/predict"
+    assert page.text_content("#curl") == f"curl -F 'image=@\"my boot.jpg\"' {site.url}/predict"
     assert 'open("my boot.jpg", "rb")' in page.text_content("#python")
 
 
