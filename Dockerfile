@@ -61,12 +61,9 @@ COPY tuning /app/tuning
 RUN python3 -m compileall -q /app
 
 FROM python AS container
-ARG REVISION=unknown
-ARG VERSION=0.1.0
+# deploy/image.py adds version and revision, which would cost the layers below anew with each commit if they stood here.
 LABEL org.opencontainers.image.title="cnn-model-service" \
-      org.opencontainers.image.description="Train, judge, version and serve small image classifiers." \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.description="Train, judge, version and serve small image classifiers."
 WORKDIR /app
 # /tmp is all that it writes to. The number is what Kubernetes checks for runAsNonRoot.
 ENV HOME=/tmp

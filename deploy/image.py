@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,9 +31,13 @@ class ImageError(RuntimeError):
 def main() -> None:
     options = _options()
     try:
-        tag = build(options.target, options.tag, options.base, options.engine or engine())
-        if options.model:
-            bake(tag, options.model, options.engine or engine(), tag)
+        found = engine(options.engine)
+        version = served(options.model) if options.model else None
+        if version and options.target == "train":
+            raise ImageError("a model is baked into serve or serve-lite. Received: train")
+        tag = build(options.target, options.tag, options.base, found)
+        if version:
+            bake(tag, version, found, tag)
     except (ImageError, RegistryError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -42,20 +47,21 @@ def main() -> None:
     print(f"Built {tag}.")
 
 
-def engine() -> str:
-    """The first engine that works; a docker without its daemon does not. Raises ImageError if none does."""
-    for name in ENGINES:
+def engine(wanted: str | None = None) -> str:
+    """The first engine that works, or the wanted one; a docker without its daemon does not. ImageError if none does."""
+    names = (wanted,) if wanted else ENGINES
+    for name in names:
         if shutil.which(name) and not subprocess.run([name, "info"], capture_output=True, check=False).returncode:
             return name
-    raise ImageError(
-        f"{', '.join(ENGINES[:-1])} or {ENGINES[-1]} must be installed and working. Received: none of them"
-    )
+    raise ImageError(f"{' or '.join(names)} must be installed and working. Received: none")
 
 
 def build(target: str, tag: str | None, base: str | None, engine: str) -> str:
     """Build `target` of the Dockerfile, on another `base` if one is named. Returns the image's name."""
     tag = tag or f"{NAME}:{target}"
-    options = ["--target", target, "--build-arg", f"REVISION={_revision()}"]
+    options = ["--target", target]
+    for name, value in (("version", _version()), ("revision", _revision())):
+        options += ["--label", f"org.opencontainers.image.{name}={value}"]
     if base:
         options += ["--build-arg", f"BASE={base}"]
     with _secrets() as secrets:
@@ -63,16 +69,21 @@ def build(target: str, tag: str | None, base: str | None, engine: str) -> str:
     return tag
 
 
-def bake(image: str, model: Path, engine: str, tag: str) -> None:
-    """Make `tag` of `image` and the version that `model`, such as artifacts/models/fashion_mnist, serves now."""
+def served(model: Path) -> Path:
+    """The version that `model`, such as artifacts/models/fashion_mnist, serves now; ImageError if there is none."""
     store = ModelStore(model.resolve().parent, model.resolve().name)
     version = store.served()
     if version is None:
         raise ImageError(f"MODEL must be a directory of versions, as artifacts/models/NAME is. Received: {model}")
     if problems := store.verify(version):
         raise ImageError(f"a damaged version is not baked in: {problems[0]}")
+    return store.path(version)
+
+
+def bake(image: str, version: Path, engine: str, tag: str) -> None:
+    """Make `tag` of `image` and the directory of a `version` of a model."""
     with tempfile.TemporaryDirectory() as context:
-        shutil.copytree(store.path(version), Path(context, "models", store.name, str(version)))
+        shutil.copytree(version, Path(context, "models", version.parent.name, version.name))
         # Whatever the umask of who trained it: the container's user must be able to read it.
         subprocess.run(["chmod", "-R", "a+rX", context], check=True)
         Path(context, "Dockerfile").write_text(f"FROM {image}\nCOPY models /models\n")
@@ -110,8 +121,14 @@ def _secrets() -> Iterator[list[str]]:
         yield options
 
 
+def _version() -> str:
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+
+
 def _revision() -> str:
-    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    if not shutil.which("git"):
+        return "unknown"
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 

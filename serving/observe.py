@@ -35,7 +35,9 @@ def observe(app: Flask, settings: Settings) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         seconds = time.monotonic() - g.get("begin", time.monotonic())
-        face, version = request.blueprint or "none", str(g.get("version", ""))
+        # Probes and descriptions would hide in their great number how long predictions take.
+        face = (request.blueprint if request.method == "POST" else None) or "other"
+        version = str(g.get("version", ""))
         response.headers["X-Request-ID"] = request_id.get() or ""
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)

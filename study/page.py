@@ -26,6 +26,8 @@ def markdown(sections: Sequence[Section]) -> str:
     """The same without figures."""
     parts = [f"# {TITLE}", "Written by `make study`; `report.html` in `artifacts/study` has the figures too."]
     for section in sections:
+        if section.figures and not section.tables:
+            continue  # its words are about what is not here
         parts += [f"## {section.title}", *section.words]
         parts += [_table_as_markdown(table) for table in section.tables if table.rows]
     return "\n\n".join(parts) + "\n"

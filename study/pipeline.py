@@ -72,7 +72,7 @@ def _run(asked: Sequence[Job], folder: Path, workers: int) -> None:
         return
     if any(job.config.dataset == f"folder:{digits.NAME}" for job in left):
         digits.write(folder / digits.NAME)
-    workers, start = workers or cores(), time.monotonic()
+    workers, start = min(workers or cores(), len(left)), time.monotonic()
     run_all(left, folder, workers, max(1, cores() // workers), Progress(left))
     print(f"{len(left)} runs took {(time.monotonic() - start) / 60:.1f} minutes.", flush=True)
 

@@ -33,8 +33,8 @@ def work(pipe: Connection, study: Path, log: Path, threads: int, first: list[Job
             run.run(job, study, lambda epochs: pipe.send(("epoch", str(epochs))))
             pipe.send(("done", ""))
     except Exception as error:  # whatever it is, the study must hear of it
-        traceback.print_exc()
         pipe.send(("failed", f"{error or type(error).__name__}"))
+        traceback.print_exc()
 
 
 def _end_with_parent() -> None:

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import NoReturn
@@ -178,7 +179,8 @@ def import_tensorflow() -> None:
 
 
 def fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    with suppress(OSError):  # a full disk must not change the exit code
+        print(f"error: {message}", file=sys.stderr, flush=True)
     return code
 
 

@@ -27,6 +27,7 @@ from trainer.idx import DataError
 from trainer.thresholds import parse
 from tuning.space import SPACES, Search
 
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of one directory, so that --fresh clears no other
 SUPERVISED = "TUNING_SUPERVISED"  # set in workers whose standard input ends with the search
 
 
@@ -68,6 +69,8 @@ def search_of(arguments: argparse.Namespace) -> Search:
             raise ValueError(f"`{name}` must be at least {lowest}. Received: {getattr(arguments, name)}.")
     if arguments.time_limit is not None and not arguments.time_limit > 0:
         raise ValueError(f"`time_limit` must be above 0 minutes. Received: {arguments.time_limit}.")
+    if arguments.memory_limit < 0:
+        raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {arguments.memory_limit}.")
     if arguments.resume is not None:
         raise ValueError("`resume` is for a run of the trainer; a search goes on by the same command.")
     searched = {name for space in SPACES.values() for name in space}
@@ -95,11 +98,16 @@ def main() -> int:
         threading.Thread(target=_end_with_the_search, daemon=True).start()
     try:
         search, part = search_of(arguments), role()
+        name = arguments.name or _named(search.base.dataset)
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"`name` must be letters, digits, `_`, `-` and `.`, the last two not at its head. Received: {name}."
+            )
         overrides, reason = parse(arguments.threshold), forced(arguments)
         import_tensorflow()
         from tuning import pipeline
 
-        directory = Path(arguments.artifacts) / "tuning" / (arguments.name or _named(search.base.dataset))
+        directory = Path(arguments.artifacts) / "tuning" / name
         if part == "worker":
             pipeline.work(search, arguments, directory)
             return 0

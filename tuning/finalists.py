@@ -47,8 +47,7 @@ def are_trained(kept: dict[str, Any] | None, configs: dict[TrainConfig, Record],
     """Whether these very trainings were kept, after all trials of the journal."""
     if kept is None or kept["trials"] != len(journal.finished):
         return False
-    asked = {(record.number, config.seed) for config, record in configs.items()}
-    return asked == {(run["trial"], run["seed"]) for run in kept["runs"]}
+    return {config.fingerprint() for config in configs} == {run.get("config") for run in kept["runs"]}
 
 
 def summed_up(configs: dict[TrainConfig, Record], runs: list[Run], version: int, trials: int) -> dict[str, Any]:
@@ -57,6 +56,7 @@ def summed_up(configs: dict[TrainConfig, Record], runs: list[Run], version: int,
         {
             "trial": configs[run.config].number,
             "seed": run.config.seed,
+            "config": run.config.fingerprint(),
             "run": run.directory.name,
             "validation": run.result.validation_accuracy,
             "test": run.evaluation.accuracy,

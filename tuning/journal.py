@@ -1,4 +1,4 @@
-"""What has become of each trial, on disk line by line: the only state of a search, from which all else is rebuilt.
+"""What has become of each trial, on disk line by line: from it keras-tuner's state is rebuilt.
 
 keras-tuner's own files are written in place, so that a kill can leave half of one, and lack the state of the Gaussian
 process's random numbers and of the grid. The journal is only ever added to; half a line at its end was never promised
@@ -86,7 +86,7 @@ class Journal:
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 self._apply(json.loads(line))
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise SearchError(
                     f"{path}: expected an event of a search in line {number} ({error}). --fresh begins anew."
                 ) from error

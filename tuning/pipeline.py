@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from registry.tables import flat
 from trainer import pipeline, schema
@@ -23,7 +24,7 @@ from tuning.journal import Journal, SearchError, write_whole
 from tuning.oracles import build_oracle
 from tuning.progress import Progress
 from tuning.recorded import SILENCE_S
-from tuning.search import chief, lead, work_here
+from tuning.search import FAREWELL_S, chief, lead, work_here
 from tuning.space import Search
 
 
@@ -61,19 +62,24 @@ def run(
     with claimed(directory) as free:
         if not free:
             raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
-        journal = _taken_up(search, arguments, directory)
-        if _is_complete(search, journal) and _is_answered(search, arguments, directory, journal):
+        journal, kept = _taken_up(search, arguments, directory), finalists.kept(directory)
+        if kept and _is_complete(search, journal, kept) and _is_answered(search, arguments, journal, kept, reason):
             print(
                 f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh begins anew."
             )
-            return 0
+            if not alone:
+                with chief(build_oracle(search, journal, SILENCE_S), _address()) as _:
+                    time.sleep(FAREWELL_S)  # to tell the workers that come by the same command
+            return 0 if kept["version"] else fail(REFUSAL, REFUSED)
         with ExitStack() as serving:
+            exhausted = True
             try:
-                _search(search, arguments, directory, journal, serving, alone)
+                if not (alone and _is_complete(search, journal, kept)):
+                    exhausted = _search(search, arguments, directory, journal, serving, alone)
             finally:
                 report.write_table(search, journal, directory)
             # Meanwhile the chief goes on telling workers that come late that there is nothing left to do.
-            return _retrain(search, arguments, directory, journal, overrides, reason)
+            return _retrain(search, arguments, directory, journal, overrides, reason, exhausted)
 
 
 def _command() -> list[str]:
@@ -91,15 +97,21 @@ def _taken_up(search: Search, arguments: argparse.Namespace, directory: Path) ->
     schema.inspect(dataset, arguments.allow_anomalies)
     identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256}))
     path = directory / "search.json"
+    if not path.exists() and any(not each.name.startswith(".") for each in directory.iterdir()):
+        raise SearchError(f"{directory} must be empty or hold a search. --name NAME makes one elsewhere.")
     if arguments.fresh:
         for old in directory.iterdir():
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     if not path.exists():
         write_whole(path, json.dumps(identity, indent=2) + "\n")
-    found = json.loads(path.read_text())
     # A setting that the trainer has learned since was at its plain value.
     plain = {name: value for name, value in TrainConfig().asdict().items() if name in identity["base"]}
-    there, asked = flat(found | {"base": plain | found["base"]}), flat(identity)
+    try:
+        found = json.loads(path.read_text())
+        there, asked = flat(found | {"base": plain | found["base"]}), flat(identity)
+    except (ValueError, TypeError, KeyError) as error:
+        raise SearchError(f"{path}: expected the settings of a search ({error}). --fresh begins anew.") from error
+    there.pop("base.epochs", None)  # of the finalists, which are no part of the search
     differing = [
         f"{name} is {there.get(name)} there, {asked.get(name)} was asked for"
         for name in dict.fromkeys([*there, *asked])
@@ -113,24 +125,35 @@ def _taken_up(search: Search, arguments: argparse.Namespace, directory: Path) ->
     return Journal(directory / "trials.jsonl")
 
 
-def _is_complete(search: Search, journal: Journal) -> bool:
+def _is_complete(search: Search, journal: Journal, kept: dict[str, Any] | None) -> bool:
+    """Whether all trials that were asked for have ended, or all that the space has."""
     finished = len(journal.finished)
-    return search.limit is not None and search.limit <= finished == len(journal.records)
+    if finished < len(journal.records):
+        return False
+    exhausted = kept is not None and kept.get("exhausted") and kept["limit"] == search.limit
+    return bool(exhausted) or (search.limit is not None and search.limit <= finished)
 
 
-def _is_answered(search: Search, arguments: argparse.Namespace, directory: Path, journal: Journal) -> bool:
-    kept = finalists.kept(directory)
+def _is_answered(
+    search: Search, arguments: argparse.Namespace, journal: Journal, kept: dict[str, Any], reason: str | None
+) -> bool:
+    """Whether the very finalists that are asked for were trained and judged."""
+    if not kept["version"] and reason:
+        return False  # refused then, and to be pushed nevertheless
     best = finalists.finalists(search, journal, arguments.finalists)
     configs = finalists.full_configs(search, best, arguments.final_seeds)
-    return kept is not None and finalists.are_trained(kept, configs, journal)
+    return finalists.are_trained(kept, configs, journal)
+
+
+def _address() -> str:
+    """Where the chief of workers on other machines listens."""
+    return f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
 
 
 def _search(
     search: Search, arguments: argparse.Namespace, directory: Path, journal: Journal, serving: ExitStack, alone: bool
-) -> None:
-    """Runs what is left of the trials."""
-    if alone and _is_complete(search, journal):
-        return
+) -> bool:
+    """Runs what is left of the trials. Returns whether the space has no more."""
     oracle = build_oracle(search, journal, float("inf") if alone else SILENCE_S)
     if journal.finished:
         print(f"Going on after {len(journal.finished)} trials of {directory}", flush=True)
@@ -139,14 +162,14 @@ def _search(
     if arguments.tensorboard:
         print(f"Logs for TensorBoard's HParams page: {directory / 'tensorboard'}", flush=True)
     deadline = time.monotonic() + 60 * arguments.time_limit if arguments.time_limit else float("inf")
-    address = "127.0.0.1:0" if alone else f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
-    port = serving.enter_context(chief(oracle, address))
+    port = serving.enter_context(chief(oracle, "127.0.0.1:0" if alone else _address()))
     if alone:
         work_here(oracle, journal, progress, deadline, workers=workers, port=port, command=_command(), logs=directory)
     else:
         lead(oracle, journal, progress, deadline)
     if all(each.status for each in journal.records.values()):
         shutil.rmtree(directory / "trials", ignore_errors=True)
+    return oracle.over
 
 
 def _retrain(
@@ -156,6 +179,7 @@ def _retrain(
     journal: Journal,
     overrides: Mapping[str, float],
     reason: str | None,
+    exhausted: bool,
 ) -> int:
     best = finalists.finalists(search, journal, arguments.finalists)
     configs = finalists.full_configs(search, best, arguments.final_seeds)
@@ -174,6 +198,7 @@ def _retrain(
     except pipeline.RefusedError as refused:
         runs, version, said, code = list(refused.runs), 0, refusal(refused), REFUSED
     kept = finalists.summed_up(configs, runs, version, len(journal.finished))
+    kept |= {"exhausted": exhausted, "limit": search.limit}
     page = report.write(search, journal, kept, directory)
     finalists.keep(directory, kept)
     print(f"{said}\nReport:    {page}")

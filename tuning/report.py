@@ -28,12 +28,16 @@ code, pre { background: #f4f4f4; padding: .15rem .3rem; } pre { padding: .7rem; 
 """
 
 
+# What the trainer chooses by other options where it is left out.
+ALWAYS = ("model", "optimizer", "learning_rate")
+
+
 def command(config: TrainConfig) -> str:
     """What trains exactly this config, seed included."""
     plain, options = TrainConfig().asdict(), ["--recipe paper"]
     for name, value in config.asdict().items():
         option = name.replace("_", "-")
-        if value == plain[name]:
+        if value == plain[name] and name not in ALWAYS:
             continue
         if isinstance(value, bool):
             options.append(f"--{option}" if value else f"--no-{option}")

@@ -1,7 +1,7 @@
 """The search: keras-tuner's chief in this process, workers beside it, and a watch over them.
 
-The chief and its journal are the only state. A worker that dies is started anew by its name and gets its trial again;
-when the chief dies, its workers end by themselves, and the next search takes up the journal.
+The chief's journal is all that is needed to go on. A worker that dies is started anew by its name and gets its trial
+again; when the chief dies, its workers end by themselves, and the next search takes up the journal.
 """
 
 from __future__ import annotations

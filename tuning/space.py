@@ -123,11 +123,12 @@ class Search:
 
     def identity(self) -> dict[str, Any]:
         """What a search that goes on must have in common with its beginning; more trials may be asked for."""
+        own = (*self.free, "seed", "epochs")  # of each trial, and of the finalists
         return {
             "space": self.space,
             "fixed": list(self.fixed),
             "algorithm": self.algorithm,
             "epochs": self.epochs,
             "seed": self.seed,
-            "base": {name: value for name, value in self.base.asdict().items() if name not in (*self.free, "seed")},
+            "base": {name: value for name, value in self.base.asdict().items() if name not in own},
         }

@@ -21,6 +21,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.src.distribute import oracle_client
 
 from trainer import checkpoint
+from trainer.config import TrainConfig
 from trainer.data import ImageDataset
 from trainer.train import train
 from tuning.journal import COMPLETED, FAILED, SearchError
@@ -102,10 +103,10 @@ def _run(oracle: Any, trial: Trial, search: Search, dataset: ImageDataset, folde
     values, number = trial.hyperparameters.values, int(trial.trial_id)
     config = search.config(values, number)
     print(f"\nTrial {number}: {config}", flush=True)
-    directory = folder / str(number)
+    directory = _folder(folder, number, config)
     directory.mkdir(parents=True, exist_ok=True)
     if "tuner/trial_id" in values:
-        _carry_on(folder / str(int(values["tuner/trial_id"])), directory)
+        _carry_on(_folder(folder, int(values["tuner/trial_id"]), config), directory)
     reporter = _Reporter(oracle, trial, values.get("tuner/epochs", config.epochs))
     saved = checkpoint.newest(directory / "checkpoint")
     history = saved.history if saved else {"loss": [], SCORE: []}
@@ -119,6 +120,11 @@ def _run(oracle: Any, trial: Trial, search: Search, dataset: ImageDataset, folde
     oracle.end_trial(trial)
     if search.algorithm != "hyperband":  # whose better trials are carried on
         shutil.rmtree(directory)
+
+
+def _folder(trials: Path, number: int, config: TrainConfig) -> Path:
+    """Where a trial keeps its checkpoints. The same number of another search, whose traces may be here, has others."""
+    return trials / f"{number}-{config.fingerprint()}"
 
 
 def _carry_on(past: Path, directory: Path) -> None:

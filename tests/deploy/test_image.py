@@ -202,7 +202,7 @@ def test_a_directory_that_its_user_cannot_read_is_named(image: Image, tmp_path: 
 
 
 def test_a_model_is_baked_in(image: Image, readable: Path, tmp_path: Path) -> None:
-    images.bake(image.tag, readable / "fashion_mnist", "buildah", tag=f"{image.tag}-baked")
+    images.bake(image.tag, images.served(readable / "fashion_mnist"), "buildah", tag=f"{image.tag}-baked")
     with running(f"{image.tag}-baked", tmp_path / "log") as started:
         started.wait_for("/readyz", 200)
         predict(started)

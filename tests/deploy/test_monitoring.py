@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import yaml
 from tests.serving.conftest import running
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+OCTETS = {"Content-Type": "application/octet-stream"}
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "serving.json"
 SAMPLE = re.compile(r"^(serving_\w+?)(?:\{(.*)\})? \S+$", re.MULTILINE)
@@ -38,17 +41,24 @@ def expressions() -> list[str]:
     ]
 
 
+def hesitant() -> Iterator[bytes]:
+    """A body whose second half comes after the deadline."""
+    yield bytes(392)
+    time.sleep(2.5)
+    yield bytes(392)
+
+
 @pytest.fixture(scope="module")
 def given(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Metric -> its labels, as a server gives them that has predicted, and refused while its model was loading."""
+    """Metric -> its labels, as a server gives them that has predicted, and turned away what came too late."""
     log = tmp_path_factory.mktemp("server") / "log"
-    with running(models, log=log, READY_TIMEOUT="0") as server:
-        statuses = []
-        for _ in range(2):
-            reply = requests.post(f"{server.url}/predict", json={"image": [[0] * 28] * 28}, timeout=60)
-            statuses.append(reply.status_code)
-            server.wait_until_ready()
-        assert statuses == [503, 200]
+    with running(models, log=log, DEADLINE_MS="2000") as server:
+        server.wait_until_ready()
+        statuses = [
+            requests.post(f"{server.url}/predict", data=body, headers=OCTETS, timeout=60).status_code
+            for body in (bytes(784), hesitant())
+        ]
+        assert statuses == [200, 504]
         text = requests.get(f"{server.url}/metrics", timeout=60).text
     found: dict[str, set[str]] = defaultdict(set)
     for name, labels in SAMPLE.findall(text):

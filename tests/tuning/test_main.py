@@ -44,6 +44,9 @@ def rows(artifacts: Path) -> list[dict[str, str]]:
         (["--workers", "0"], "`workers` must be at least 1. Received: 0."),
         (["--time-limit", "0"], "`time_limit` must be above 0 minutes. Received: 0.0."),
         (["--optimizer", "lion"], "`optimizer` must be one of sgd, momentum, rmsprop, adam, adamw. Received: lion."),
+        (["--name", "../models"], "`name` must be letters, digits, `_`, `-` and `.`, the last two not at its head."),
+        (["--name", ".."], "Received: ..."),
+        (["--memory-limit", "-5"], "`memory_limit` must be at least 0 MiB. Received: -5."),
         (["--resume", "a"], "`resume` is for a run of the trainer; a search goes on by the same command."),
         (
             ["--model", "deep", "--optimizer", "adam", "--learning-rate", "0.1"],
@@ -87,3 +90,38 @@ def test_a_search_pushes_its_best_reports_and_is_not_mixed_with_another(tmp_path
     assert again.returncode == 0
     assert "The search is finished" in again.stdout
     assert ModelStore(tmp_path / "models", SAMPLE.name).versions() == [1]
+
+
+@pytest.mark.slow
+def test_a_small_space_is_searched_once_and_a_refusal_stands_until_it_is_overruled(tmp_path: Path) -> None:
+    five = [*TINY, *"--model basic --learning-rate 0.01 --trials 24 --threshold accuracy_floor=0.99".split()]
+    first = tune(*five, artifacts=tmp_path)
+    assert first.returncode == 3, first.stderr
+    assert len(rows(tmp_path)) == 5  # optimizers
+    again = tune(*five, artifacts=tmp_path)
+    assert again.returncode == 3
+    assert "The search is finished" in again.stdout
+    overruled = tune(*five, "--force", "--reason", "a test", artifacts=tmp_path)
+    assert overruled.returncode == 0, overruled.stderr
+    assert ModelStore(tmp_path / "models", SAMPLE.name).versions() == [1]
+
+
+def test_a_directory_that_holds_no_search_is_not_cleared(tmp_path: Path) -> None:
+    kept = tmp_path / "tuning" / SAMPLE.name / "notes.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    done = tune(*EASY, "--fresh", artifacts=tmp_path)
+    assert done.returncode == 2
+    assert "must be empty or hold a search" in done.stderr
+    assert kept.read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_damaged_settings_of_a_search_are_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "tuning" / SAMPLE.name / "search.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    done = tune(*EASY, artifacts=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"{path}: expected the settings of a search" in line

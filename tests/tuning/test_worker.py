@@ -47,12 +47,25 @@ def test_each_trial_is_trained_and_leaves_only_its_record(work: Work, tmp_path: 
     assert list((tmp_path / "trials").iterdir()) == []
 
 
+def test_what_another_search_left_by_the_same_number_is_not_taken(
+    work: Work, sample: ImageDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = Search(BASE, fixed=("model", "optimizer"), trials=1, epochs=2)
+    other = replace(BASE, learning_rate=0.123, epochs=2)
+    directory = tmp_path / "trials" / f"0-{other.fingerprint()}"
+    directory.mkdir(parents=True)
+    train(other, sample, directory)
+    (record,) = work(search).finished
+    assert len(record.history) == 2
+    assert "Going on" not in capsys.readouterr().out
+
+
 def test_an_interrupted_trial_goes_on_from_its_last_epoch(
     work: Work, sample: ImageDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search = Search(BASE, fixed=("model", "optimizer"), trials=1, epochs=3)
     values = build_oracle(search, Journal(tmp_path / "other")).create_trial("tuner0").hyperparameters.values
-    directory = tmp_path / "trials" / "0"
+    directory = tmp_path / "trials" / f"0-{search.config(values, 0).fingerprint()}"
     directory.mkdir(parents=True)
     stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(stop.model, "stop_training", True))
     begun = train(search.config(values, 0), sample, directory, [stop]).history[SCORE]
