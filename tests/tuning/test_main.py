@@ -94,7 +94,7 @@ def test_a_search_pushes_its_best_reports_and_is_not_mixed_with_another(tmp_path
 
 @pytest.mark.slow
 def test_a_small_space_is_searched_once_and_a_refusal_stands_until_it_is_overruled(tmp_path: Path) -> None:
-    five = [*TINY, *"--model basic --learning-rate 0.01 --trials 24 --threshold accuracy_floor=0.99".split()]
+    five = [*TINY, "--model", "basic", "--learning-rate", "0.01", "--threshold", "accuracy_floor=0.99"]
     first = tune(*five, artifacts=tmp_path)
     assert first.returncode == 3, first.stderr
     assert len(rows(tmp_path)) == 5  # optimizers
