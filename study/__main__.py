@@ -9,7 +9,7 @@ from pathlib import Path
 
 from study.experiments import ALL
 from study.pool import RunError
-from trainer.__main__ import INTERRUPTED, Parser, fail
+from trainer.command_line import INTERRUPTED, Parser, fail
 
 SUMMARY = Path(__file__).parent / "RESULTS.md"
 

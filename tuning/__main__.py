@@ -20,8 +20,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from registry.store import RegistryError
-from trainer.__main__ import INTERRUPTED, configs, fail, forced, import_tensorflow
-from trainer.__main__ import parser as training_parser
+from trainer.command_line import INTERRUPTED, configs, fail, forced, import_tensorflow
+from trainer.command_line import parser as training_parser
 from trainer.config import TrainConfig
 from trainer.idx import DataError
 from trainer.thresholds import parse

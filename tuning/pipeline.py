@@ -15,8 +15,8 @@ from typing import Any
 
 from registry.tables import flat
 from trainer import pipeline, schema
-from trainer.__main__ import REFUSED, fail
 from trainer.checkpoint import claimed
+from trainer.command_line import REFUSED, fail
 from trainer.config import TrainConfig
 from trainer.report import REFUSAL, refusal, summary
 from tuning import finalists, report, worker

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, SAMPLE
-from trainer.__main__ import configs, parser
+from trainer.command_line import configs, parser
 from trainer.config import RECIPES, TrainConfig
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.__main__ import configs, parser
+from trainer.command_line import configs, parser
 from trainer.config import RECIPES, TrainConfig
 from tuning import report
 from tuning.finalists import finalists, full_configs, keep, kept
