@@ -39,9 +39,9 @@ def sections(runs: Runs, folder: Path) -> list[Section]:
         Section("Published and measured", _measured(runs), [tables.accuracies(runs), tables.readings(runs)]),
         Section("The paper's claims", [], [tables.claims(runs)]),
         Section("The paper's figures", FIGURES, figures=list(_figures(runs, folder))),
-        Section("Outlook 1: Shirt against T-shirt/top", SHIRT, [tables.shirt(runs)]),
+        Section("Outlook 1: Shirt against T-shirt/top", ABOUT_SHIRTS, [tables.shirt(runs)]),
         Section("Outlook 2: changed images", ROBUST, [tables.robustness(runs)], list(_robustness(runs, folder))),
-        Section("Outlook 3: a second data set", DIGITS, [tables.digits(runs)]),
+        Section("Outlook 3: a second data set", ABOUT_DIGITS, [tables.digits(runs)]),
         Section("How it was measured", _circumstances(runs)),
     ]
     return [section for section in found if section.filled or section is found[-1]]
@@ -66,7 +66,7 @@ BEYOND = (
 
 FIGURES = ["Lines are means over seeds, bands reach from the lowest seed to the highest; crosses are the paper's."]
 
-SHIRT = [
+ABOUT_SHIRTS = [
     "The paper wishes for a preprocessing by what tells a shirt from a T-shirt. Three tries, each basic-adam with one "
     "thing changed, seed 0. Details: a second channel with what a blurred image lacks (collars, buttons, seams). "
     "Twice: the pair's training images twice, a weight of two in the loss. Specialist: a second network that knows "
@@ -81,7 +81,7 @@ ROBUST = [
     "16). Tested on rotation in degrees, shift as a share of the side, noise as a deviation in grey levels."
 ]
 
-DIGITS = [
+ABOUT_DIGITS = [
     "Both CNNs with Adam at 0.0003 on the 1,797 handwritten digits of scikit-learn, brought from 8x8 to 28x28 pixels, "
     "as a folder of pictures; a fifth of each class tests, a fifth of the rest chooses the epoch."
 ]

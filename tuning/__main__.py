@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from registry.store import RegistryError
@@ -81,6 +81,7 @@ def search_of(arguments: argparse.Namespace) -> Search:
     )
     plain = argparse.Namespace(**{**vars(arguments), "epochs": arguments.final_epochs})
     base = configs(plain, Path("runs"))[0]
+    replace(base, seed=base.seed + arguments.final_seeds - 1)  # refuses a seed too large for the last finalist
     return Search(
         base=base,
         fixed=fixed,

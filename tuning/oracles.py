@@ -25,7 +25,7 @@ class Bayesian(Recorded, oracles.BayesianOptimizationOracle):
     """A Gaussian process proposes; where it repeats itself, chance does."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        if values := getattr(self, "_recorded", None):  # a proposal takes seconds, and is known
+        if values := self._recorded:  # a proposal takes seconds, and is known
             return {"status": TrialStatus.RUNNING, "values": values}
         self._random_state = np.random.RandomState([self.seed, len(self.trials)])
         proposal = super().populate_space(trial_id)

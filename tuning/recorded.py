@@ -41,6 +41,7 @@ class Recorded(keras_tuner.Oracle):
     failure: OSError | None = None
     over = closed = False
     ongoing_trials: dict[str, Trial]
+    _recorded: dict[str, Any] | None = None  # what the trial that is begun again was given
 
     def open(self, search: Search, journal: Journal, silence: float = float("inf")) -> None:
         """Takes up the search where the journal left it.
@@ -213,7 +214,7 @@ class Recorded(keras_tuner.Oracle):
                 f"{journal.path}: trial {record.number} was given {recorded} there, and this version of keras-tuner "
                 f"proposes {proposed}. --fresh begins anew."
             )
-        del self._recorded
+        self._recorded = None
 
     def _end_again(self, record: Record) -> None:
         (trial,) = (each for each in self.trials.values() if int(each.trial_id) == record.number)
