@@ -50,6 +50,7 @@ class Worker(ThreadWorker):
         super().__init__(age, *args, **kwargs)
         # Who is being answered and who waits to be; beyond, requests are refused, not queued.
         self._limit = self.cfg.threads + Settings.from_environ(os.environ).max_queue
+        self._taken = 0  # without those that are being refused, or they would keep everybody else out
         self._end: float | None = None
         # One thread may stay with its connection; the others are there for whoever comes meanwhile.
         self._stay = threading.Semaphore(min(1, self.cfg.threads - 1))
@@ -99,12 +100,16 @@ class Worker(ThreadWorker):
 
     def enqueue_req(self, conn: TConn) -> None:
         conn.arrived = time.monotonic()
-        busy = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
-        conn.refused = busy > self._limit
+        conn.refused = self._taken >= self._limit
+        self._taken += not conn.refused
         # Those to be refused pass by all that wait, and so do probes among them.
         pool = self._refusing if conn.refused else self.tpool
         future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+
+    def finish_request(self, conn: TConn, future: Any) -> None:
+        self._taken -= not conn.refused
+        super().finish_request(conn, future)
 
     def handle(self, conn: TConn) -> Any:
         """Answer a connection's request, and those that follow at once.

@@ -1,6 +1,11 @@
-"""Which worker takes a new connection: whoever has fewer, without waiting long for one that does not come."""
+"""Which worker takes a new connection, and which requests it takes: no more than may wait, and then others again."""
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from gunicorn.workers.gthread import ThreadWorker
 
 from serving import worker
 from serving.worker import YIELDS, Worker
@@ -46,3 +51,29 @@ def test_a_worker_keeps_its_own_count_when_another_had_its_place() -> None:
     first._let_others_go_first()
     assert first.nr_conns == 5
     first.gone()
+
+
+class Pool:
+    """Threads that take their time: each future ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, *_: Any) -> Future[Any]:
+        self.futures.append(Future())
+        return self.futures[-1]
+
+
+def test_those_that_are_still_being_refused_keep_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ThreadWorker, "finish_request", lambda *_: None)
+    made = worker_with(0, slot=0)
+    taking, refusing = Pool(), Pool()
+    made.tpool, made._refusing, made._limit, made._taken = taking, refusing, 2, 0
+    made.method_queue = SimpleNamespace(defer=lambda call, *arguments: call(*arguments))
+    for _ in range(5):
+        made.enqueue_req(SimpleNamespace())
+    assert (len(taking.futures), len(refusing.futures)) == (2, 3)
+    taking.futures[0].set_result(True)
+    made.enqueue_req(SimpleNamespace())
+    assert (len(taking.futures), len(refusing.futures)) == (3, 3)
+    made.gone()
