@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     options.conflict_handler = "resolve"  # --epochs means another thing here
     add = options.add_argument_group("search").add_argument
     add("--space", default="default", help="default: learning rate, optimizer, model; full: all that matters")
-    add("--algorithm", default="random", help="random, bayesian, hyperband or grid")
+    add("--algorithm", default="bayesian", help="random, bayesian, hyperband or grid (bayesian)")
     add("--trials", type=int, help="how many trials; left out: 24, or all of a grid")
     add("--epochs", type=int, default=4, help="epochs of a trial (4)")
     add("--final-epochs", type=int, help="epochs of the full training of the finalists; else the recipe's")

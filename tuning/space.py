@@ -69,7 +69,7 @@ class Search:
     base: TrainConfig
     fixed: tuple[str, ...] = ()
     space: str = "default"
-    algorithm: str = "random"
+    algorithm: str = "bayesian"
     trials: int | None = None
     epochs: int = 4
     seed: int = 0
