@@ -25,9 +25,13 @@ from trainer.command_line import parser as training_parser
 from trainer.config import TrainConfig
 from trainer.idx import DataError
 from trainer.thresholds import parse
+from tuning.options import Options
 from tuning.space import SPACES, Search
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of one directory, so that --fresh clears no other
+COPIED = (  # options that are called in `Options` as on the command line
+    *("workers", "finalists", "final_seeds", "time_limit"),
+    *("fresh", "tensorboard", "memory_limit", "allow_anomalies"),
+)
 SUPERVISED = "TUNING_SUPERVISED"  # set in workers whose standard input ends with the search
 
 
@@ -64,13 +68,6 @@ def search_of(arguments: argparse.Namespace) -> Search:
     Raises:
         ValueError: an unknown name or a value out of range.
     """
-    for name, lowest in (("workers", 1), ("finalists", 1), ("final_seeds", 1)):
-        if getattr(arguments, name) < lowest:
-            raise ValueError(f"`{name}` must be at least {lowest}. Received: {getattr(arguments, name)}.")
-    if arguments.time_limit is not None and not arguments.time_limit > 0:
-        raise ValueError(f"`time_limit` must be above 0 minutes. Received: {arguments.time_limit}.")
-    if arguments.memory_limit < 0:
-        raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {arguments.memory_limit}.")
     if arguments.resume is not None:
         raise ValueError("`resume` is for a run of the trainer; a search goes on by the same command.")
     searched = {name for space in SPACES.values() for name in space}
@@ -81,7 +78,6 @@ def search_of(arguments: argparse.Namespace) -> Search:
     )
     plain = argparse.Namespace(**{**vars(arguments), "epochs": arguments.final_epochs})
     base = configs(plain, Path("runs"))[0]
-    replace(base, seed=base.seed + arguments.final_seeds - 1)  # refuses a seed too large for the last finalist
     return Search(
         base=base,
         fixed=fixed,
@@ -93,26 +89,37 @@ def search_of(arguments: argparse.Namespace) -> Search:
     )
 
 
+def options_of(arguments: argparse.Namespace, search: Search) -> Options:
+    """How `search` is to be run.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    options = Options(
+        artifacts=Path(arguments.artifacts),
+        name=arguments.name or _named(search.base.dataset),
+        overrides=parse(arguments.threshold),
+        reason=forced(arguments),
+        **{name: getattr(arguments, name) for name in COPIED},
+    )
+    replace(search.base, seed=search.seed + options.final_seeds - 1)  # refuses one too large for the last finalist
+    return options
+
+
 def main() -> int:
     arguments = parser().parse_args()
     if os.environ.get(SUPERVISED):
         threading.Thread(target=_end_with_the_search, daemon=True).start()
     try:
         search, part = search_of(arguments), role()
-        name = arguments.name or _named(search.base.dataset)
-        if not NAME.fullmatch(name):
-            raise ValueError(
-                f"`name` must be letters, digits, `_`, `-` and `.`, the last two not at its head. Received: {name}."
-            )
-        overrides, reason = parse(arguments.threshold), forced(arguments)
+        options = options_of(arguments, search)
         import_tensorflow()
         from tuning import pipeline
 
-        directory = Path(arguments.artifacts) / "tuning" / name
         if part == "worker":
-            pipeline.work(search, arguments, directory)
+            pipeline.work(search, options)
             return 0
-        return pipeline.run(search, arguments, directory, overrides, reason, alone=part == "alone")
+        return pipeline.run(search, options, alone=part == "alone")
     except (ValueError, DataError, RegistryError) as error:
         return fail(str(error), 2)
     except OSError as error:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from registry.tables import flat
@@ -18,9 +15,11 @@ from trainer import pipeline, schema
 from trainer.checkpoint import claimed
 from trainer.command_line import REFUSED, fail
 from trainer.config import TrainConfig
+from trainer.data import ImageDataset
 from trainer.report import REFUSAL, refusal, summary
 from tuning import finalists, report, worker
 from tuning.journal import Journal, SearchError, write_whole
+from tuning.options import Options
 from tuning.oracles import build_oracle
 from tuning.progress import Progress
 from tuning.recorded import SILENCE_S
@@ -28,27 +27,19 @@ from tuning.search import FAREWELL_S, chief, lead, work_here
 from tuning.space import Search
 
 
-def work(search: Search, arguments: argparse.Namespace, directory: Path) -> None:
+def work(search: Search, options: Options) -> None:
     """What a worker does."""
-    dataset = pipeline.loaded(search.base, Path(arguments.artifacts) / "data", arguments.memory_limit * 2**20)
-    logs = directory / "tensorboard" if arguments.tensorboard else None
-    if worker.work(search, dataset, directory / "trials", logs):
+    logs = options.directory / "tensorboard" if options.tensorboard else None
+    if worker.work(search, _dataset(search, options), options.directory / "trials", logs):
         os.execv(sys.executable, _command())  # noqa: S606 - this process again, with empty memory
 
 
-def run(
-    search: Search,
-    arguments: argparse.Namespace,
-    directory: Path,
-    overrides: Mapping[str, float],
-    reason: str | None,
-    *,
-    alone: bool,
-) -> int:
+def run(search: Search, options: Options, *, alone: bool) -> int:
     """Searches, retrains, pushes and reports; what was done before by the same command is not done again.
 
     Args:
-        directory: of the search.
+        search: what is searched.
+        options: how.
         alone: with workers of its own; else as the chief of others.
 
     Returns:
@@ -58,12 +49,13 @@ def run(
         SearchError: the directory holds another search, or nothing came of this one.
         DataError: the data is missing, damaged or not what it should be.
     """
+    directory = options.directory
     directory.mkdir(parents=True, exist_ok=True)
     with claimed(directory) as free:
         if not free:
             raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
-        journal, kept = _taken_up(search, arguments, directory), finalists.kept(directory)
-        if kept and _is_complete(search, journal, kept) and _is_answered(search, arguments, journal, kept, reason):
+        journal, kept = _taken_up(search, options), finalists.kept(directory)
+        if kept and _is_complete(search, journal, kept) and _is_answered(search, options, journal, kept):
             print(
                 f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh begins anew."
             )
@@ -75,11 +67,15 @@ def run(
             exhausted = True
             try:
                 if not (alone and _is_complete(search, journal, kept)):
-                    exhausted = _search(search, arguments, directory, journal, serving, alone)
+                    exhausted = _search(search, options, journal, serving, alone)
             finally:
                 report.write_table(search, journal, directory)
             # Meanwhile the chief goes on telling workers that come late that there is nothing left to do.
-            return _retrain(search, arguments, directory, journal, overrides, reason, exhausted)
+            return _retrain(search, options, journal, exhausted)
+
+
+def _dataset(search: Search, options: Options) -> ImageDataset:
+    return pipeline.loaded(search.base, options.artifacts / "data", options.memory_limit * 2**20)
 
 
 def _command() -> list[str]:
@@ -87,19 +83,19 @@ def _command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-def _taken_up(search: Search, arguments: argparse.Namespace, directory: Path) -> Journal:
+def _taken_up(search: Search, options: Options) -> Journal:
     """The journal of the same search, or a new one.
 
     Raises:
         SearchError: there is another search; says what differs.
     """
-    dataset = pipeline.loaded(search.base, Path(arguments.artifacts) / "data", arguments.memory_limit * 2**20)
-    schema.inspect(dataset, arguments.allow_anomalies)
+    directory, dataset = options.directory, _dataset(search, options)
+    schema.inspect(dataset, options.allow_anomalies)
     identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256}))
     path = directory / "search.json"
     if not path.exists() and any(not each.name.startswith(".") for each in directory.iterdir()):
         raise SearchError(f"{directory} must be empty or hold a search. --name NAME makes one elsewhere.")
-    if arguments.fresh:
+    if options.fresh:
         for old in directory.iterdir():
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     if not path.exists():
@@ -134,14 +130,12 @@ def _is_complete(search: Search, journal: Journal, kept: dict[str, Any] | None) 
     return bool(exhausted) or (search.limit is not None and search.limit <= finished)
 
 
-def _is_answered(
-    search: Search, arguments: argparse.Namespace, journal: Journal, kept: dict[str, Any], reason: str | None
-) -> bool:
+def _is_answered(search: Search, options: Options, journal: Journal, kept: dict[str, Any]) -> bool:
     """Whether the very finalists that are asked for were trained and judged."""
-    if not kept["version"] and reason:
+    if not kept["version"] and options.reason:
         return False  # refused then, and to be pushed nevertheless
-    best = finalists.finalists(search, journal, arguments.finalists)
-    configs = finalists.full_configs(search, best, arguments.final_seeds)
+    best = finalists.finalists(search, journal, options.finalists)
+    configs = finalists.full_configs(search, best, options.final_seeds)
     return finalists.are_trained(kept, configs, journal)
 
 
@@ -150,18 +144,17 @@ def _address() -> str:
     return f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
 
 
-def _search(
-    search: Search, arguments: argparse.Namespace, directory: Path, journal: Journal, serving: ExitStack, alone: bool
-) -> bool:
+def _search(search: Search, options: Options, journal: Journal, serving: ExitStack, alone: bool) -> bool:
     """Runs what is left of the trials. Returns whether the space has no more."""
+    directory = options.directory
     oracle = build_oracle(search, journal, float("inf") if alone else SILENCE_S)
     if journal.finished:
         print(f"Going on after {len(journal.finished)} trials of {directory}", flush=True)
-    workers = arguments.workers if alone else 0
+    workers = options.workers if alone else 0
     progress = Progress(search, journal, directory, workers)
-    if arguments.tensorboard:
+    if options.tensorboard:
         print(f"Logs for TensorBoard's HParams page: {directory / 'tensorboard'}", flush=True)
-    deadline = time.monotonic() + 60 * arguments.time_limit if arguments.time_limit else float("inf")
+    deadline = time.monotonic() + 60 * options.time_limit if options.time_limit else float("inf")
     port = serving.enter_context(chief(oracle, "127.0.0.1:0" if alone else _address()))
     if alone:
         work_here(oracle, journal, progress, deadline, workers=workers, port=port, command=_command(), logs=directory)
@@ -172,34 +165,27 @@ def _search(
     return oracle.over
 
 
-def _retrain(
-    search: Search,
-    arguments: argparse.Namespace,
-    directory: Path,
-    journal: Journal,
-    overrides: Mapping[str, float],
-    reason: str | None,
-    exhausted: bool,
-) -> int:
-    best = finalists.finalists(search, journal, arguments.finalists)
-    configs = finalists.full_configs(search, best, arguments.final_seeds)
-    print(f"\nTraining the best {len(best)} in full, from {arguments.final_seeds} seeds each", flush=True)
+def _retrain(search: Search, options: Options, journal: Journal, exhausted: bool) -> int:
+    """Trains the finalists in full, and lets the best of them be judged. Returns the exit code."""
+    best = finalists.finalists(search, journal, options.finalists)
+    configs = finalists.full_configs(search, best, options.final_seeds)
+    print(f"\nTraining the best {len(best)} in full, from {options.final_seeds} seeds each", flush=True)
     try:
         runs, version, store = pipeline.run(
             list(configs),
-            Path(arguments.artifacts),
-            overrides=overrides,
-            reason=reason,
-            tensorboard=arguments.tensorboard,
-            memory_limit=arguments.memory_limit * 2**20,
-            allow_anomalies=arguments.allow_anomalies,
+            options.artifacts,
+            overrides=options.overrides,
+            reason=options.reason,
+            tensorboard=options.tensorboard,
+            memory_limit=options.memory_limit * 2**20,
+            allow_anomalies=options.allow_anomalies,
         )
         said, code = summary(runs, version, store), 0
     except pipeline.RefusedError as refused:
         runs, version, said, code = list(refused.runs), 0, refusal(refused), REFUSED
     kept = finalists.summed_up(configs, runs, version, len(journal.finished))
     kept |= {"exhausted": exhausted, "limit": search.limit}
-    page = report.write(search, journal, kept, directory)
-    finalists.keep(directory, kept)
+    page = report.write(search, journal, kept, options.directory)
+    finalists.keep(options.directory, kept)
     print(f"{said}\nReport:    {page}")
     return fail(REFUSAL, code) if code else 0
