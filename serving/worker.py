@@ -5,6 +5,7 @@ no bound; and one that the kernel accepted after the worker stopped to look is r
 """
 
 import ctypes
+import json
 import mmap
 import os
 import select
@@ -17,8 +18,10 @@ from array import array
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
+from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from serving import arrival
@@ -59,6 +62,7 @@ class Worker(ThreadWorker):
         # Not in the arbiter, which loads this file too: metrics belong to the process that imports them.
         from serving.tally import add_up_in_time
 
+        util.write_error = write_problem  # in place of a page of HTML
         self._add_up_in_time = add_up_in_time
         arrival.waiting = lambda: self.tpool._work_queue.qsize()
         self._refusing = ThreadPoolExecutor(REFUSING_THREADS)
@@ -157,6 +161,17 @@ def _readable(sock: socket.socket, milliseconds: int) -> bool:
     poll = select.poll()  # unlike select(), it takes any file descriptor
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(milliseconds))
+
+
+def write_problem(sock: socket.socket, status: int, _reason: str, message: str) -> None:
+    """Answer what gunicorn cannot read as a request with problem details (RFC 9457); `sock` is closed afterwards."""
+    title = HTTPStatus(status).phrase
+    detail = f"The request must be well-formed HTTP, with a line and headers within the limits. Received: {message}."
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        detail = "The server failed here; its log says why."
+    body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
+    head = f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+    util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
 
 def refuse_connections(listeners: Iterable[socket.socket]) -> None:

@@ -188,6 +188,28 @@ def test_broken_chunks_are_the_client_s_mistake(server: Any, kind: str, chunks: 
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 9000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n", 501),
+    ],
+)
+def test_what_is_no_request_is_answered_with_a_problem(server: Any, head: bytes, status: int) -> None:
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client:
+        client.sendall(head)
+        reply = b"".join(iter(lambda: client.recv(65536), b""))
+    top, _, body = reply.partition(b"\r\n\r\n")
+    assert top.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"Content-Type: application/problem+json" in top
+    problem = json.loads(body)
+    assert problem["status"] == status
+    assert "within the limits. Received: " in problem["detail"]
+
+
 def test_each_request_of_a_busy_connection_has_a_deadline_of_its_own(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:
