@@ -1,17 +1,18 @@
 """The Flask application: its faces, and the one place where errors become HTTP replies."""
 
 import io
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import IO, Any
 
-from flask import Flask, Request, Response, g, jsonify, request
+from flask import Flask, Request, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
 from registry.errors import RegistryError
-from serving import arrival, metrics, tally, tracing
+from serving import metrics, tally, tracing
 from serving.api import description, native, open_inference, openapi, tensorflow_serving
 from serving.errors import (
     DeadlineError,
@@ -30,6 +31,8 @@ from serving.keys import Keys
 from serving.model import Served
 from serving.observe import observe
 from serving.page import routes as page
+from serving.problem import problem
+from serving.refusal import refusing
 from serving.settings import Settings
 
 STATUS: dict[type[Exception], HTTPStatus] = {
@@ -60,6 +63,13 @@ class MemoryRequest(Request):
         return parser
 
 
+class App(Flask):
+    """Flask without a question to each function of each request whether it is a coroutine; none is."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 class ModelName(BaseConverter):
     """A model's name or version in a path: without a colon, behind which TensorFlow Serving has the verb."""
 
@@ -68,7 +78,7 @@ class ModelName(BaseConverter):
 
 def create_app(served: Served, settings: Settings) -> Flask:
     """The application over the predictor in `served`, which may still be empty."""
-    app = Flask(__name__, static_folder=None)
+    app = App(__name__, static_folder=None)
     app.request_class = MemoryRequest
     app.url_map.converters["model"] = ModelName
     app.json = OrjsonProvider(app)
@@ -97,19 +107,18 @@ def create_app(served: Served, settings: Settings) -> Flask:
     tracing.install(app)
     _guard(app, settings)
     _translate_errors(app, settings)
+    app.wsgi_app = refusing(app.wsgi_app, settings)  # type: ignore[assignment, method-assign]  # Flask's way
     return app
 
 
 def _guard(app: Flask, settings: Settings) -> None:
-    """Turn away who may not predict, or cannot be answered in time, before anything of the body is read."""
+    """Turn away who may not predict before anything of the body is read."""
     keys = Keys(settings)
 
     @app.before_request
     def guard() -> None:
         if request.method != "POST":
-            return  # probes and descriptions are for everybody, however much there is to do
-        if arrival.current.refused:
-            raise OverloadedError("The server has more requests waiting than it can answer in time. Try again.")
+            return  # probes and descriptions are for everybody
         if keys.needed and not keys.accept(_key()):
             raise ForbiddenError("A valid key must come as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
 
@@ -153,18 +162,9 @@ def _translate_errors(app: Flask, settings: Settings) -> None:
 
 
 def _problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """The error in its face's own form: {"error": detail} on /v1 and /v2, elsewhere problem details (RFC 9457).
-
-    The problem type about:blank says that the status tells the kind of problem.
-    """
-    if f"{request.path}/".startswith(("/v1/", "/v2/")):
-        response = jsonify(error=detail)  # as application/json, or kserve's client would not read it
-    else:
-        response = jsonify(type="about:blank", title=status.phrase, status=status.value, detail=detail)
-        response.content_type = "application/problem+json"
-    response.status_code = status
-    response.headers.extend(headers or {})
-    return response
+    """The error in its face's own form."""
+    body, kind = problem(request.path, status, detail)
+    return Response(body, status, headers, content_type=kind)
 
 
 def _detail(error: HTTPException, app: Flask, settings: Settings) -> str:

@@ -1,9 +1,9 @@
 """What each request leaves behind: its id and a few headers in the reply, its figures, its line in the log."""
 
 import logging
+import random
 import re
 import time
-import uuid
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
@@ -23,14 +23,19 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 logger = logging.getLogger(__name__)
 
 
+def good_id(given: str) -> str:
+    """The id that a client gave its request, or a new one if there is none that may be printed."""
+    # Nobody's secret, so the generator that makes no system call will do: uuid4 takes five times as long.
+    return given if _GOOD_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+
+
 def observe(app: Flask, settings: Settings) -> None:
     """Let every reply of `app` be counted, timed, headed and, with ACCESS_LOG, logged."""
 
     @app.before_request
     def begin() -> None:
         g.begin = arrival.moment()
-        given = request.headers.get("X-Request-ID", "")
-        request_id.set(given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex)
+        request_id.set(good_id(request.headers.get("X-Request-ID", "")))
 
     @app.after_request
     def end(response: Response) -> Response:

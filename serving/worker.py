@@ -5,7 +5,6 @@ no bound; and one that the kernel accepted after the worker stopped to look is r
 """
 
 import ctypes
-import json
 import mmap
 import os
 import select
@@ -25,6 +24,8 @@ from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from serving import arrival
+from serving.parting import Parting
+from serving.problem import problem
 from serving.settings import Settings
 
 # For handshakes that are under way when the listener falls silent: more than a slow network needs for one.
@@ -34,6 +35,9 @@ YIELD = 0.001  # seconds; more than a worker takes to wake up
 YIELDS = 5  # a worker that does not take its connections in that time is busy, or hangs
 STAY = 5  # milliseconds that a thread waits for a connection's next request
 REFUSING_THREADS = 2  # they answer in well under a millisecond each
+# What is read of a refused request before the answer, for others wait to be refused; the main loop hears the rest.
+REFUSED_BYTES = 65536
+REFUSED_S = 0.02
 
 # Classic BPF over the TCP header: drop what has the SYN flag (byte 13, bit 2), let everything else pass.
 _DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
@@ -52,11 +56,12 @@ class Worker(ThreadWorker):
         self._slot = age % _SLOTS
         super().__init__(age, *args, **kwargs)
         # Who is being answered and who waits to be; beyond, requests are refused, not queued.
-        self._limit = self.cfg.threads + Settings.from_environ(os.environ).max_queue
+        self._settings = Settings.from_environ(os.environ)
+        self._limit = self.cfg.threads + self._settings.max_queue
         self._taken = 0  # without those that are being refused, or they would keep everybody else out
         self._end: float | None = None
-        # One thread may stay with its connection; the others are there for whoever comes meanwhile.
-        self._stay = threading.Semaphore(min(1, self.cfg.threads - 1))
+        # All threads but one may stay with their connections; that one is there for whoever comes meanwhile.
+        self._stay = threading.Semaphore(self.cfg.threads - 1)
 
     def init_process(self) -> None:
         # Not in the arbiter, which loads this file too: metrics belong to the process that imports them.
@@ -67,6 +72,13 @@ class Worker(ThreadWorker):
         arrival.waiting = lambda: self.tpool._work_queue.qsize()
         self._refusing = ThreadPoolExecutor(REFUSING_THREADS)
         super().init_process()
+
+    def run(self) -> None:
+        self._parting = Parting(self.poller, self._settings.max_body_bytes, self._parted)
+        super().run()
+
+    def _parted(self) -> None:
+        self.nr_conns -= 1
 
     @property
     def nr_conns(self) -> int:
@@ -113,7 +125,16 @@ class Worker(ThreadWorker):
 
     def finish_request(self, conn: TConn, future: Any) -> None:
         self._taken -= not conn.refused
-        super().finish_request(conn, future)
+        if future.exception() is None and future.result() is False:
+            self._parting.add(conn)
+        else:
+            super().finish_request(conn, future)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Answer one request; a refused one whose body is long or late is the last of its connection."""
+        if conn.refused and not conn.parser.finish_body(deadline=time.monotonic() + REFUSED_S, max_bytes=REFUSED_BYTES):
+            req.force_close()
+        return super().handle_request(req, conn)
 
     def handle(self, conn: TConn) -> Any:
         """Answer a connection's request, and those that follow at once.
@@ -147,6 +168,7 @@ class Worker(ThreadWorker):
         """Called in each turn of the main loop; the place to add up metrics, and to end it when lingering is over."""
         super().notify()
         self._add_up_in_time()
+        self._parting.end()
         if self._end is not None and time.monotonic() >= self._end:
             self.alive = False
             # Connections without a request would hold up the end for the whole grace period.
@@ -164,13 +186,12 @@ def _readable(sock: socket.socket, milliseconds: int) -> bool:
 
 
 def write_problem(sock: socket.socket, status: int, _reason: str, message: str) -> None:
-    """Answer what gunicorn cannot read as a request with problem details (RFC 9457); `sock` is closed afterwards."""
-    title = HTTPStatus(status).phrase
+    """Answer what gunicorn cannot read as a request with problem details; `sock` is closed afterwards."""
     detail = f"The request must be well-formed HTTP, with a line and headers within the limits. Received: {message}."
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         detail = "The server failed here; its log says why."
-    body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
-    head = f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+    body, kind = problem("", HTTPStatus(status), detail)
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: {kind}\r\n"
     util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
 

@@ -186,9 +186,17 @@ def test_a_request_beyond_the_limit_is_refused_unread_and_probes_are_not(
 ) -> None:
     monkeypatch.setattr(arrival.current, "refused", True)
     before = value("rejected_total", reason="overload")
-    for path in ("/predict", "/v1/models/fashion_mnist:predict", "/v2/models/fashion_mnist/infer"):
-        reply = client.post(path, data=PIXELS, content_type=OCTETS)
+    for path, face in (
+        ("/predict", "native"),
+        ("/v1/models/fashion_mnist:predict", "tensorflow_serving"),
+        ("/v2/models/fashion_mnist/infer", "open_inference"),
+    ):
+        counted = value("requests_total", face=face, code="503", version="")
+        reply = client.post(path, data=PIXELS, content_type=OCTETS, headers={"X-Request-ID": face})
         assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
+        assert reply.headers["X-Request-ID"] == face
+        assert "Try again" in reply.json["detail" if face == "native" else "error"]
+        assert value("requests_total", face=face, code="503", version="") - counted == 1
     assert value("rejected_total", reason="overload") - before == 3
     assert client.get("/readyz").status_code == 200
     assert predictor.seen is None

@@ -77,3 +77,16 @@ def test_those_that_are_still_being_refused_keep_nobody_else_out(monkeypatch: py
     made.enqueue_req(SimpleNamespace())
     assert (len(taking.futures), len(refusing.futures)) == (3, 3)
     made.gone()
+
+
+@pytest.mark.parametrize(("refused", "arrived", "ends"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+def test_a_refused_request_whose_body_is_long_or_late_is_the_last_of_its_connection(
+    monkeypatch: pytest.MonkeyPatch, refused: bool, arrived: bool, ends: int
+) -> None:
+    monkeypatch.setattr(ThreadWorker, "handle_request", lambda *_: True)
+    closed: list[str] = []
+    conn = SimpleNamespace(refused=refused, parser=SimpleNamespace(finish_body=lambda **_: arrived))
+    made = worker_with(0, slot=0)
+    made.handle_request(SimpleNamespace(force_close=lambda: closed.append("closed")), conn)
+    assert len(closed) == ends
+    made.gone()
