@@ -64,6 +64,7 @@ def on_exit(_server: Any) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+logger_class = "serving.logs.WithoutAccess"
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 logconfig_dict = {
     "version": 1,
@@ -75,6 +76,5 @@ logconfig_dict = {
         "serving": {"level": "INFO"},
         # Workers that die or hang are reported; that they come and go as they should is not.
         "gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True},
-        "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
     },
 }

@@ -5,6 +5,8 @@ import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
+from gunicorn.glogging import Logger
+
 # Set where a request begins. Flask's own context would do, but gunicorn's master writes logs too, without Flask.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -26,3 +28,9 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+class WithoutAccess(Logger):
+    """gunicorn's logger without its lines of access, which it would make up for nobody: `observe.py` has ours."""
+
+    access_log_enabled = False
