@@ -54,8 +54,9 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         if beside.familiar:
             for each, score in zip(predictions, beside.familiar.scores(batch.images), strict=True):
                 each |= {"in_distribution": score <= 1, "distribution_score": score}
-        for index in np.flatnonzero(np.ptp(batch.images.reshape(len(batch.images), -1), axis=1) == 0).tolist():
-            predictions[index]["note"] = "Every pixel has the same shade: there is nothing to see on it."
+        for each, image in zip(predictions, batch.images, strict=True):
+            if _blank(image.tobytes()):
+                each["note"] = "Every pixel has the same shade: there is nothing to see on it."
         if _asked("pixels", default=False):
             for each, image in zip(predictions, batch.images, strict=True):
                 each["pixels"] = base64.b64encode(image.tobytes()).decode()
@@ -121,6 +122,10 @@ def _uploads() -> list[tuple[str | None, bytes]]:
     if not files:
         raise InvalidImageError("The form must hold at least one file. Received: none.")
     return files
+
+
+def _blank(pixels: bytes) -> bool:
+    return pixels.count(pixels[:1]) == len(pixels)
 
 
 def _predictions(
