@@ -1,7 +1,7 @@
 """The service under strain: a soak that must stay flat, an overload to be shed honestly, versions that come under load.
 
     python -m benchmarks.serving_strain MODELS soak [--seconds 600]
-    python -m benchmarks.serving_strain MODELS overload [--seconds 10] [--times 4]
+    python -m benchmarks.serving_strain MODELS overload [--seconds 10] [--times 4] [--kind json1]
     python -m benchmarks.serving_strain MODELS swap [--swaps 10]
 
 The overload is an open loop: requests leave when they are due, whether or not the ones before were answered.
@@ -27,8 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("models", type=Path)
     parser.add_argument("what", choices=["soak", "overload", "swap"])
-    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--seconds", type=int, help="600 for a soak, 10 for an overload")
     parser.add_argument("--times", type=float, default=4.0)
+    parser.add_argument("--kind", choices=[*bodies()], default="json1", help="what the overload consists of")
     parser.add_argument("--swaps", type=int, default=10)
     parser.add_argument("--server", choices=["tensorflow", "litert"], default="tensorflow")
     options = parser.parse_args()
@@ -40,9 +41,9 @@ def main() -> None:
         with running(options.server, first) as server:
             match options.what:
                 case "soak":
-                    soak(server, options.seconds)
+                    soak(server, options.seconds or 600)
                 case "overload":
-                    overload(server.port, options.seconds, options.times)
+                    overload(server.port, options.seconds or 10, options.times, options.kind)
                 case "swap":
                     asyncio.run(swap(server.port, first, options.swaps))
 
@@ -63,12 +64,12 @@ def _open_files(pid: int) -> int:
     return sum(len(os.listdir(f"/proc/{each}/fd")) for each in (pid, *children))
 
 
-def overload(port: int, seconds: int, times: float) -> None:
+def overload(port: int, seconds: int, times: float, kind: str) -> None:
     """Capacity by wrk, then so many times that, then capacity again."""
     with tempfile.TemporaryDirectory() as scratch:
-        before = wrk(port, "json1", 32, 5, Path(scratch)).rate
-        outcomes = asyncio.run(_open_loop(port, before * times, seconds))
-        after = wrk(port, "json1", 32, 5, Path(scratch)).rate
+        before = wrk(port, kind, 32, 5, Path(scratch)).rate
+        outcomes = asyncio.run(_open_loop(port, before * times, seconds, kind))
+        after = wrk(port, kind, 32, 5, Path(scratch)).rate
     print(f"capacity {before:.0f}/s before, {after:.0f}/s after; {len(outcomes) / seconds:.0f}/s came in between")
     for status in sorted({status for status, _ in outcomes}):
         times_ms = sorted(1000 * seconds for each, seconds in outcomes if each == status)
@@ -107,17 +108,19 @@ async def _client(port: int, outcomes: list[tuple[int, float]]) -> None:
         outcomes.append((status, time.monotonic() - begin))
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bool]:
-    """Post one image; the status, and whether the server closes the connection."""
-    kind, body = bodies()["json1"]
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind: str = "json1"
+) -> tuple[int, bool]:
+    """Post a body; the status, and whether the server closes the connection."""
+    media, body = bodies()[kind]
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     reply = (await reader.readuntil(b"\r\n\r\n")).lower()
     await reader.readexactly(int(reply.split(b"content-length: ")[1].split()[0]))
     return int(reply.split()[1]), b"connection: close" in reply
 
 
-async def _open_loop(port: int, rate: float, seconds: int) -> list[tuple[int, float]]:
+async def _open_loop(port: int, rate: float, seconds: int, kind: str) -> list[tuple[int, float]]:
     """(status, seconds) of each request; status 0 where the connection failed, -1 where none was to be had."""
     free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     outcomes: list[tuple[int, float]] = []
@@ -132,7 +135,7 @@ async def _open_loop(port: int, rate: float, seconds: int) -> list[tuple[int, fl
             status = 0
             try:
                 reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
-                status, closes = await _exchange(reader, writer)
+                status, closes = await _exchange(reader, writer, kind)
                 if closes:
                     writer.close()
                 else:
