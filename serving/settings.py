@@ -28,10 +28,9 @@ class Settings:
     host: str = field(default="127.0.0.1", metadata=_about("address to listen on; 0.0.0.0 for every one"))
     port: int = field(default=8080, metadata=_about("port to listen on; 0 for any free one", 0, 65535))
     workers: int = field(default=1, metadata=_about("processes, each with its own copy of the model", 1, 64))
-    # More threads wait for Python's lock longer: of 4, 8 and 16, 8 gave the most, and the shortest tails.
-    threads: int = field(default=8, metadata=_about("requests that one worker handles at a time", 1, 256))
-    # With these a worker holds 40 requests, which is 64 clients of two workers, and a fifth of a second of one core.
-    max_queue: int = field(default=32, metadata=_about("requests that wait in a worker; more are refused", 1, 10**6))
+    threads: int = field(default=16, metadata=_about("requests that one worker handles at a time", 1, 256))
+    # A worker then holds 40 requests: 64 clients of two workers, and a fifth of a second of one core.
+    max_queue: int = field(default=24, metadata=_about("requests that wait in a worker; more are refused", 1, 10**6))
     overload_status: int = field(
         default=503, metadata=_about("what refused requests are answered: 503 or 429", 429, 503)
     )
