@@ -86,15 +86,19 @@ class Batcher:
             OverloadedError: the queue is full.
             DeadlineError: it waited until its deadline.
         """
-        ticket = self._join(predictor, images, deadline)
-        if ticket.leads or self._wait(ticket):
+        ticket, alone = self._join(predictor, images, deadline)
+        if alone or self._wait(ticket):
             self._lead()
         if isinstance(ticket.outcome, Answer):
             return ticket.outcome
         assert ticket.outcome is not None  # noqa: S101  # whoever wakes it has settled it
         raise ticket.outcome
 
-    def _join(self, predictor: Predictor, images: NDArray[np.uint8], deadline: float) -> _Ticket:
+    def _join(self, predictor: Predictor, images: NDArray[np.uint8], deadline: float) -> tuple[_Ticket, bool]:
+        """A new ticket in the queue, and whether it found the model free and leads at once.
+
+        Not to be asked of the ticket later: one that is told to lead meanwhile has a signal to wait for.
+        """
         # A taken lock is the cheapest event: a second acquire sleeps until whoever settles the ticket releases it.
         signal = threading.Lock()
         signal.acquire()
@@ -102,10 +106,10 @@ class Batcher:
         with self._mutex:
             if len(self._queue) >= self._capacity:
                 raise OverloadedError(f"The server answers {self._capacity} waiting requests first. Try again.")
-            ticket.leads = not self._busy
+            alone = not self._busy
             self._busy = True
             self._queue.append(ticket)
-        return ticket
+        return ticket, alone
 
     def _wait(self, ticket: _Ticket) -> bool:
         """Sleep until the ticket is settled (False), or it is its turn to lead (True)."""

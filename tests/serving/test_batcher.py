@@ -67,6 +67,23 @@ def test_alone_a_request_is_run_at_once_in_its_own_thread() -> None:
     assert (answer.batch, model.runs) == (3, [3])
 
 
+def test_one_that_is_told_to_lead_before_it_began_to_wait_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batcher, join = Gated(), Batcher(8, 64), Batcher._join
+    with ThreadPoolExecutor(2) as pool:
+        first = ask(pool, batcher, model, image(1))
+
+        def join_slowly(*arguments: Any) -> Any:
+            joined = join(*arguments)
+            model.gate.set()
+            first.result(30)  # the run that was under way is over, and the lead passed on
+            return joined
+
+        monkeypatch.setattr(Batcher, "_join", join_slowly)
+        second = pool.submit(batcher.predict, model, image(2), NEVER)
+        assert second.result(30).probabilities.tolist() == [[2]]
+    assert model.runs == [1, 1]
+
+
 def test_those_that_come_during_a_run_share_the_next_and_get_their_own_rows() -> None:
     model, batcher = Gated(), Batcher(8, 64)
     with ThreadPoolExecutor(5) as pool:
