@@ -64,7 +64,7 @@ def on_exit(_server: Any) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-logger_class = "serving.logs.WithoutAccess"
+logger_class = "serving.logs.ServerLogger"
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 logconfig_dict = {
     "version": 1,

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
 
 from gunicorn.glogging import Logger
 
@@ -30,7 +32,12 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False, default=str)
 
 
-class WithoutAccess(Logger):
+class ServerLogger(Logger):
     """gunicorn's logger without its lines of access, which it would make up for nobody: `observe.py` has ours."""
 
     access_log_enabled = False
+
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Not for a client that paused too long within a request: that is no fault of the service."""
+        if not isinstance(sys.exc_info()[1], BlockingIOError):
+            super().exception(msg, *args, **kwargs)

@@ -38,12 +38,12 @@ class Parting:
         try:
             conn.sock.shutdown(socket.SHUT_WR)
             conn.sock.setblocking(False)
-        except OSError:  # the client has gone already
+            self._poller.register(conn.sock, EVENT_READ, partial(self._hear, conn))
+        except (OSError, ValueError, KeyError):  # the client has gone already, or the kernel hears no more of them
             conn.close()
             self._parted()
-            return
-        self._leaving.append(conn)
-        self._poller.register(conn.sock, EVENT_READ, partial(self._hear, conn))
+        else:
+            self._leaving.append(conn)
 
     def _hear(self, conn: Any, sock: socket.socket) -> None:
         try:

@@ -35,12 +35,12 @@ def refusing(application: Application, settings: Settings) -> Application:
         body, kind = problem(path, status, SENTENCE)
         identity = good_id(environ.get("HTTP_X_REQUEST_ID", ""))
         own = {"Content-Type": kind, "Content-Length": str(len(body)), "Retry-After": "1", "X-Request-ID": identity}
-        face = FACES.get(path.split("/")[1], "other")
+        face = FACES.get(path.strip("/").partition("/")[0], "other")
         seconds = time.monotonic() - arrival.moment()
         tally.reply(tally.Reply(face, status.value, "", seconds, "overload"))
         if settings.access_log:
-            fields = {"face": face, "code": status.value, "request_id": identity, "seconds": round(seconds, 6)}
-            logger.info("POST %s", quote(path), extra={"fields": fields})
+            fields = {"face": face, "code": status.value, "version": "", "seconds": round(seconds, 6)}
+            logger.info("POST %s", quote(path.encode("latin-1")), extra={"fields": fields | {"request_id": identity}})
         start_response(f"{status.value} {status.phrase}", [*own.items(), *HEADERS.items()])
         return [body]
 

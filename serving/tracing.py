@@ -15,7 +15,10 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 
 
 def install(app: Flask) -> None:
-    """Let each request of `app` be a span, and the caller's trace its parent, if somebody wants to see them."""
+    """Let each request of `app` be a span, and the caller's trace its parent, if somebody wants to see them.
+
+    Those that are refused for want of time do not come so far.
+    """
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return
     try:

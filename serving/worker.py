@@ -11,7 +11,6 @@ import select
 import socket
 import struct
 import sys
-import threading
 import time
 from array import array
 from collections.abc import Iterable
@@ -30,14 +29,15 @@ from serving.settings import Settings
 
 # For handshakes that are under way when the listener falls silent: more than a slow network needs for one.
 LINGER = 0.5
-READ_TIMEOUT = 30  # seconds that a client may pause within a request before its thread is taken from it
+READ_TIMEOUT = 30.0  # seconds that a client may pause within a request before its thread is taken from it
 YIELD = 0.001  # seconds; more than a worker takes to wake up
 YIELDS = 5  # a worker that does not take its connections in that time is busy, or hangs
 STAY = 5  # milliseconds that a thread waits for a connection's next request
-REFUSING_THREADS = 2  # they answer in well under a millisecond each
+REFUSING_THREADS = 2
 # What is read of a refused request before the answer, for others wait to be refused; the main loop hears the rest.
+REFUSED_HEAD = 0.1  # seconds that its client may pause in its head
+REFUSED_BODY = 0.02  # seconds for its body to be there
 REFUSED_BYTES = 65536
-REFUSED_S = 0.02
 
 # Classic BPF over the TCP header: drop what has the SYN flag (byte 13, bit 2), let everything else pass.
 _DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
@@ -60,8 +60,8 @@ class Worker(ThreadWorker):
         self._limit = self.cfg.threads + self._settings.max_queue
         self._taken = 0  # without those that are being refused, or they would keep everybody else out
         self._end: float | None = None
-        # All threads but one may stay with their connections; that one is there for whoever comes meanwhile.
-        self._stay = threading.Semaphore(self.cfg.threads - 1)
+        # Those whose thread stays with them for a moment. One thread does not; it is there for whoever comes meanwhile.
+        self._staying: set[TConn] = set()
 
     def init_process(self) -> None:
         # Not in the arbiter, which loads this file too: metrics belong to the process that imports them.
@@ -107,8 +107,8 @@ class Worker(ThreadWorker):
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return  # another worker was faster, or the client went away
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_TIMEOUT, 0))
         conn = TConn(self.cfg, client, address, listener.getsockname())
+        _bear_with(conn, READ_TIMEOUT)
         conn.set_timeout()
         self.nr_conns += 1
         self.pending_conns.append(conn)
@@ -116,8 +116,9 @@ class Worker(ThreadWorker):
 
     def enqueue_req(self, conn: TConn) -> None:
         conn.arrived = time.monotonic()
-        conn.refused = self._taken >= self._limit
+        conn.refused = self._taken - len(self._staying) >= self._limit
         self._taken += not conn.refused
+        _bear_with(conn, REFUSED_HEAD if conn.refused else READ_TIMEOUT)
         # Those to be refused pass by all that wait, and so do probes among them.
         pool = self._refusing if conn.refused else self.tpool
         future = pool.submit(self.handle, conn)
@@ -132,7 +133,10 @@ class Worker(ThreadWorker):
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer one request; a refused one whose body is long or late is the last of its connection."""
-        if conn.refused and not conn.parser.finish_body(deadline=time.monotonic() + REFUSED_S, max_bytes=REFUSED_BYTES):
+        if conn.refused and req._expected_100_continue:
+            req._expected_100_continue = False  # or gunicorn would ask for the body first
+            req.force_close()
+        elif conn.refused and not conn.parser.finish_body(time.monotonic() + REFUSED_BODY, REFUSED_BYTES):
             req.force_close()
         return super().handle_request(req, conn)
 
@@ -150,12 +154,13 @@ class Worker(ThreadWorker):
 
     def _follows(self, conn: TConn) -> bool:
         """Whether the connection's next request is there in a moment, while this thread is not needed elsewhere."""
-        if conn.refused or self._end is not None or not self._stay.acquire(blocking=False):
+        if conn.refused or self._end is not None or len(self._staying) >= self.cfg.threads - 1:
             return False
+        self._staying.add(conn)
         try:
             return self.tpool._work_queue.empty() and _readable(conn.sock, STAY)
         finally:
-            self._stay.release()
+            self._staying.discard(conn)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: not ready any more, but still accepting what the kernel has, or soon will have, accepted."""
@@ -179,6 +184,14 @@ class Worker(ThreadWorker):
         super().wait_for_and_dispatch_events(timeout if self._end is None else min(timeout, LINGER / 5))
 
 
+def _bear_with(conn: TConn, seconds: float) -> None:
+    """Let a read from the connection fail after so many seconds without a byte."""
+    if getattr(conn, "patience", None) != seconds:
+        conn.patience = seconds
+        timeout = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+
+
 def _readable(sock: socket.socket, milliseconds: int) -> bool:
     poll = select.poll()  # unlike select(), it takes any file descriptor
     poll.register(sock, select.POLLIN)
@@ -187,12 +200,15 @@ def _readable(sock: socket.socket, milliseconds: int) -> bool:
 
 def write_problem(sock: socket.socket, status: int, _reason: str, message: str) -> None:
     """Answer what gunicorn cannot read as a request with problem details; `sock` is closed afterwards."""
+    from serving.observe import HEADERS, good_id  # which import what belongs to a worker's process
+
     detail = f"The request must be well-formed HTTP, with a line and headers within the limits. Received: {message}."
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         detail = "The server failed here; its log says why."
-    body, kind = problem("", HTTPStatus(status), detail)
-    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: {kind}\r\n"
-    util.write_nonblock(sock, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    title, (body, kind) = HTTPStatus(status).phrase, problem("", HTTPStatus(status), detail)
+    headers = {"Connection": "close", "Content-Type": kind, "Content-Length": len(body), "X-Request-ID": good_id("")}
+    lines = [f"{name}: {value}\r\n" for name, value in (headers | HEADERS).items()]
+    util.write_nonblock(sock, f"HTTP/1.1 {status} {title}\r\n{''.join(lines)}\r\n".encode() + body)
 
 
 def refuse_connections(listeners: Iterable[socket.socket]) -> None:

@@ -22,6 +22,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def worker_with(connections: int, *, slot: int) -> Worker:
     made = Worker.__new__(Worker)  # without gunicorn's arbiter, whose sockets and settings play no part
     made._slot = slot
+    made._staying = set()
     made.nr_conns = connections
     return made
 
@@ -53,6 +54,14 @@ def test_a_worker_keeps_its_own_count_when_another_had_its_place() -> None:
     first.gone()
 
 
+class Connection(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
+def connection() -> Connection:
+    return Connection(sock=SimpleNamespace(setsockopt=lambda *_: None))
+
+
 class Pool:
     """Threads that take their time: each future ends when the test says so."""
 
@@ -71,11 +80,14 @@ def test_those_that_are_still_being_refused_keep_nobody_else_out(monkeypatch: py
     made.tpool, made._refusing, made._limit, made._taken = taking, refusing, 2, 0
     made.method_queue = SimpleNamespace(defer=lambda call, *arguments: call(*arguments))
     for _ in range(5):
-        made.enqueue_req(SimpleNamespace())
+        made.enqueue_req(connection())
     assert (len(taking.futures), len(refusing.futures)) == (2, 3)
     taking.futures[0].set_result(True)
-    made.enqueue_req(SimpleNamespace())
+    made.enqueue_req(connection())
     assert (len(taking.futures), len(refusing.futures)) == (3, 3)
+    made._staying.add(connection())  # it has its answer, and only may ask again
+    made.enqueue_req(connection())
+    assert (len(taking.futures), len(refusing.futures)) == (4, 3)
     made.gone()
 
 
@@ -85,8 +97,10 @@ def test_a_refused_request_whose_body_is_long_or_late_is_the_last_of_its_connect
 ) -> None:
     monkeypatch.setattr(ThreadWorker, "handle_request", lambda *_: True)
     closed: list[str] = []
-    conn = SimpleNamespace(refused=refused, parser=SimpleNamespace(finish_body=lambda **_: arrived))
+    conn = SimpleNamespace(refused=refused, parser=SimpleNamespace(finish_body=lambda *_: arrived))
     made = worker_with(0, slot=0)
-    made.handle_request(SimpleNamespace(force_close=lambda: closed.append("closed")), conn)
+    made.handle_request(
+        SimpleNamespace(force_close=lambda: closed.append("closed"), _expected_100_continue=False), conn
+    )
     assert len(closed) == ends
     made.gone()
