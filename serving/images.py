@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import arrival
+from serving import arrival, plain_json
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
 from serving.fitting import Fitted, fit
-from serving.json_text import holds_literals, parse
+from serving.json_text import parse
 from serving.likeness import Look
 from serving.pixels import brief, from_lists, times
 from serving.settings import Settings
@@ -64,6 +64,10 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
         InvalidImageError: not JSON, other keys, or pixels that `from_lists` refuses.
         TooLargeError: too many images for `settings`.
     """
+    if (plain := plain_json.pixels(body, "images", shape, settings.max_images)) is not None:
+        return Batch(plain, (Source(),) * len(plain))
+    if (plain := plain_json.pixels(body, "images", shape, settings.max_images)) is not None:
+        return Batch(plain, (Source(),) * len(plain))
     content = parse(body)
     size = times(shape)
     wanted = f'a JSON object with the key "images" (n x {size} numbers) or "image" ({size} numbers)'
@@ -78,7 +82,7 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
     if not isinstance(images, list) or not images:
         raise InvalidImageError(f"`images` must be a list of at least one image. Received: {brief(images)}.")
     _check_count(len(images), settings)
-    pixels = from_lists(images, shape, literals=holds_literals(body))
+    pixels = from_lists(images, shape)
     return Batch(pixels, (Source(),) * len(images))
 
 

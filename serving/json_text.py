@@ -24,11 +24,6 @@ def parse(body: bytes) -> Any:
         ) from None
 
 
-def holds_literals(body: bytes) -> bool:
-    """Whether true, false or null may be in a JSON text: each has a letter that no key of a plain request has."""
-    return b"u" in body or b"l" in body
-
-
 class OrjsonProvider(JSONProvider):
     """How Flask writes its replies; keys keep their order, and numpy arrays are lists."""
 

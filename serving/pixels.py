@@ -16,7 +16,6 @@ def from_lists(
     images: list[Any],
     shape: Sequence[int],
     name_of: Callable[[int], str] = "images[{}]".format,
-    literals: bool = True,
 ) -> NDArray[np.uint8]:
     """Pack `images`, at least one, each height x width x channels of whole numbers from 0 to 255.
 
@@ -24,7 +23,6 @@ def from_lists(
         images: nested lists as JSON gives them; with one channel, height x width will do.
         shape: (height, width, channels) of the model.
         name_of: what an error calls the image of an index.
-        literals: whether true or false may be among the numbers; telling them apart takes half of the time.
 
     Returns:
         uint8 of shape (n, height, width, channels).
@@ -45,16 +43,12 @@ def from_lists(
             wanted = f"a list of {times(sizes[depth:])} numbers"
             raise InvalidImageError(f"`{place}` must be {wanted}. Received: {brief(nodes[fault])}.")
         nodes = list(chain.from_iterable(nodes))
-    numbers = from_numbers(nodes, lambda fault: _place(fault, dimensions, name_of), literals)
+    numbers = from_numbers(nodes, lambda fault: _place(fault, dimensions, name_of))
     return numbers.reshape(-1, height, width, channels)
 
 
-def from_numbers(
-    values: list[Any] | NDArray[Any], name_of: Callable[[int], str], literals: bool = True
-) -> NDArray[np.uint8]:
+def from_numbers(values: list[Any] | NDArray[Any], name_of: Callable[[int], str]) -> NDArray[np.uint8]:
     """Pack flat `values` that are all whole numbers from 0 to 255, in a list or in an array of any number type.
-
-    `literals` is as for `from_lists`.
 
     Raises:
         InvalidImageError: the first that is not, called as `name_of` calls its index.
@@ -65,10 +59,10 @@ def from_numbers(
         numbers = values
     else:
         # The common case in one pass: bytes() refuses what is no whole number of its range, but lets true be 1.
-        if not literals or set(map(type, values)) == {int}:
+        if set(map(type, values)) == {int}:
             try:
                 return np.frombuffer(bytes(values), np.uint8)
-            except (ValueError, TypeError):
+            except ValueError:
                 pass
         numbers = _as_floats(values)
     good = (numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))

@@ -13,12 +13,13 @@ from flask import Blueprint
 from numpy.typing import NDArray
 
 from registry.card import TensorSpec
+from serving import plain_json
 from serving.api import body, schemas
 from serving.api.openapi import operation
 from serving.errors import InvalidImageError, TooLargeError
 from serving.images import from_files
 from serving.inference import Inference
-from serving.json_text import holds_literals, parse
+from serving.json_text import parse
 from serving.model import Predictor
 from serving.pixels import brief, from_lists
 from serving.settings import Settings
@@ -70,6 +71,9 @@ def blueprint(inference: Inference) -> Blueprint:
 
 def _read(text: bytes, predictor: Predictor, settings: Settings) -> tuple[str, NDArray[np.uint8]]:
     """The key that was used in the JSON `text`, and the images under it."""
+    shape = predictor.card.input.shape
+    if (plain := plain_json.pixels(text, "instances", shape, settings.max_images)) is not None:
+        return "instances", plain
     content = parse(text)
     name = predictor.card.input.name
     keys = set(content) & {"instances", "inputs"} if isinstance(content, dict) else set()
@@ -92,11 +96,10 @@ def _read(text: bytes, predictor: Predictor, settings: Settings) -> tuple[str, N
         raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {len(values)}.")
     if key == "instances" and all(isinstance(value, dict) and set(value) != {"b64"} for value in values):
         values = [_named(value, name, f"instances[{index}]") for index, value in enumerate(values)]
-    shape = predictor.card.input.shape
     if all(isinstance(value, dict) for value in values):
         files = [(f"{key}[{index}]", _decode(value, f"{key}[{index}]")) for index, value in enumerate(values)]
         return key, from_files(files, shape, settings).images
-    return key, from_lists(values, shape, f"{key}[{{}}]".format, holds_literals(text))
+    return key, from_lists(values, shape, f"{key}[{{}}]".format)
 
 
 def _decode(value: dict[str, Any], place: str) -> bytes:
