@@ -22,7 +22,7 @@ class ForbiddenError(PermissionError):
 
 
 class NotServedError(LookupError):
-    """The path names a model, or a version of it, that is not the one that is served."""
+    """The path names a model, a version of it or a file beside it that is not served."""
 
 
 class OverloadedError(RuntimeError):

@@ -4,12 +4,12 @@ from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, send_file
-from werkzeug.exceptions import NotFound
 
 from registry.card import CardError
 from registry.errors import RegistryError
 from registry.store import ModelStore
 from serving.api.openapi import operation
+from serving.errors import NotServedError
 from serving.extras import FOLDER, ExtrasOfNow
 from serving.inference import Inference
 from serving.keys import Keys
@@ -63,7 +63,7 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         """A file beside the SavedModel of the version that answers now, such as evaluation.json."""
         path = extras.of(inference.served.predictor()).file(name)
         if path is None:
-            raise NotFound
+            raise NotServedError(f"The file must be one of those that /model lists. Received: {name:.60}.")
         return _cached(send_file(path.resolve(), conditional=True))
 
     return described

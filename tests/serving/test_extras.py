@@ -140,4 +140,7 @@ def test_a_damaged_version_is_listed_with_its_problem(tmp_path: Path, models: Pa
 
 @pytest.mark.parametrize("name", ["../saved_model.pb", "model_card.json/../../saved_model.pb", "nothing.json", ".."])
 def test_no_other_file_is_given_away(trained: FlaskClient, name: str) -> None:
-    assert trained.get(f"/model/files/{name}").status_code == 404
+    reply = trained.get(f"/model/files/{name}")
+    assert reply.status_code == 404
+    if name == "nothing.json":
+        assert reply.json["detail"] == "The file must be one of those that /model lists. Received: nothing.json."
