@@ -69,7 +69,7 @@ def blueprint(inference: Inference) -> Blueprint:
 
     @face.post("/models/<name>/infer")
     @face.post("/models/<name>/versions/<version>/infer")
-    @operation("Object", schemas.INFER)
+    @operation("Object", schemas.INFER, other_kinds=("application/octet-stream",))
     def infer(name: str, version: str | None = None) -> Response:
         """One input of images, answered with their probabilities, or with their best classes."""
         predictor = inference.predictor_of(name, version, wait=True)

@@ -30,7 +30,11 @@ Json = dict[str, Any]
 
 
 def operation(
-    reply: Json | str, body: Json | None = None, query: tuple[Json, ...] = (), kind: str = "application/json"
+    reply: Json | str,
+    body: Json | None = None,
+    query: tuple[Json, ...] = (),
+    kind: str = "application/json",
+    other_kinds: tuple[str, ...] = (),
 ) -> Callable[[View], View]:
     """Note beside a route what it takes and gives; the summary is the first line of the view's docstring.
 
@@ -39,6 +43,7 @@ def operation(
         body: media type -> schema of the request.
         query: OpenAPI's parameter objects.
         kind: media type of the reply.
+        other_kinds: media types that the reply has on request, which no schema describes.
     """
 
     def note(view: View) -> View:
@@ -46,10 +51,11 @@ def operation(
         content = (
             {"content": {sent: {"schema": each} for sent, each in body.items()}, "required": True} if body else None
         )
+        replies: Json = {kind: {"schema": schema}} | {other: {} for other in other_kinds}
         vars(view)["operation"] = {
             **({"requestBody": content} if content else {}),
             "parameters": list(query),
-            "responses": {"200": {"description": "As asked.", "content": {kind: {"schema": schema}}}},
+            "responses": {"200": {"description": "As asked.", "content": replies}},
         }
         return view
 

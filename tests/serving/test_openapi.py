@@ -39,6 +39,16 @@ def test_a_real_reply_has_the_fields_that_it_names(
     assert set(problem) == set(schemas["Problem"]["required"])
 
 
+def test_a_binary_reply_is_of_a_media_type_that_it_names(client: FlaskClient, description: dict[str, Any]) -> None:
+    (infer,) = (item["post"] for path, item in description["paths"].items() if path.endswith("{name}/infer"))
+    tensor = {"name": "images", "shape": [1, 28, 28], "datatype": "UINT8", "data": [0] * 784}
+    body = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
+    reply = client.post("/v2/models/fashion_mnist/infer", json=body)
+    assert reply.status_code == 200
+    assert reply.mimetype != "application/json"
+    assert reply.mimetype in infer["responses"]["200"]["content"]
+
+
 def test_posts_name_the_keys_that_they_may_need(description: dict[str, Any]) -> None:
     assert {"bearer": []} in description["paths"]["/predict"]["post"]["security"]
     assert "security" not in description["paths"]["/readyz"]["get"]
