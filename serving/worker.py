@@ -200,7 +200,8 @@ def _readable(sock: socket.socket, milliseconds: int) -> bool:
 
 def write_problem(sock: socket.socket, status: int, _reason: str, message: str) -> None:
     """Answer what gunicorn cannot read as a request with problem details; `sock` is closed afterwards."""
-    from serving.observe import HEADERS, good_id  # which import what belongs to a worker's process
+    from serving import tally  # which belongs to a worker's process, as what observe imports does
+    from serving.observe import HEADERS, good_id
 
     detail = f"The request must be well-formed HTTP, with a line and headers within the limits. Received: {message}."
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -208,6 +209,7 @@ def write_problem(sock: socket.socket, status: int, _reason: str, message: str) 
     title, (body, kind) = HTTPStatus(status).phrase, problem("", HTTPStatus(status), detail)
     headers = {"Connection": "close", "Content-Type": kind, "Content-Length": len(body), "X-Request-ID": good_id("")}
     lines = [f"{name}: {value}\r\n" for name, value in (headers | HEADERS).items()]
+    tally.reply(tally.Reply("other", status, "", time.monotonic() - arrival.moment(), None))
     util.write_nonblock(sock, f"HTTP/1.1 {status} {title}\r\n{''.join(lines)}\r\n".encode() + body)
 
 

@@ -208,6 +208,8 @@ def test_what_is_no_request_is_answered_with_a_problem(server: Any, head: bytes,
     problem = json.loads(body)
     assert problem["status"] == status
     assert "within the limits. Received: " in problem["detail"]
+    counted = f'code="{status}",face="other",version=""'
+    assert counted in requests.get(f"{server.url}/metrics", timeout=TIMEOUT).text
 
 
 def test_each_request_of_a_busy_connection_has_a_deadline_of_its_own(
