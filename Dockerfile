@@ -26,9 +26,10 @@ COPY --from=requirements /lists/serve-lite.txt /
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     pip install --no-cache-dir --constraint /constraints.txt --requirement /serve-lite.txt \
     && pip uninstall --yes pip setuptools \
-    # Accelerators and command line tools that a CPU interpreter never loads, and the tests of numpy.
+    # Accelerators and command line tools that a CPU interpreter never loads, sources in C++, and the tests of numpy.
     && cd /opt/venv/lib/python3*/site-packages \
     && rm -r ai_edge_litert/libLiteRtWebGpuAccelerator.so ai_edge_litert/tools ai_edge_litert/vendors \
+        simdjson/*.cpp simdjson/*.h \
     && find numpy -name tests -type d -prune -exec rm -r {} +
 
 FROM venv AS serve-packages
@@ -36,9 +37,9 @@ COPY --from=requirements /lists/serve.txt /
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     pip install --no-cache-dir --constraint /constraints.txt --requirement /serve.txt \
     && pip uninstall --yes pip libclang \
-    # C++ headers for building operations, and the tests of numpy.
+    # C++ headers for building operations, sources in C++, and the tests of numpy.
     && cd /opt/venv/lib/python3*/site-packages \
-    && rm -r tensorflow/include \
+    && rm -r tensorflow/include simdjson/*.cpp simdjson/*.h \
     && find numpy -name tests -type d -prune -exec rm -r {} +
 
 FROM venv AS train-packages
