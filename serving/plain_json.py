@@ -1,5 +1,6 @@
 """The usual JSON body, pixels and nothing else, becomes an array here without a Python object for each number."""
 
+import math
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -32,24 +33,26 @@ def pixels(body: bytes, key: str, shape: Sequence[int], most: int) -> NDArray[np
         return None
     outline = body.translate(None, _NUMBERS)
     sizes = (shape, shape[:2]) if shape[2] == 1 else (shape,)
-    if not any(_holds_images(outline, key, each, most) for each in sizes):
+    count = max(_images(outline, key, each) for each in sizes)
+    if not 0 < count <= most:
         return None
     with _lock:
         numbers = _numbers(body, key)
-    if numbers is None or numbers.max() > 255:
+    # The outline of [7] and of [] is the same.
+    if numbers is None or len(numbers) != count * math.prod(shape) or numbers.max() > 255:
         return None
-    return numbers.astype(np.uint8).reshape(-1, *shape)
+    return numbers.astype(np.uint8).reshape(count, *shape)
 
 
-def _holds_images(outline: bytes, key: str, sizes: Sequence[int], most: int) -> bool:
-    """Whether a JSON text without its digits and spaces is that of whole images of these sizes under the key."""
+def _images(outline: bytes, key: str, sizes: Sequence[int]) -> int:
+    """How many images of these sizes lie under the key of a JSON text without digits and spaces; 0 if it has more."""
     image = b""
     for size in reversed(sizes):
         image = b"[" + b",".join([image] * size) + b"]"
     head = f'{{"{key}":['.encode()
     # Each image has a comma behind it, but for the last.
     count = (len(outline) - len(head) - 1) // (len(image) + 1)
-    return 0 < count <= most and outline == head + b",".join([image] * count) + b"]}"
+    return count if outline == head + b",".join([image] * count) + b"]}" else 0
 
 
 def _numbers(body: bytes, key: str) -> NDArray[np.uint64] | None:

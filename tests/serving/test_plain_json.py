@@ -93,6 +93,7 @@ def test_threads_do_not_mix_up_their_bodies(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 GOOD = '{"images": [[[1, 20, 255], [0, 7, 9]]]}'
+WITH_CHANNEL = '{"images": [[[[1], [20], [255]], [[0], [7], [9]]]]}'
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,9 @@ GOOD = '{"images": [[[1, 20, 255], [0, 7, 9]]]}'
         "1" + GOOD,
         "\ufeff" + GOOD,
         GOOD[:-1],
+        WITH_CHANNEL.replace("255", ""),
+        '{"images": [[[[], [], []], [[], [], []]]]}',
+        '{"images": [[[[1], [2], [3]], [[4], [5], [6]]], [[[], [], []], [[], [], []]]]}',
         json.dumps({"images": images(MOST + 1).tolist()}),
     ],
 )
@@ -138,20 +142,24 @@ def test_a_very_long_body_is_left_to_the_thorough_way() -> None:
 def thorough(body: bytes) -> NDArray[np.uint8] | None:
     """What the thorough way reads; None where it refuses."""
     try:
-        content = parse(body)
+        content = parse(body, MOST, 6)
         return from_lists(content["images"], SHAPE) if content.keys() == {"images"} else None
     except (InvalidImageError, AttributeError, TypeError):
         return None
 
 
 @given(
+    st.sampled_from([GOOD, WITH_CHANNEL]),
     st.lists(
-        st.tuples(st.integers(0, len(GOOD)), st.integers(0, 3), st.text('0123456789[]{},:"-.e\n t', max_size=3)),
+        st.tuples(
+            st.integers(0, len(WITH_CHANNEL)), st.integers(0, 3), st.text('0123456789[]{},:"-.e\n t', max_size=3)
+        ),
         max_size=3,
-    )
+    ),
 )
-def test_no_change_to_a_body_is_read_otherwise_than_by_the_thorough_way(changes: list[tuple[int, int, str]]) -> None:
-    text = GOOD
+def test_no_change_to_a_body_is_read_otherwise_than_by_the_thorough_way(
+    text: str, changes: list[tuple[int, int, str]]
+) -> None:
     for place, length, new in changes:
         text = text[:place] + new + text[place + length :]
     read = pixels(text.encode(), "images", SHAPE, MOST)
