@@ -21,7 +21,7 @@ from serving.errors import DeadlineError, InvalidImageError, TooLargeError
 from serving.fitting import Fitted, fit
 from serving.json_text import parse
 from serving.likeness import Look
-from serving.pixels import brief, from_lists, times
+from serving.pixels import brief, from_lists, keys_of, times
 from serving.settings import Settings
 
 # The limit is the settings' own, checked on the header; Pillow's would only warn up to twice its value.
@@ -62,20 +62,17 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
 
     Raises:
         InvalidImageError: not JSON, other keys, or pixels that `from_lists` refuses.
-        TooLargeError: too many images for `settings`.
+        TooLargeError: too many images for `settings`, or more of something else.
     """
     if (plain := plain_json.pixels(body, "images", shape, settings.max_images)) is not None:
         return Batch(plain, (Source(),) * len(plain))
-    if (plain := plain_json.pixels(body, "images", shape, settings.max_images)) is not None:
-        return Batch(plain, (Source(),) * len(plain))
-    content = parse(body)
+    content = parse(body, settings.max_images, math.prod(shape))
     size = times(shape)
     wanted = f'a JSON object with the key "images" (n x {size} numbers) or "image" ({size} numbers)'
     if not isinstance(content, dict):
         raise InvalidImageError(f"The body must be {wanted}. Received: {brief(content)}.")
     if content.keys() not in ({"image"}, {"images"}):
-        keys = ", ".join(map(brief, content)) or "none"
-        raise InvalidImageError(f"The body must be {wanted}. Received the keys: {keys}.")
+        raise InvalidImageError(f"The body must be {wanted}. Received: {keys_of(content)}.")
     if "image" in content:
         return Batch(from_lists([content["image"]], shape, lambda _: "image"), (Source(),))
     images = content["images"]

@@ -3,13 +3,15 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import InvalidImageError
+
+KEYS = 5  # of an object that an error message names
 
 
 def from_lists(
@@ -99,6 +101,15 @@ def brief(value: Any) -> str:
         return "an object"
     text = json.dumps(value, ensure_ascii=False)  # null and true, not None and True: the reader wrote JSON
     return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def keys_of(value: dict[str, Any]) -> str:
+    """The keys of a JSON object in a few words, for an error message."""
+    if not value:
+        return "an empty object"
+    first = ", ".join(map(brief, islice(value, KEYS)))
+    more = f" and {len(value) - KEYS} more" if len(value) > KEYS else ""
+    return f"the keys {first}{more}"
 
 
 def _first_pixel(images: list[Any]) -> Any:

@@ -4,6 +4,7 @@ Protocol: https://github.com/kserve/open-inference-protocol (specification/proto
 Triton's extensions binary_tensor_data and classification.
 """
 
+import math
 from importlib.metadata import version as installed
 from typing import Any
 
@@ -73,7 +74,7 @@ def blueprint(inference: Inference) -> Blueprint:
     def infer(name: str, version: str | None = None) -> Response:
         """One input of images, answered with their probabilities, or with their best classes."""
         predictor = inference.predictor_of(name, version, wait=True)
-        content, binary = _split(body.read())
+        content, binary = _split(body.read(), inference.settings.max_images, predictor.card.input.shape)
         output = _wanted_output(content, predictor.card)
         images = _images(content, binary, predictor.card, inference.settings)
         return _reply(content, predictor, output, inference.run(predictor, images).probabilities)
@@ -81,14 +82,14 @@ def blueprint(inference: Inference) -> Blueprint:
     return face
 
 
-def _split(whole: bytes) -> tuple[dict[str, Any], memoryview]:
+def _split(whole: bytes, most: int, shape: tuple[int, ...]) -> tuple[dict[str, Any], memoryview]:
     """The JSON at the head of the body, and the tensors behind it."""
     length = len(whole)
     if (told := request.headers.get(HEADER)) is not None:
         if not (told.isascii() and told.isdigit() and len(told) < 20 and int(told) <= len(whole)):
             raise InvalidImageError(f"{HEADER} must be from 0 to {len(whole)}, the whole body. Received: {told:.40}.")
         length = int(told)
-    content = parse(whole[:length] if length < len(whole) else whole)
+    content = parse(whole[:length] if length < len(whole) else whole, most, math.prod(shape))
     if not isinstance(content, dict):
         raise InvalidImageError(f'The body must be a JSON object with "inputs". Received: {brief(content)}.')
     if not isinstance(parameters := content.get("parameters", {}), dict):
@@ -123,7 +124,7 @@ def _wanted_output(content: dict[str, Any], card: ModelCard) -> dict[str, Any]:
         )
     asked = outputs[0].get("parameters", {}) if outputs else {}
     if not isinstance(asked, dict):
-        raise InvalidImageError(f"The parameters of an output must be an object. Received: {brief(outputs[0])}.")
+        raise InvalidImageError(f"The parameters of an output must be an object. Received: {brief(asked)}.")
     everywhere = content.get("parameters", {}).get("binary_data_output", False)
     binary, count = asked.get("binary_data", everywhere), asked.get("classification", 0)
     if type(binary) is not bool:

@@ -6,6 +6,7 @@ signature is the only one, so classify and regress, which need others, are no ro
 
 import base64
 import binascii
+import math
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from serving.images import from_files
 from serving.inference import Inference
 from serving.json_text import parse
 from serving.model import Predictor
-from serving.pixels import brief, from_lists
+from serving.pixels import brief, from_lists, keys_of
 from serving.settings import Settings
 
 SIGNATURE = "serving_default"
@@ -74,15 +75,16 @@ def _read(text: bytes, predictor: Predictor, settings: Settings) -> tuple[str, N
     shape = predictor.card.input.shape
     if (plain := plain_json.pixels(text, "instances", shape, settings.max_images)) is not None:
         return "instances", plain
-    content = parse(text)
+    content = parse(text, settings.max_images, math.prod(shape))
     name = predictor.card.input.name
     keys = set(content) & {"instances", "inputs"} if isinstance(content, dict) else set()
     if len(keys) != 1:
+        came = keys_of(content) if isinstance(content, dict) else brief(content)
         raise InvalidImageError(
-            f'The body must be a JSON object with "instances" or "inputs", one of the two. Received: {_keys(content)}.'
+            f'The body must be a JSON object with "instances" or "inputs", one of the two. Received: {came}.'
         )
-    signature = content.get("signature_name") or SIGNATURE
-    if signature != SIGNATURE:
+    signature = content.get("signature_name")
+    if signature not in (None, "", SIGNATURE):
         raise InvalidImageError(f"`signature_name` must be {SIGNATURE}. Received: {brief(signature)}.")
     (key,) = keys
     values = content[key]
@@ -106,7 +108,8 @@ def _decode(value: dict[str, Any], place: str) -> bytes:
     """The bytes that {"b64": text} stands for."""
     text = value.get("b64")
     if len(value) != 1 or not isinstance(text, str):
-        raise InvalidImageError(f'`{place}` must be pixels or {{"b64": text}}. Received: {_keys(value)}.')
+        came = keys_of(value) if len(value) != 1 else f'{{"b64": {brief(text)}}}'
+        raise InvalidImageError(f'`{place}` must be pixels or {{"b64": text}}. Received: {came}.')
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -115,14 +118,8 @@ def _decode(value: dict[str, Any], place: str) -> bytes:
 
 def _named(value: dict[str, Any], name: str, place: str) -> Any:
     if set(value) != {name}:
-        raise InvalidImageError(f"`{place}` must hold the input {name} and nothing else. Received: {_keys(value)}.")
+        raise InvalidImageError(f"`{place}` must hold the input {name} and nothing else. Received: {keys_of(value)}.")
     return value[name]
-
-
-def _keys(value: Any) -> str:
-    return (
-        f"the keys {', '.join(map(brief, value)) or 'of an empty object'}" if isinstance(value, dict) else brief(value)
-    )
 
 
 def _status(version: int, failure: str | None) -> dict[str, Any]:

@@ -48,13 +48,18 @@ def test_one_image_of_a_json_body_becomes_a_batch_of_one(image: NDArray[np.uint8
         (b"{", "The body must be JSON. Received: 1 bytes that are not"),
         (b'{"image": \xff}', "The body must be JSON. Received: 12 bytes that are not"),
         (b'{"image": ' + b"9" * 5000 + b"}", "The body must be JSON."),
-        (b"[" * 100_000, "The body must be JSON. Received: 100000 bytes that are not (depth limit exceeded"),
+        (b"[" * 5000, "The body must be JSON. Received: 5000 bytes that are not (depth limit exceeded"),
         (b'{"image": NaN}', "The body must be JSON. Received: 14 bytes that are not"),
         (b'{"image": -Infinity}', "The body must be JSON. Received: 20 bytes that are not"),
         (b'{"image": [[1e999]]}', "The body must be JSON. Received: 20 bytes that are not (number is infinity"),
         (b"[]", 'The body must be a JSON object with the key "images" (n x 28 x 28 x 1 numbers) or "image"'),
         (b"{}", 'The body must be a JSON object with the key "images"'),
         (b'{"instances": []}', 'The body must be a JSON object with the key "images"'),
+        (
+            json.dumps(dict.fromkeys(map(str, range(900)))).encode(),
+            'The body must be a JSON object with the key "images" (n x 28 x 28 x 1 numbers) or "image" (28 x 28 x 1 '
+            'numbers). Received: the keys "0", "1", "2", "3", "4" and 895 more.',
+        ),
         (b'{"image": 1, "images": 2}', 'The body must be a JSON object with the key "images"'),
         (b'{"images": []}', "`images` must be a list of at least one image. Received: a list of 0."),
         (b'{"images": 3}', "`images` must be a list of at least one image. Received: 3."),
@@ -66,6 +71,19 @@ def test_a_json_body_that_is_no_batch_is_refused_in_a_sentence(body: bytes, mess
         from_json(body, SHAPE, LIMITS)
     assert str(caught.value).startswith(message)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("inner", ["[],", "0,", "{},", '"a":0,'])
+def test_json_that_would_fill_the_memory_is_refused_before_it_is_parsed(inner: str) -> None:
+    left, right = ("{", "}") if ":" in inner else ("[", "]")
+    body = f'{{"images": {left}{(inner * 100_000)[:-1]}{right}}}'.encode()
+    with pytest.raises(TooLargeError, match=r"^The JSON may hold 3 images of 784 numbers\. Received: \d+ bytes with"):
+        from_json(body, SHAPE, LIMITS)
+
+
+def test_as_many_images_as_allowed_may_be_spelled_out(image: NDArray[np.uint8]) -> None:
+    body = json.dumps({"images": [image[..., None].astype(float).tolist()] * 3}).encode()
+    assert len(from_json(body, SHAPE, LIMITS).images) == 3
 
 
 def test_more_images_than_allowed_are_refused() -> None:
