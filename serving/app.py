@@ -81,6 +81,7 @@ def create_app(served: Served, settings: Settings) -> Flask:
     app = App(__name__, static_folder=None)
     app.request_class = MemoryRequest
     app.url_map.converters["model"] = ModelName
+    app.url_map.merge_slashes = False  # or a path with two of them would be answered with a page of HTML
     app.json = OrjsonProvider(app)
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,

@@ -1,6 +1,7 @@
 """How gunicorn runs the service; `python -m serving` hands it over to it."""  # noqa: N999
 
 import os
+import resource
 import shutil
 from contextlib import suppress
 from typing import Any
@@ -21,10 +22,15 @@ preload_app = False
 # The worker's main loop beats, not its requests: a slow one is not killed by this, a hanging process is.
 timeout = 30
 graceful_timeout = _settings.graceful_timeout
+# More would leave none of the process's descriptors for the model's files and the sockets of the server itself.
+_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+worker_connections = 1000 if _descriptors == resource.RLIM_INFINITY else max(threads + 1, min(1000, _descriptors - 128))
 # Longer than the 60 s of common load balancers, so that it is they who close an idle connection.
 keepalive = 75
 # The heartbeat's file: on a disk it could stall, and a read-only container has no other place.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+# Nobody may set SCRIPT_NAME by a header, which gunicorn otherwise lets clients on this machine do.
+forwarded_allow_ips = ""
 control_socket_disable = True  # one more socket in the file system that nobody here asks for
 
 
