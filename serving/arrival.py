@@ -10,6 +10,7 @@ class _Arrival(threading.local):
 
     at: float | None = None
     begun: float | None = None  # when it got a thread
+    sending: float = 0.0  # seconds that its client took to send the body, once it had a thread
     refused: bool = False
 
 
@@ -21,6 +22,11 @@ draining = threading.Event()  # the worker was told to end: it answers, but is n
 def moment() -> float:
     """The time, by the monotonic clock, at which the worker got this thread's request."""
     return time.monotonic() if current.at is None else current.at
+
+
+def due(milliseconds: int) -> float:
+    """When this thread's request has waited so long, by the monotonic clock; its client's own time does not count."""
+    return moment() + current.sending + milliseconds / 1000
 
 
 def without_thread() -> float:

@@ -127,7 +127,7 @@ def _check_count(count: int, settings: Settings) -> None:
 
 def _read(name: str, content: bytes, shape: Sequence[int], settings: Settings, look: Look | None) -> Fitted:
     # A body of 16 MiB may unfold to minutes of work.
-    if time.monotonic() > arrival.moment() + settings.deadline_ms / 1000:
+    if time.monotonic() > arrival.due(settings.deadline_ms):
         raise DeadlineError("The images took longer to decode than a request may. Send fewer, or smaller ones.")
     image = _opened(content, name, settings)
     with _large if image.width * image.height > LARGE else nullcontext():

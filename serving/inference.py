@@ -75,10 +75,9 @@ class Inference:
 
         Raises:
             OverloadedError: too many requests wait.
-            DeadlineError: the request waited too long, counted from its arrival.
+            DeadlineError: the request waited too long, counted from its arrival, without the time to send it.
         """
         asked = time.monotonic()
-        deadline = arrival.moment() + self.settings.deadline_ms / 1000
-        answer = self.batcher.predict(predictor, images, deadline)
+        answer = self.batcher.predict(predictor, images, arrival.due(self.settings.deadline_ms))
         observe.prediction(predictor, answer, self.batcher.waiting + arrival.waiting(), asked)
         return answer

@@ -1,11 +1,15 @@
 """The raw body of a request, for every face: whole and inflated, or refused."""
 
+import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flask import current_app, request
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, RequestTimeout
 
+from serving import arrival
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 
 CODINGS = ("gzip", "deflate")
@@ -27,7 +31,7 @@ def read() -> bytes:
     Raises:
         RequestEntityTooLarge: more than MAX_CONTENT_LENGTH bytes, before or after inflating.
         RequestTimeout: the client stopped sending.
-        InvalidImageError: the compressed data is broken or cut off.
+        InvalidImageError: it was cut off, by the client or for want of time, or the compressed data is broken.
         UnsupportedMediaTypeError: another coding.
     """
     coding = request.headers.get("Content-Encoding", "identity").lower()
@@ -45,22 +49,36 @@ def form() -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
         InvalidImageError: it is broken or cut off.
     """
     try:
-        return request.form, request.files
+        with _sending():
+            return request.form, request.files
     except ValueError as error:
         raise InvalidImageError(f"The form must be whole multipart/form-data. Received: {error}.") from None
     except ClientDisconnected:
         raise RequestTimeout(_PAUSED) from None
 
 
+@contextmanager
+def _sending() -> Iterator[None]:
+    """What happens inside is the client's time, not that of the service."""
+    begin = time.monotonic()
+    try:
+        yield
+    finally:
+        arrival.current.sending = time.monotonic() - begin
+
+
 def _raw() -> bytes:
     try:
-        body = request.get_data(cache=False)
+        with _sending():
+            body = request.get_data(cache=False)
         # Werkzeug refuses a body that announces too great a length, but silently cuts off one in chunks.
         if request.environ.get("wsgi.input_terminated") and request.environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
     except ClientDisconnected:
         # Or was cut off: the worker lets no socket keep a thread waiting for ever.
         raise RequestTimeout(_PAUSED) from None
+    if len(body) < (length := request.content_length or 0):
+        raise InvalidImageError(f"The body must have its {length} bytes, and in time. Received: {len(body)} bytes.")
     return body
 
 
