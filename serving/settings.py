@@ -35,6 +35,9 @@ class Settings:
         default=503, metadata=_about("what refused requests are answered: 503 or 429", 429, 503)
     )
     deadline_ms: int = field(default=10_000, metadata=_about("milliseconds a request may wait", 1, 10**7))
+    client_timeout: int = field(
+        default=120, metadata=_about("seconds from a request's arrival in which its client must have sent it", 1, 3600)
+    )
     runtime: str = field(default="tensorflow", metadata=_about("tensorflow or litert, which needs no TensorFlow"))
     # One thread answered a single image in 298 us where TensorFlow's default took 513 us, on two cores.
     tf_threads: int = field(default=1, metadata=_about("threads that compute in a worker", 1, 256))

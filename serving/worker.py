@@ -5,6 +5,7 @@ no bound; and one that the kernel accepted after the worker stopped to look is r
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import select
@@ -24,20 +25,24 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from serving import arrival
 from serving.parting import Parting
+from serving.patience import Watch
 from serving.problem import problem
 from serving.settings import Settings
 
 # For handshakes that are under way when the listener falls silent: more than a slow network needs for one.
 LINGER = 0.5
-READ_TIMEOUT = 30.0  # seconds that a client may pause within a request before its thread is taken from it
 YIELD = 0.001  # seconds; more than a worker takes to wake up
 YIELDS = 5  # a worker that does not take its connections in that time is busy, or hangs
 STAY = 5  # milliseconds that a thread waits for a connection's next request
-REFUSING_THREADS = 2
+ASIDE_THREADS = 2  # that refuse, and answer probes
 # What is read of a refused request before the answer, for others wait to be refused; the main loop hears the rest.
-REFUSED_HEAD = 0.1  # seconds that its client may pause in its head
 REFUSED_BODY = 0.02  # seconds for its body to be there
 REFUSED_BYTES = 65536
+# They ask whether the worker lives and is ready, not whether its threads are free.
+PROBES = (b"GET /healthz", b"GET /readyz", b"GET /v2/health/")
+
+# Another worker was faster, the client went away, or the process has no descriptor left until some connection ends.
+NO_CONNECTION = {errno.EAGAIN, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE}
 
 # Classic BPF over the TCP header: drop what has the SYN flag (byte 13, bit 2), let everything else pass.
 _DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
@@ -53,7 +58,8 @@ class Worker(ThreadWorker):
     """gthread that refuses what would wait too long, and at SIGTERM answers all who are connected already."""
 
     def __init__(self, age: int, *args: Any, **kwargs: Any) -> None:
-        self._slot = age % _SLOTS
+        # Taken by the count that gunicorn's constructor begins with, which runs in the arbiter.
+        self._slot = next((slot for slot, load in enumerate(_loads) if load < 0), age % _SLOTS)
         super().__init__(age, *args, **kwargs)
         # Who is being answered and who waits to be; beyond, requests are refused, not queued.
         self._settings = Settings.from_environ(os.environ)
@@ -70,7 +76,8 @@ class Worker(ThreadWorker):
         util.write_error = write_problem  # in place of a page of HTML
         self._add_up_in_time = add_up_in_time
         arrival.waiting = lambda: self.tpool._work_queue.qsize()
-        self._refusing = ThreadPoolExecutor(REFUSING_THREADS)
+        self._aside = ThreadPoolExecutor(ASIDE_THREADS)
+        self._watch = Watch(self._settings.client_timeout)
         super().init_process()
 
     def run(self) -> None:
@@ -105,10 +112,11 @@ class Worker(ThreadWorker):
         self._let_others_go_first()
         try:
             client, address = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # another worker was faster, or the client went away
+        except OSError as error:
+            if error.errno not in NO_CONNECTION:
+                raise
+            return
         conn = TConn(self.cfg, client, address, listener.getsockname())
-        _bear_with(conn, READ_TIMEOUT)
         conn.set_timeout()
         self.nr_conns += 1
         self.pending_conns.append(conn)
@@ -117,15 +125,16 @@ class Worker(ThreadWorker):
     def enqueue_req(self, conn: TConn) -> None:
         conn.arrived = time.monotonic()
         conn.refused = self._taken - len(self._staying) >= self._limit
-        self._taken += not conn.refused
-        _bear_with(conn, REFUSED_HEAD if conn.refused else READ_TIMEOUT)
-        # Those to be refused pass by all that wait, and so do probes among them.
-        pool = self._refusing if conn.refused else self.tpool
-        future = pool.submit(self.handle, conn)
+        # Those to be refused pass by all that wait, and so do probes.
+        conn.aside = conn.refused or _begins(conn.sock, PROBES)
+        self._taken += not conn.aside
+        self._watch.begin(conn)
+        future = (self._aside if conn.aside else self.tpool).submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def finish_request(self, conn: TConn, future: Any) -> None:
-        self._taken -= not conn.refused
+        self._taken -= not conn.aside
+        self._watch.end(conn)
         if future.exception() is None and future.result() is False:
             self._parting.add(conn)
         else:
@@ -147,14 +156,14 @@ class Worker(ThreadWorker):
         """
         while True:
             arrival.current.at, arrival.current.refused = conn.arrived, conn.refused
-            arrival.current.begun = time.monotonic()
+            arrival.current.begun, arrival.current.sending = time.monotonic(), 0.0
             if (kept := super().handle(conn)) is not True or not self._follows(conn):
                 return kept
             conn.arrived = time.monotonic()
 
     def _follows(self, conn: TConn) -> bool:
         """Whether the connection's next request is there in a moment, while this thread is not needed elsewhere."""
-        if conn.refused or self._end is not None or len(self._staying) >= self.cfg.threads - 1:
+        if conn.aside or self._end is not None or len(self._staying) >= self.cfg.threads - 1:
             return False
         self._staying.add(conn)
         try:
@@ -174,6 +183,7 @@ class Worker(ThreadWorker):
         super().notify()
         self._add_up_in_time()
         self._parting.end()
+        self._watch.enforce()
         if self._end is not None and time.monotonic() >= self._end:
             self.alive = False
             # Connections without a request would hold up the end for the whole grace period.
@@ -184,12 +194,12 @@ class Worker(ThreadWorker):
         super().wait_for_and_dispatch_events(timeout if self._end is None else min(timeout, LINGER / 5))
 
 
-def _bear_with(conn: TConn, seconds: float) -> None:
-    """Let a read from the connection fail after so many seconds without a byte."""
-    if getattr(conn, "patience", None) != seconds:
-        conn.patience = seconds
-        timeout = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+def _begins(sock: socket.socket, words: tuple[bytes, ...]) -> bool:
+    """Whether what the client has sent, and nobody has read yet, begins with one of the words."""
+    try:
+        return sock.recv(max(map(len, words)), socket.MSG_PEEK | socket.MSG_DONTWAIT).startswith(words)
+    except OSError:
+        return False  # the client has gone, which its thread will notice
 
 
 def _readable(sock: socket.socket, milliseconds: int) -> bool:

@@ -2,13 +2,14 @@
 
 import json
 import re
+import select
 import shlex
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,64 @@ def test_each_request_of_a_busy_connection_has_a_deadline_of_its_own(
         end = time.monotonic() + 1
         while time.monotonic() < end:
             assert session.post(f"{server.url}/predict", data=bytes(784), headers=RAW, timeout=TIMEOUT).ok
+
+
+def half_a_request(server: Any) -> socket.socket:
+    """A client that has sent the head of a request for one image, and half of the body."""
+    client = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=TIMEOUT)
+    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nContent-Length: 784\r\n\r\n"
+    client.sendall(head.encode() + bytes(392))
+    return client
+
+
+def test_probes_are_answered_while_slow_clients_hold_every_thread(
+    models: Path, start: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with start(models, THREADS="2") as server, ExitStack() as clients:
+        server.wait_until_ready()
+        for _ in range(3):
+            clients.enter_context(half_a_request(server))
+        for path in ("/healthz", "/readyz", "/v2/health/ready"):
+            assert requests.get(f"{server.url}{path}", timeout=TIMEOUT).ok
+
+
+def test_a_client_that_drips_is_not_heard_for_ever(
+    models: Path, start: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with start(models, CLIENT_TIMEOUT="1") as server:
+        server.wait_until_ready()
+        with half_a_request(server) as client:
+            for _ in range(100):
+                client.sendall(b"x")
+                if select.select([client], [], [], 0.2)[0]:
+                    break
+            reply = b"".join(iter(lambda: client.recv(65536), b""))
+        assert reply.startswith(b"HTTP/1.1 400 ")
+        assert b"The body must have its 784 bytes, and in time. Received: " in reply
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_the_time_that_a_client_takes_to_send_is_not_held_against_it(
+    models: Path, start: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with start(models, DEADLINE_MS="200") as server:
+        server.wait_until_ready()
+        with half_a_request(server) as client:
+            time.sleep(0.5)
+            client.sendall(bytes(392))
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_nobody_moves_the_service_by_a_header(server: Any) -> None:
+    headers = {"SCRIPT_NAME": "/elsewhere", "PATH_INFO": "/metrics"}
+    assert requests.get(f"{server.url}/healthz", headers=headers, timeout=TIMEOUT).json() == {"status": "alive"}
+
+
+@pytest.mark.parametrize("path", ["/v1//models/fashion_mnist:predict", "/v2/models//infer"])
+def test_a_path_with_two_slashes_is_a_path_like_others(server: Any, path: str) -> None:
+    reply = requests.post(f"{server.url}{path}", allow_redirects=False, timeout=TIMEOUT)
+    assert reply.status_code == 404
+    assert "json" in reply.headers["Content-Type"]
 
 
 def test_a_model_that_does_not_load_ends_the_service_with_the_reason(

@@ -1,5 +1,7 @@
 """Which worker takes a new connection, and which requests it takes: no more than may wait, and then others again."""
 
+import errno
+from collections.abc import Iterator
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 from gunicorn.workers.gthread import ThreadWorker
 
 from serving import worker
+from serving.patience import Watch
 from serving.worker import YIELDS, Worker
 
 
@@ -58,8 +61,8 @@ class Connection(SimpleNamespace):
     __hash__ = object.__hash__
 
 
-def connection() -> Connection:
-    return Connection(sock=SimpleNamespace(setsockopt=lambda *_: None))
+def connection(says: bytes = b"POST /predict HTTP/1.1") -> Connection:
+    return Connection(sock=SimpleNamespace(setsockopt=lambda *_: None, recv=lambda size, _: says[:size]))
 
 
 class Pool:
@@ -73,22 +76,49 @@ class Pool:
         return self.futures[-1]
 
 
-def test_those_that_are_still_being_refused_keep_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def taking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """A worker that may hold two requests."""
     monkeypatch.setattr(ThreadWorker, "finish_request", lambda *_: None)
     made = worker_with(0, slot=0)
-    taking, refusing = Pool(), Pool()
-    made.tpool, made._refusing, made._limit, made._taken = taking, refusing, 2, 0
+    made.tpool, made._aside, made._limit, made._taken, made._watch = Pool(), Pool(), 2, 0, Watch(60)
     made.method_queue = SimpleNamespace(defer=lambda call, *arguments: call(*arguments))
-    for _ in range(5):
-        made.enqueue_req(connection())
-    assert (len(taking.futures), len(refusing.futures)) == (2, 3)
-    taking.futures[0].set_result(True)
-    made.enqueue_req(connection())
-    assert (len(taking.futures), len(refusing.futures)) == (3, 3)
-    made._staying.add(connection())  # it has its answer, and only may ask again
-    made.enqueue_req(connection())
-    assert (len(taking.futures), len(refusing.futures)) == (4, 3)
+    yield made
     made.gone()
+
+
+def held(made: Worker) -> tuple[int, int]:
+    """The requests that it took, and those that it answers aside."""
+    return len(made.tpool.futures), len(made._aside.futures)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live"])
+def test_a_probe_waits_for_no_thread_and_takes_no_place(taking: Worker, path: str) -> None:
+    for _ in range(3):
+        taking.enqueue_req(connection(f"GET {path} HTTP/1.1".encode()))
+    taking.enqueue_req(connection())
+    assert held(taking) == (1, 3)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN])
+def test_a_connection_that_cannot_be_had_now_ends_no_worker(taking: Worker, number: int) -> None:
+    def accept() -> None:
+        raise OSError(number, "not now")
+
+    taking.accept(SimpleNamespace(accept=accept))
+    assert taking.nr_conns == 0
+
+
+def test_those_that_are_still_being_refused_keep_nobody_else_out(taking: Worker) -> None:
+    for _ in range(5):
+        taking.enqueue_req(connection())
+    assert held(taking) == (2, 3)
+    taking.tpool.futures[0].set_result(True)
+    taking.enqueue_req(connection())
+    assert held(taking) == (3, 3)
+    taking._staying.add(connection())  # it has its answer, and only may ask again
+    taking.enqueue_req(connection())
+    assert held(taking) == (4, 3)
 
 
 @pytest.mark.parametrize(("refused", "arrived", "ends"), [(True, False, 1), (True, True, 0), (False, False, 0)])
