@@ -120,8 +120,11 @@ def _guard(app: Flask, settings: Settings) -> None:
     def guard() -> None:
         if request.method != "POST":
             return  # probes and descriptions are for everybody
-        if keys.needed and not keys.accept(_key()):
-            raise ForbiddenError("A valid key must come as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+        if keys.needed and not keys.accept(key := _key()):
+            came = "one that opens nothing" if key else "none"
+            raise ForbiddenError(
+                f"A key must come as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Received: {came}."
+            )
 
 
 def _key() -> str:

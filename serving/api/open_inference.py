@@ -92,16 +92,24 @@ def _split(whole: bytes, most: int, shape: tuple[int, ...]) -> tuple[dict[str, A
     content = parse(whole[:length] if length < len(whole) else whole, most, math.prod(shape))
     if not isinstance(content, dict):
         raise InvalidImageError(f'The body must be a JSON object with "inputs". Received: {brief(content)}.')
+    content = _given(content)
     if not isinstance(parameters := content.get("parameters", {}), dict):
         raise InvalidImageError(f"`parameters` must be an object. Received: {brief(parameters)}.")
+    if not isinstance(identity := content.get("id", ""), str):
+        raise InvalidImageError(f"`id` must be a string. Received: {brief(identity)}.")
     return content, memoryview(whole)[length:]
+
+
+def _given(members: dict[str, Any]) -> dict[str, Any]:
+    """Without null, which clients that are generated from a schema send for what they leave out."""
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _images(content: dict[str, Any], binary: memoryview, card: ModelCard, settings: Settings) -> NDArray[np.uint8]:
     inputs = content.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise InvalidImageError(f"`inputs` must be a list of one tensor, {card.input.name}. Received: {brief(inputs)}.")
-    tensor = inputs[0]
+    tensor = _given(inputs[0])
     if tensor.get("name") != card.input.name:
         raise InvalidImageError(f"The input must be {card.input.name}. Received: {brief(tensor.get('name'))}.")
     # Before the pixels are looked at, since that is what takes time.
@@ -122,7 +130,7 @@ def _wanted_output(content: dict[str, Any], card: ModelCard) -> dict[str, Any]:
         raise InvalidImageError(
             f'`outputs` must be a list of one object, {{"name": "{card.output.name}"}}. Received: {brief(outputs)}.'
         )
-    asked = outputs[0].get("parameters", {}) if outputs else {}
+    asked = _given(outputs[0]).get("parameters", {}) if outputs else {}
     if not isinstance(asked, dict):
         raise InvalidImageError(f"The parameters of an output must be an object. Received: {brief(asked)}.")
     everywhere = content.get("parameters", {}).get("binary_data_output", False)

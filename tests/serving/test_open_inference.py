@@ -53,6 +53,15 @@ def test_json_tensors_are_answered_flat(client: FlaskClient, images: Any, url: s
     assert best(output) == [3, 1, 4]
 
 
+def test_null_counts_as_absent(client: FlaskClient, images: Any) -> None:
+    given = tensor(images, data=images.ravel().tolist()) | {"parameters": None}
+    asked = {"name": "probabilities", "parameters": None}
+    body = {"id": None, "parameters": None, "inputs": [given], "outputs": [asked]}
+    reply = client.post(f"{MODEL}/infer", json=body)
+    assert best(reply.json["outputs"][0]) == [3, 1, 4]
+    assert "id" not in reply.json
+
+
 @pytest.mark.parametrize("datatype", DTYPES)
 def test_binary_tensors_of_every_number_type_are_taken(client: FlaskClient, images: Any, datatype: str) -> None:
     tail = images[..., 0].astype(DTYPES[datatype]).tobytes()
@@ -101,6 +110,7 @@ OUTPUTS = '`outputs` must be a list of one object, {"name": "probabilities"}. Re
     [
         ([], 'The body must be a JSON object with "inputs". Received: a list of 0.'),
         ({"inputs": [], "parameters": 3}, "`parameters` must be an object. Received: 3."),
+        ({"inputs": [], "id": 7}, "`id` must be a string. Received: 7."),
         ({}, "`inputs` must be a list of one tensor, images. Received: null."),
         ({"inputs": [{}, {}]}, "`inputs` must be a list of one tensor, images. Received: a list of 2."),
         (one(name="pixels"), 'The input must be images. Received: "pixels".'),
