@@ -35,6 +35,7 @@ def main() -> None:
         found = look(settings)
         Keys(settings)
         listener = listen(settings)
+        os.environ["METRICS_DIRECTORY"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory(settings)
     except (SettingsError, NoModelError, RegistryError, CardError, ListenError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -42,7 +43,6 @@ def main() -> None:
     sample = shlex.quote(f"image=@{os.path.relpath(SAMPLE)}")
     serving = f"Serving {found}" if found else f"Waiting for a model in {settings.model_root}"
     print(f"{serving} at {url}; try: curl -F {sample} {url}/predict", flush=True)
-    os.environ["METRICS_DIRECTORY"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory(settings)
     # Threads that take turns need no memory pool each.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     # The listening socket goes along, so that nobody can take the port in between.

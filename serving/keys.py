@@ -34,7 +34,9 @@ class Keys:
         self._hashes = [each.lower().encode() for each in text.replace(",", " ").split()]
         if not all(_HASH.fullmatch(each.decode()) for each in self._hashes):
             # The value is not repeated: it may well be a key that somebody forgot to hash.
-            raise SettingsError("API_KEYS must be SHA-256 hashes of 64 hexadecimal digits. Received: something else.")
+            raise SettingsError(
+                "API_KEYS must be SHA-256 hashes of 64 hexadecimal digits, commas between. Received: something else."
+            )
 
     @property
     def needed(self) -> bool:

@@ -58,7 +58,9 @@ class Settings:
     reload_seconds: int = field(
         default=1, metadata=_about("seconds between looks for another version; 0: none", 0, 86400)
     )
-    api_keys: str | None = field(default=None, metadata=_about("SHA-256 of each key that may predict [everybody may]"))
+    api_keys: str | None = field(
+        default=None, metadata=_about("SHA-256 of each key that may predict, with commas between [everybody may]")
+    )
     api_keys_file: Path | None = field(default=None, metadata=_about("file of such hashes, one a line [none]"))
     metrics_directory: Path | None = field(default=None, metadata=_about("where workers share metrics [a new one]"))
     access_log: int = field(default=0, metadata=_about("1: log each request", 0, 1))

@@ -61,6 +61,13 @@ def test_a_damaged_card_is_named(pushed: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_place_for_metrics_that_is_none_is_named(pushed: Path) -> None:
+    done = serve(MODELS=str(pushed), PORT="0", METRICS_DIRECTORY=__file__)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: METRICS_DIRECTORY must be a directory to write to. Received: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_runtime_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.__main__.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"^RUNTIME=litert needs ai_edge_litert: install the extra `litert`$"):
