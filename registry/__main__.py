@@ -68,7 +68,7 @@ def find_store(root: Path, name: str | None) -> ModelStore:
     if len(names) > 1:
         raise RegistryError(f"Expected one model in {root}; {there_are}. Choose one with --name.")
     if not names:
-        raise RegistryError(f"There are no models in {root}. Publish one, or say where they are with --models.")
+        raise RegistryError(f"There are no models in {root}. Run `make train`, or say where they are with --models.")
     return ModelStore(root, names[0])
 
 

@@ -236,4 +236,5 @@ def models(root: Path) -> list[str]:
     """Names of the models under `root` that have at least one version, sorted."""
     with refusals("list the models", root):
         names = sorted(os.listdir(root)) if root.is_dir() else []
-    return [name for name in names if _NAME.fullmatch(name) and ModelStore(root, name).versions()]
+        names = [name for name in names if _NAME.fullmatch(name) and (root / name).is_dir()]
+    return [name for name in names if ModelStore(root, name).versions()]

@@ -87,7 +87,7 @@ def find(settings: Settings) -> tuple[ModelStore, int]:
     root, name = settings.model_root, settings.model_name
     pushed = models(root)
     if not pushed:
-        raise NoModelError(f'no model in {root} yet: run "make train" first')
+        raise NoModelError(_nothing_in(settings))
     if name is None and len(pushed) > 1:
         raise ManyModelsError(f"several models in {root} ({', '.join(pushed)}): choose one with MODEL_NAME")
     if name is not None and name not in pushed:
@@ -97,3 +97,16 @@ def find(settings: Settings) -> tuple[ModelStore, int]:
     if version is None:
         raise NoModelError(f'no version of {store.name} in {root} any more: run "make train" again')
     return store, version
+
+
+def _nothing_in(settings: Settings) -> str:
+    """Why there is no model, for whoever has to mend it."""
+    root = settings.model_root
+    if settings.models is None:
+        return f'no model in {root} yet: run "make train" first'
+    if not root.is_dir():
+        return f"no model in {root}, which is no directory: MODELS must be one that holds a directory a model"
+    whole = root.resolve()
+    if ModelStore(whole.parent, whole.name).versions():
+        return f"no model in {root}, which is a model itself: MODELS must be {whole.parent}"
+    return f'no model in {root} yet: run "make train" first, or set MODELS to where the models are'

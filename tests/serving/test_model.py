@@ -40,6 +40,26 @@ def test_no_model_is_refused_with_the_command_that_makes_one(tmp_path: Path) -> 
         find(Settings(artifacts=tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("models", "reason"),
+    [
+        ("models/fashion_mnist", "is a model itself: MODELS must be {}/models"),
+        ("nowhere", "is no directory: MODELS must be one that holds a directory a model"),
+        ("file", "is no directory: MODELS must be one that holds a directory a model"),
+        (".", ' yet: run "make train" first, or set MODELS to where the models are'),
+    ],
+)
+def test_models_that_are_looked_for_in_the_wrong_place_are_told_so(
+    tmp_path: Path, card: ModelCard, models: str, reason: str
+) -> None:
+    push(tmp_path / "models", card).pin(1)
+    (tmp_path / "file").touch()
+    with pytest.raises(NoModelError) as caught:
+        find(Settings(models=tmp_path / models))
+    assert str(caught.value).startswith(f"no model in {tmp_path / models}")
+    assert str(caught.value).endswith(reason.format(tmp_path))
+
+
 def test_of_several_models_one_must_be_named(tmp_path: Path, card: ModelCard) -> None:
     push(tmp_path, card)
     push(tmp_path, replace(card, name="shoes"))
