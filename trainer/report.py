@@ -14,7 +14,7 @@ from trainer.runs import Run
 
 HEADER = ["model", "parameters", "seconds", "validation", "test (95 % interval)", "NLL", "ECE", "corrupted", "ms"]
 CLASSES = 10  # of many classes, the worst are shown; evaluation.json has them all
-REFUSAL = "The gate refused the model; nothing was pushed. To push it nevertheless: --force --reason TEXT."
+REFUSAL = "The gate refused the model; nothing was pushed. --force --reason TEXT trains it anew, and pushes it."
 
 
 def summary(runs: Sequence[Run], version: int, store: ModelStore) -> str:
@@ -28,9 +28,16 @@ def summary(runs: Sequence[Run], version: int, store: ModelStore) -> str:
         *_judged(best, verdict["checks"]),
         f"Pushed {pushed.config['model']} as version {version} of {store.name}: {store.path(version)} ({outcome})",
         f"Figures and numbers: {', '.join(str(run.directory) for run in runs)}",
-        f"Serve it:  {_command(store)}",
+        to_serve(store, version),
     ]
     return "\n" + "\n".join(lines)
+
+
+def to_serve(store: ModelStore, version: int) -> str:
+    """How the `version` that was just pushed is served, or why it is not."""
+    if (served := store.served()) != version:
+        return f"Version {served} is pinned, and is served until `python -m registry unpin`."
+    return f"Serve it:  {_command(store)}"
 
 
 def _command(store: ModelStore) -> str:

@@ -89,7 +89,7 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
     (line,) = (line for line in failed if "accuracy_floor" in line)
     assert "not clearly above the floor, 0.9990." in line
     assert done.stderr == (
-        "error: The gate refused the model; nothing was pushed. To push it nevertheless: --force --reason TEXT.\n"
+        "error: The gate refused the model; nothing was pushed. --force --reason TEXT trains it anew, and pushes it.\n"
     )
     (verdict,) = tmp_path.glob("runs/*/verdict.json")
     assert str(verdict) in done.stdout
