@@ -56,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
     add("--final-epochs", type=int, help="epochs of the full training of the finalists; else the recipe's")
     add("--finalists", type=int, default=2, help="how many of the best trials are trained anew in full (2)")
     add("--final-seeds", type=int, default=2, help="from how many seeds each (2)")
+    add("--fresh", action="store_true", help="delete what an earlier search of this name found, and begin anew")
+    add("--resume", help=argparse.SUPPRESS)  # is for runs of the trainer
     add("--workers", type=int, default=1, help="worker processes on this machine, which share its cores (1)")
     add("--time-limit", type=float, metavar="MINUTES", help="end the search then; the finalists come after it")
     add("--name", help="the search's directory under ARTIFACTS/tuning; else the data set's name")

@@ -108,10 +108,12 @@ def _taken_up(search: Search, options: Options) -> Journal:
     except (ValueError, TypeError, KeyError) as error:
         raise SearchError(f"{path}: expected the settings of a search ({error}). --fresh begins anew.") from error
     there.pop("base.epochs", None)  # of the finalists, which are no part of the search
+    # Of another space, each setting that is searched in one of them alone would differ too.
+    follows = ("base.", "fixed") if there.get("space") != asked["space"] else ()
     differing = [
         f"{name} is {there.get(name)} there, {asked.get(name)} was asked for"
         for name in dict.fromkeys([*there, *asked])
-        if there.get(name) != asked.get(name)
+        if there.get(name) != asked.get(name) and not name.startswith(follows)
     ]
     if differing:
         raise SearchError(

@@ -84,6 +84,7 @@ def test_a_search_pushes_its_best_reports_and_is_not_mixed_with_another(tmp_path
     assert other.returncode == 2
     assert "space is default there, full was asked for; " in other.stderr
     assert "seed is 0 there, 1 was asked for" in other.stderr
+    assert "base." not in other.stderr
     assert "--fresh replaces it" in other.stderr
 
     again = tune(*EASY, "--trials", "2", artifacts=tmp_path)
