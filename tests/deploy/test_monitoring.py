@@ -1,18 +1,18 @@
 """Alerts and dashboard: each metric and label that they name is one that a real server gives."""
 
+import io
 import json
 import re
 import shutil
 import subprocess
-import time
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import yaml
+from PIL import Image
 
 from tests.serving.conftest import running
 
@@ -41,24 +41,21 @@ def expressions() -> list[str]:
     ]
 
 
-def hesitant() -> Iterator[bytes]:
-    """A body whose second half comes after the deadline."""
-    yield bytes(392)
-    time.sleep(2.5)
-    yield bytes(392)
+def many_large_images() -> list[tuple[str, tuple[str, bytes]]]:
+    """Files of a form that take longer to decode than the deadline."""
+    buffer = io.BytesIO()
+    Image.new("L", (4000, 4000)).save(buffer, "PNG")
+    return [("image", ("large.png", buffer.getvalue()))] * 100
 
 
 @pytest.fixture(scope="module")
 def given(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Metric -> its labels, as a server gives them that has predicted, and turned away what came too late."""
     log = tmp_path_factory.mktemp("server") / "log"
-    with running(models, log=log, DEADLINE_MS="2000") as server:
+    with running(models, log=log, DEADLINE_MS="500") as server:
         server.wait_until_ready()
-        statuses = [
-            requests.post(f"{server.url}/predict", data=body, headers=OCTETS, timeout=60).status_code
-            for body in (bytes(784), hesitant())
-        ]
-        assert statuses == [200, 504]
+        for body, status in (({"data": bytes(784), "headers": OCTETS}, 200), ({"files": many_large_images()}, 504)):
+            assert requests.post(f"{server.url}/predict", timeout=60, **body).status_code == status
         text = requests.get(f"{server.url}/metrics", timeout=60).text
     found: dict[str, set[str]] = defaultdict(set)
     for name, labels in SAMPLE.findall(text):
