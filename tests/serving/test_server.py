@@ -186,7 +186,7 @@ def test_broken_chunks_are_the_client_s_mistake(server: Any, kind: str, chunks: 
         reply = b"".join(iter(lambda: client.recv(65536), b""))
     assert reply.startswith(b"HTTP/1.1 400 ")
     assert b"Received" in reply
-    assert "Traceback" not in server.log.read_text()
+    assert server.log is None or "Traceback" not in server.log.read_text()  # of an image there is none
 
 
 @pytest.mark.parametrize(
