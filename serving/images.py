@@ -62,7 +62,7 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
 
     Raises:
         InvalidImageError: not JSON, other keys, or pixels that `from_lists` refuses.
-        TooLargeError: too many images for `settings`, or more of something else.
+        TooLargeError: more images than `settings` allow, or more lists and keys than those need.
     """
     if (plain := plain_json.pixels(body, "images", shape, settings.max_images)) is not None:
         return Batch(plain, (Source(),) * len(plain))

@@ -137,7 +137,7 @@ def _png(draw: Callable[[Axes], None], *, outside: bool = False, grid: bool = Tr
     if grid:
         axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(**({"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if outside else {"loc": "best"}))
+        axes.legend(**({"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if outside else {}))
     written = io.BytesIO()
     figure.savefig(written, dpi=DPI)
     return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode()

@@ -23,7 +23,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; marg
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; } img { max-width: 100%; }
 table { border-collapse: collapse; font-size: 14px; } .wide { overflow-x: auto; }
 th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #ddd; white-space: nowrap; }
-td:last-child { white-space: normal; min-width: 12rem; }
+td:last-child { white-space: normal; }
 code, pre { background: #f4f4f4; padding: .15rem .3rem; } pre { padding: .7rem; white-space: pre-wrap; }
 .note { color: #555; }
 """
