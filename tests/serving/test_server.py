@@ -236,10 +236,10 @@ def test_probes_are_answered_while_slow_clients_hold_every_thread(
 ) -> None:
     with start(models, THREADS="2") as server, ExitStack() as clients:
         server.wait_until_ready()
-        for _ in range(3):
-            clients.enter_context(half_a_request(server))
+        slow = [clients.enter_context(half_a_request(server)) for _ in range(3)]
         for path in ("/healthz", "/readyz", "/v2/health/ready"):
             assert requests.get(f"{server.url}{path}", timeout=TIMEOUT).ok
+        assert select.select(slow, [], [], 0)[0] == []  # or their threads were free again
 
 
 def test_a_client_that_drips_is_not_heard_for_ever(
