@@ -59,7 +59,7 @@ image:  ## build a container image: TARGET=serve, serve-lite or train; MODEL=art
 	@$(PYTHON) -m deploy.image $(TARGET) $(if $(MODEL),--model $(MODEL)) $(if $(BASE),--base $(BASE)) $(ARGS)
 
 image-test: $(STAMP)  ## build the images with buildah and run them, without an engine
-	@$(RUN) -m pytest -m image -s $(ARGS) tests/deploy/test_image.py
+	@$(RUN) -m pytest -m image -s --timeout 2400 $(ARGS) tests/deploy/test_image.py
 
 clean:  ## remove the virtual environment and caches; artifacts/ stays
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache *.egg-info

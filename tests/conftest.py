@@ -1,4 +1,7 @@
-"""What every room's tests share: a small sample of real images, and one finished training on it."""
+"""Shared by all tests: a small sample of real images, and one finished training on it.
+
+Nothing here imports TensorFlow before a fixture needs it, because that takes seconds in every test process.
+"""
 
 import os
 from pathlib import Path
@@ -7,7 +10,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-from trainer import pipeline
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset, load
 
@@ -24,6 +26,8 @@ def sample() -> ImageDataset:
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Artifacts of one finished training on the sample: one run, one pushed version."""
+    from trainer import pipeline
+
     folder = tmp_path_factory.mktemp("artifacts")
     config = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=6)
     pipeline.run([config], folder)
