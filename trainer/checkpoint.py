@@ -1,17 +1,17 @@
 """The state of a run after each epoch, on disk, so that a killed run goes on as if nothing had happened.
 
-A checkpoint is one .npz file, written beside and renamed, so that what has its name is whole; the two newest are
-kept. What a resumed run needs beyond it (shuffling, augmentation) is a function of (seed, epoch).
+A checkpoint is one .npz file followed by the SHA-256 of its bytes. It is written under another name and renamed, and
+the two newest are kept. What else a resumed run needs (shuffling, augmentation) is a function of (seed, epoch).
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import io
 import json
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ import numpy as np
 from trainer.config import TrainConfig
 
 KEPT = 2
+_DIGEST_BYTES = hashlib.sha256().digest_size
 _NAME = re.compile(r"epoch-(\d{5})\.npz")
 
 
@@ -57,9 +58,12 @@ def write(directory: Path, checkpoint: Checkpoint) -> None:
     arrays |= {f"best{index}": values for index, values in enumerate(checkpoint.best)}
     target = directory / f"epoch-{checkpoint.epochs:05}.npz"
     part = target.with_suffix(".part")
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
     try:
         with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            file.write(content.getbuffer())
+            file.write(_digest(content.getbuffer()))
             file.flush()
             os.fsync(file.fileno())
         part.rename(target)
@@ -76,14 +80,17 @@ def newest(directory: Path) -> Checkpoint | None:
     for path in _paths(directory):
         try:
             return _read(path)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError) as error:
             print(f"The checkpoint {path} is damaged ({error}); going back to the one before.", flush=True)
     return None
 
 
 @contextmanager
 def claimed(directory: Path) -> Iterator[bool]:
-    """Whether this process has the run to itself; another that trains it holds a lock that dies with it."""
+    """Whether this process has the directory to itself until the end of the block.
+
+    Another process that has it holds a lock, which the system releases when that process ends.
+    """
     handle = os.open(directory, os.O_RDONLY)  # the directory itself is locked, so that no file is left over
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,14 +102,18 @@ def claimed(directory: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def unfinished(runs: Path, config: TrainConfig) -> Path | None:
-    """The newest interrupted run of the same config that nobody trains at present."""
+@contextmanager
+def unfinished(runs: Path, config: TrainConfig) -> Iterator[Path | None]:
+    """The newest interrupted run of the same config that no other process has, claimed until the end of the block."""
     for directory in sorted(runs.glob("*/"), reverse=True):
-        if _paths(directory / "checkpoint") and _is_of(directory, config):
-            with claimed(directory) as free:
-                if free:
-                    return directory
-    return None
+        if not _is_unfinished(directory, config):
+            continue
+        with claimed(directory) as free:
+            # Asked again, because the process that had it may have finished it since.
+            if free and _is_unfinished(directory, config):
+                yield directory
+                return
+    yield None
 
 
 def config_of(directory: Path) -> TrainConfig:
@@ -136,9 +147,9 @@ def resumable(directory: Path, options: dict[str, Any]) -> TrainConfig:
     return config
 
 
-def _is_of(directory: Path, config: TrainConfig) -> bool:
+def _is_unfinished(directory: Path, config: TrainConfig) -> bool:
     try:
-        return config_of(directory) == config
+        return bool(_paths(directory / "checkpoint")) and config_of(directory) == config
     except CheckpointError:  # a run of another version of the project
         return False
 
@@ -149,10 +160,17 @@ def _paths(directory: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Checkpoint:
-    # np.load checks the CRC-32 that the zip format keeps of every member.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    content = memoryview(path.read_bytes())
+    content, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if _digest(content) != digest:
+        raise ValueError("its content does not have its SHA-256")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         groups = {
             group: [arrays[f"{group}{index}"] for index in range(sum(name.startswith(group) for name in arrays.files))]
             for group in ("state", "best")
         }
         return Checkpoint(json.loads(str(arrays["history"])), **groups)
+
+
+def _digest(content: memoryview) -> bytes:
+    return hashlib.sha256(content).digest()

@@ -58,8 +58,9 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", help=f"{', '.join(PRECISIONS)}; auto is mixed_float16 on a GPU with tensor cores")
     add("--deterministic", action="store_true", default=None, help="repeatable bit for bit, somewhat slower")
     add("--seed", type=int, help="seed of all chance (0)")
-    add("--resume", metavar="RUN", help="go on with an interrupted run; the same command does so by itself")
-    add("--fresh", action="store_true", help="begin anew, even where the same run was interrupted")
+    begin = options.add_mutually_exclusive_group().add_argument
+    begin("--resume", metavar="RUN", help="go on with an interrupted run; the same command does so by itself")
+    begin("--fresh", action="store_true", help="begin anew, even where the same run was interrupted")
     add("--tensorboard", action="store_true", help="write logs for TensorBoard into the run's directory")
     add("--threshold", action="append", default=[], metavar="NAME=VALUE", help="set one of the gate's thresholds")
     add("--force", action="store_true", help="push the model even if the gate refuses it; needs --reason")

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from trainer.models import check_size
 from trainer.precision import resolved
 from trainer.push import candidate, push
 from trainer.runs import Run, directory_for, train_and_evaluate, write_json
-from trainer.thresholds import thresholds_for
+from trainer.schema import Inspection
+from trainer.thresholds import Thresholds, thresholds_for
 from trainer.train import train
 
 
@@ -83,20 +85,36 @@ def run(
         check_size(config.model, dataset.shape)
     inspected = schema.inspect(dataset, allow_anomalies)
     thresholds = thresholds_for(dataset.name, overrides)
-    runs = [
-        train_and_evaluate(
-            config,
-            dataset,
-            inspected,
-            # Several processes begin anew: the others could not know how far an interrupted run had come.
-            resume or directory_for(config, artifacts / "runs", fresh or devices.processes > 1),
-            tensorboard=tensorboard,
-            devices=devices,
-        )
-        for config in configs
-    ]
-    best = max(runs, key=lambda run: run.result.validation_accuracy)
-    store = ModelStore(artifacts / "models", dataset.name)
+    # Several processes begin anew: the others could not know how far an interrupted run had come.
+    fresh = fresh or devices.processes > 1
+    runs: list[Run] = []
+    # Every run is kept from other processes until the command ends, because it may still be pushed.
+    with ExitStack() as held:
+        for config in configs:
+            directory = held.enter_context(directory_for(config, artifacts / "runs", resume=resume, fresh=fresh))
+            runs.append(
+                train_and_evaluate(config, dataset, inspected, directory, tensorboard=tensorboard, devices=devices)
+            )
+        best = max(runs, key=lambda run: run.result.validation_accuracy)
+        store = ModelStore(artifacts / "models", dataset.name)
+        verdict, version = _judged_and_pushed(best, dataset, inspected, store, thresholds, reason)
+        # Until here, a full disk at the push included, the same command goes on with each of these runs.
+        for run in runs:
+            shutil.rmtree(run.directory / "checkpoint")
+    if version is None:
+        raise RefusedError(runs, best, verdict)
+    return runs, version, store
+
+
+def _judged_and_pushed(
+    best: Run,
+    dataset: ImageDataset,
+    inspected: Inspection,
+    store: ModelStore,
+    thresholds: Thresholds,
+    reason: str | None,
+) -> tuple[Verdict, int | None]:
+    """The verdict, and the version pushed; None where the gate refused the model and nobody forces it."""
     known = familiar.fit(dataset)
     known.write(best.directory)
     examples.draw(dataset.test, best.evaluation.predicted, best.evaluation.confusion, best.directory)
@@ -106,14 +124,9 @@ def run(
         if reason and not verdict.accepted:
             verdict = replace(verdict, forced=reason, forced_by=_user())
         write_json(best.directory / "verdict.json", verdict.to_json())
-        refused = not verdict.accepted and not verdict.forced
-        version = 0 if refused else push(judged, card, verdict, best.directory, store)
-    # Until here, a full disk at the push included, the same command goes on with each of these runs.
-    for run in runs:
-        shutil.rmtree(run.directory / "checkpoint")
-    if refused:
-        raise RefusedError(runs, best, verdict)
-    return runs, version, store
+        if not verdict.accepted and not verdict.forced:
+            return verdict, None
+        return verdict, push(judged, card, verdict, best.directory, store)
 
 
 def take_part(configs: Sequence[TrainConfig], artifacts: Path, memory_limit: int, devices: Devices) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,32 +51,45 @@ def train_and_evaluate(
     tensorboard: bool = False,
     devices: Devices = ONE,
 ) -> Run:
-    """One run from config to figures; the test images are used when training is over, and fit nothing.
+    """One run from config to figures, in a directory that this process has claimed.
 
-    Raises:
-        CheckpointError: another process trains this run.
+    The test images are used when training is over, and fit nothing.
     """
     print(f"\nTraining {config} (in {resolved(config.precision)})", flush=True)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with checkpoint.claimed(directory) as free:
-        if not free:
-            raise CheckpointError(f"{directory}: another process trains this run.")
-        write_json(directory / "config.json", config.asdict())
-        write_json(directory / "statistics.json", inspected.to_json())
-        write_json(directory / "schema.json", fulfilled_by(dataset, inspected.statistics).to_json())
-        result = train(config, dataset, directory, tensorboard_callbacks(directory) if tensorboard else [], devices)
-        with alone():
-            run = _evaluated(config, dataset, directory, result)
-        write_json(directory / "evaluation.json", _measured(run))
-        _draw(run, dataset)
+    write_json(directory / "config.json", config.asdict())
+    write_json(directory / "statistics.json", inspected.to_json())
+    write_json(directory / "schema.json", fulfilled_by(dataset, inspected.statistics).to_json())
+    result = train(config, dataset, directory, tensorboard_callbacks(directory) if tensorboard else [], devices)
+    with alone():
+        run = _evaluated(config, dataset, directory, result)
+    write_json(directory / "evaluation.json", _measured(run))
+    _draw(run, dataset)
     return run
 
 
-def directory_for(config: TrainConfig, runs: Path, fresh: bool) -> Path:
-    """The directory of an interrupted run of the same config, unless `fresh`; else a new one."""
-    found = None if fresh else checkpoint.unfinished(runs, config)
-    return found or _new_directory(runs, config)
+@contextmanager
+def directory_for(
+    config: TrainConfig, runs: Path, *, resume: Path | None = None, fresh: bool = False
+) -> Iterator[Path]:
+    """The directory of a run, which no other process can take until the end of the block.
+
+    It is `resume` where that is given, else that of an interrupted run of the same config unless `fresh`, else a new
+    one.
+
+    Raises:
+        CheckpointError: another process has the run that was to be resumed.
+    """
+    with ExitStack() as held:
+        directory = None
+        if resume is None and not fresh:
+            directory = held.enter_context(checkpoint.unfinished(runs, config))
+        if directory is None:
+            directory = resume or _new_directory(runs, config)
+            if not held.enter_context(checkpoint.claimed(directory)):
+                raise CheckpointError(f"{directory}: another process works on this run; wait for it to end.")
+        yield directory
 
 
 def write_json(path: Path, content: object) -> None:

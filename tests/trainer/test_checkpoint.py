@@ -16,6 +16,7 @@ from tests.conftest import ROOT, SAMPLE
 from trainer import checkpoint
 from trainer.checkpoint import Checkpoint, CheckpointError
 from trainer.config import TrainConfig
+from trainer.runs import directory_for
 
 # A training as the command line does it, up to the kept weights; evaluation and push would only take time here.
 TRAINING = """
@@ -29,9 +30,9 @@ from trainer.train import train
 
 config = TrainConfig(dataset=sys.argv[1], model="deep", epochs=8, batch_size=16, shift=1, deterministic=True)
 tf.config.experimental.enable_op_determinism()
-directory = directory_for(config, Path(sys.argv[2]) / "runs", fresh=False)
-write_json(directory / "config.json", config.asdict())
-train(config, load(config.dataset, Path("unused")), directory)
+with directory_for(config, Path(sys.argv[2]) / "runs") as directory:
+    write_json(directory / "config.json", config.asdict())
+    train(config, load(config.dataset, Path("unused")), directory)
 """
 
 
@@ -88,19 +89,28 @@ def test_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.state[0], filled(3).state[0])
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
-    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+def test_whatever_damages_a_checkpoint_it_is_named_and_the_one_before_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint.write(tmp_path, filled(1))
-    checkpoint.write(tmp_path, filled(2))
+    checkpoint.write(tmp_path, Checkpoint({"loss": [1.0, 1.0]}, [np.arange(3), np.arange(2)], [np.arange(3)]))
     path = tmp_path / "epoch-00002.npz"
-    content = bytearray(path.read_bytes())
-    if damage == "flipped":
-        content[200] ^= 0xFF
-    path.write_bytes(b"" if damage == "empty" else content[: len(content) // 2] if damage == "cut" else content)
-    assert checkpoint.newest(tmp_path).epochs == 1
-    assert f"{path} is damaged" in capsys.readouterr().out
+    whole = path.read_bytes()
+    chance = random.Random(0)
+    flipped = [
+        whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :]
+        for place in range(len(whole))
+    ]
+    cut = [whole[:length] for length in range(0, len(whole), 7)]
+    zeroed = [whole[:place] + bytes(len(whole[place : place + 64])) + whole[place + 64 :] for place in range(0, 999, 9)]
+    for content in [*flipped, *cut, *zeroed, whole + whole, whole + b"\0"]:
+        if content == whole:
+            continue
+        path.write_bytes(content)
+        assert checkpoint.newest(tmp_path).epochs == 1
+        assert f"{path} is damaged" in capsys.readouterr().out
+    path.write_bytes(whole)
+    assert checkpoint.newest(tmp_path).epochs == 2
 
 
 def test_a_kill_in_the_middle_of_a_checkpoint_write_leaves_the_one_before(tmp_path: Path) -> None:
@@ -137,16 +147,26 @@ def interrupted(runs: Path, config: TrainConfig) -> Path:
 
 def test_an_interrupted_run_is_found_by_its_config(tmp_path: Path) -> None:
     directory = interrupted(tmp_path, TrainConfig())
-    assert checkpoint.unfinished(tmp_path, TrainConfig()) == directory
-    assert checkpoint.unfinished(tmp_path, TrainConfig(seed=1)) is None
+    with directory_for(TrainConfig(), tmp_path) as found:
+        assert found == directory
+    with directory_for(TrainConfig(seed=1), tmp_path) as found:
+        assert found != directory
+    with directory_for(TrainConfig(), tmp_path, fresh=True) as found:
+        assert found != directory
 
 
-def test_a_run_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> None:
     directory = interrupted(tmp_path, TrainConfig())
-    with checkpoint.claimed(directory) as first, checkpoint.claimed(directory) as second:
-        assert first
-        assert not second
-        assert checkpoint.unfinished(tmp_path, TrainConfig()) is None
+    with directory_for(TrainConfig(), tmp_path) as first, directory_for(TrainConfig(), tmp_path) as second:
+        assert first == directory
+        assert second != directory
+        with (
+            pytest.raises(CheckpointError, match="another process works on this run"),
+            directory_for(TrainConfig(), tmp_path, resume=directory),
+        ):
+            pass
+    with directory_for(TrainConfig(), tmp_path, resume=directory) as again:
+        assert again == directory
 
 
 def test_resuming_with_another_config_says_which_field_differs(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_options_can_take_the_default_recipe_apart() -> None:
         (["--dataset", "imagenet1"], "`dataset` must be"),
         (["--dataset", "idx:/nowhere"], "/nowhere/train-images-idx3-ubyte.gz: expected an IDX file there"),
         (["--epochs", "many"], "invalid int value: 'many'"),
+        (["--resume", "20260101-000000-basic", "--fresh"], "argument --fresh: not allowed with argument --resume"),
         (["--threshold", "floor=0.8"], "`threshold` must be one of accuracy_floor, "),
         (["--threshold", "accuracy_floor=80"], "`accuracy_floor` must be at least 0 and at most 1. Received: 80.0."),
         (["--force"], "`--force` and `--reason TEXT` go together. Received: `--force` alone."),

@@ -6,6 +6,7 @@ import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ from trainer.calibrate import softmax
 from trainer.config import TrainConfig
 from trainer.corrupt import CORRUPTIONS
 from trainer.data import ImageDataset
-from trainer.gate import Check
+from trainer.gate import Check, Verdict
 from trainer.saved import SavedModel
 from trainer.schema import AnomalyError
 
@@ -174,6 +175,26 @@ def test_a_run_that_was_finished_before_an_interruption_is_not_trained_again(
     for ours, theirs in zip(runs[0].result.model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert not (directory / "checkpoint").exists()
+
+
+@pytest.mark.usefixtures("without_server")
+def test_the_same_command_given_while_the_first_is_at_work_makes_a_run_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second: list[Path] = []
+    judged = pipeline.judge
+
+    def meanwhile(*arguments: Any) -> Verdict:
+        if not second:  # the first command's model is trained, and is being judged
+            second.append(tmp_path)
+            runs, _, _ = pipeline.run([QUICK], tmp_path, overrides={"accuracy_floor": 0.0})
+            second[0] = runs[0].directory
+        return judged(*arguments)
+
+    monkeypatch.setattr(pipeline, "judge", meanwhile)
+    runs, _, store = pipeline.run([QUICK], tmp_path, overrides={"accuracy_floor": 0.0})
+    assert runs[0].directory != second[0]
+    assert store.versions() == [1, 2]
 
 
 @pytest.mark.usefixtures("without_server")
