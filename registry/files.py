@@ -11,17 +11,21 @@ from registry.card import CARD_PATH
 def hashes(directory: Path) -> dict[str, str]:
     """Relative path -> sha256 in hex of every file under `directory` but the card, sorted by path.
 
+    `directory` itself may be a symbolic link, nothing inside it may: what a link leads to has no hash.
+
     Raises:
-        OSError: a file cannot be read, or is no plain file: a link may lead elsewhere once the version moves.
+        OSError: a file cannot be read, or is not a plain file.
     """
     found: dict[str, str] = {}
     for path in sorted(directory.rglob("*")):
         mode = path.lstat().st_mode
         name = path.relative_to(directory).as_posix()
-        if stat.S_ISDIR(mode) or name == CARD_PATH:
+        if stat.S_ISDIR(mode):
             continue
         if not stat.S_ISREG(mode):
             raise OSError(0, "a version holds plain files and directories only", str(path))
+        if name == CARD_PATH:
+            continue
         with path.open("rb") as file:
             found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found

@@ -22,7 +22,8 @@ PINNED = "pinned"
 STAGING = ".staging"  # hidden, so no model can have this name
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_VERSION = re.compile(r"[1-9][0-9]*")  # "007" and "0" are no versions: one number, one spelling
+# "007" and "0" are no versions: one number, one spelling. 18 digits fit every integer type that a number passes through.
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class ModelStore:
@@ -194,7 +195,7 @@ class ModelStore:
         # that want one number one gets it, and the other takes the next. They only keep prune out meanwhile:
         # else a number could come free between the look and the rename, and numbers would not only grow.
         with self._lock(shared=True):
-            version = 1 + max((int(name) for name in self._entries() if name.isdecimal()), default=0)
+            version = 1 + max((int(name) for name in self._entries() if _VERSION.fullmatch(name)), default=0)
             while True:
                 try:
                     os.rename(staged, self.path(version))

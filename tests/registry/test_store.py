@@ -83,6 +83,32 @@ def test_a_link_is_not_published_for_it_may_lead_elsewhere(store: ModelStore, ca
     assert store.versions() == []
 
 
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables", CARD_PATH])
+def test_a_link_that_leads_out_of_a_version_is_damage(
+    store: ModelStore, publish: Publish, tmp_path: Path, name: str
+) -> None:
+    publish()
+    inside, outside = store.path(1) / name, tmp_path / "outside"
+    inside.rename(outside)
+    inside.symlink_to(outside)
+    (problem,) = store.verify(1)
+    assert problem == f"version 1: {inside}: a version holds plain files and directories only"
+
+
+def test_a_version_that_is_itself_a_link_is_served_and_pruning_it_leaves_what_it_leads_to(
+    store: ModelStore, publish: Publish, tmp_path: Path
+) -> None:
+    publish(), publish()
+    outside = store.path(1).rename(tmp_path / "outside")
+    store.path(1).symlink_to(outside)
+    store.pin(1)
+    assert (store.served(), store.verify()) == (1, [])
+    store.unpin()
+    assert store.prune(keep=1) == [1]
+    assert not store.path(1).is_symlink()
+    assert (outside / "variables" / "variables.index").read_bytes() == b"weights"
+
+
 def test_every_file_is_on_the_disk_before_the_version_has_its_number(
     store: ModelStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +157,7 @@ def test_a_pin_holds_against_newer_versions_until_it_is_taken_back(store: ModelS
     assert (store.pinned(), store.served()) == (None, 3)
 
 
-@pytest.mark.parametrize("text", ["", "newest", "0", "-1", "1 2", "\xff"])
+@pytest.mark.parametrize("text", ["", "newest", "0", "-1", "1 2", "\xff", "1" * 5000])
 def test_a_pin_that_holds_nonsense_is_an_error_and_can_be_taken_back(
     store: ModelStore, publish: Publish, text: str
 ) -> None:
@@ -199,9 +225,11 @@ def test_a_pin_that_moves_while_it_is_read_is_followed(
     assert store.pinned() == 2
 
 
-def test_prune_removes_nothing_while_the_newest_is_damaged(store: ModelStore, publish: Publish) -> None:
-    for _ in range(2):
-        publish()
+@pytest.mark.parametrize("pinned", [False, True])
+def test_prune_removes_nothing_while_the_newest_is_damaged(store: ModelStore, publish: Publish, pinned: bool) -> None:
+    publish(), publish()
+    if pinned:
+        store.pin(1)
     (store.path(2) / "saved_model.pb").write_bytes(b"junk")
     with pytest.raises(RegistryError, match=r"Nothing was removed, because version 2 is damaged: .*saved_model\.pb"):
         store.prune(1)
@@ -242,6 +270,17 @@ def test_verify_names_missing_changed_and_extra_files(store: ModelStore, publish
     assert store.verify(1) == []
 
 
+def test_verify_looks_at_the_files_beside_the_saved_model_too(store: ModelStore, card: ModelCard) -> None:
+    with store.stage() as staged:
+        (staged / "saved_model.pb").write_bytes(b"graph")
+        (staged / "assets.extra").mkdir()
+        (staged / "assets.extra" / "evaluation.json").write_text("{}")
+        store.publish(staged, card)
+    assert "assets.extra/evaluation.json" in store.card(1).files
+    (store.path(1) / "assets.extra" / "evaluation.json").write_text("[]")
+    assert store.verify(1) == ["version 1: assets.extra/evaluation.json has changed"]
+
+
 def test_a_damaged_version_is_not_pinned(store: ModelStore, publish: Publish) -> None:
     publish(), publish()
     (store.path(1) / "saved_model.pb").write_bytes(b"other")
@@ -253,14 +292,15 @@ def test_a_damaged_version_is_not_pinned(store: ModelStore, publish: Publish) ->
 def test_strays_are_no_versions_yet_verify_reports_them(store: ModelStore, publish: Publish) -> None:
     publish()
     (store.directory / "notes.txt").touch()
-    (store.directory / "007").mkdir()
+    for stray in ("007", "0", "1" * 200):
+        shutil.copytree(store.path(1), store.directory / stray)
     (store.directory / "5").mkdir()
     (store.directory / "6").mkdir()
     (store.directory / "6" / "saved_model.pb").touch()
     (store.directory / "pinned").write_text("4")
     assert store.versions() == [1]
     found = "\n".join(store.verify())
-    for told in ("notes.txt is no version", "007 is no version", "version 5: There is no", "names version 4"):
+    for told in ("notes.txt is no version", "/0 is no version", "/007 is no version", "11 is no version", "version 5: There is no", "names version 4"):
         assert told in found
     assert "version 6: There is no model card" in found
 
