@@ -22,7 +22,7 @@ PINNED = "pinned"
 STAGING = ".staging"  # hidden, so no model can have this name
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-# "007" and "0" are no versions: one number, one spelling. 18 digits fit every integer type that a number passes through.
+# "007" and "0" are not versions: one number, one spelling. 18 digits fit into 64 bits, which JSON encoders need.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 

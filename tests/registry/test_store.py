@@ -300,7 +300,14 @@ def test_strays_are_no_versions_yet_verify_reports_them(store: ModelStore, publi
     (store.directory / "pinned").write_text("4")
     assert store.versions() == [1]
     found = "\n".join(store.verify())
-    for told in ("notes.txt is no version", "/0 is no version", "/007 is no version", "11 is no version", "version 5: There is no", "names version 4"):
+    for told in (
+        "notes.txt is no version",
+        "/0 is no version",
+        "/007 is no version",
+        "11 is no version",
+        "version 5: There is no",
+        "names version 4",
+    ):
         assert told in found
     assert "version 6: There is no model card" in found
 
