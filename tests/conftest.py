@@ -4,6 +4,8 @@ Nothing here imports TensorFlow before a fixture needs it, because that takes se
 """
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,3 +34,11 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=6)
     pipeline.run([config], folder)
     return folder
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Processes that the test starts end at Ctrl-C, even if the tests run in the background, where it is ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)

@@ -66,7 +66,7 @@ class Reader:
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+def reader(tmp_path: Path, interruptible: None) -> Iterator[Reader]:
     reader = Reader(tmp_path / "artifacts")
     yield reader
     reader.leave(signal.SIGKILL)

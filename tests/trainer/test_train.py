@@ -74,25 +74,25 @@ def test_the_seed_decides_the_result(sample: ImageDataset, tmp_path: Path) -> No
     assert first["loss"] != pytest.approx(other["loss"], rel=1e-3)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_control_c_keeps_the_best_weights_and_says_so(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainer", "--dataset", f"idx:{SAMPLE}", "--model", "basic", "--epochs", "10000"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--artifacts", str(tmp_path)],
         cwd=ROOT,
         env=os.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        for line in process.stdout:
-            if "Epoch 4/" in line:
-                break
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            for line in process.stdout:
+                if "Epoch 4/" in line:
+                    break
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, err
     (message,) = [line for line in err.splitlines() if line]
     assert message.startswith("error: Interrupted after ")
