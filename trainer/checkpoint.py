@@ -39,11 +39,13 @@ class Checkpoint:
         history: one value an epoch of each metric; its length is the number of finished epochs.
         state: every variable of the model and the optimizer, in their order.
         best: the weights of the best epoch.
+        data: SHA-256 of the images and labels that it was trained on.
     """
 
     history: dict[str, list[float]]
     state: list[np.ndarray]
     best: list[np.ndarray]
+    data: str = ""
 
     @property
     def epochs(self) -> int:
@@ -55,6 +57,7 @@ def write(directory: Path, checkpoint: Checkpoint) -> None:
     directory.mkdir(exist_ok=True)
     arrays = {f"state{index}": values for index, values in enumerate(checkpoint.state)}
     arrays["history"] = np.array(json.dumps(checkpoint.history))
+    arrays["data"] = np.array(checkpoint.data)
     arrays |= {f"best{index}": values for index, values in enumerate(checkpoint.best)}
     target = directory / f"epoch-{checkpoint.epochs:05}.npz"
     part = target.with_suffix(".part")
@@ -103,16 +106,24 @@ def claimed(directory: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def unfinished(runs: Path, config: TrainConfig) -> Iterator[Path | None]:
-    """The newest interrupted run of the same config that no other process has, claimed until the end of the block."""
+def unfinished(runs: Path, config: TrainConfig, data: str) -> Iterator[Path | None]:
+    """The newest interrupted run of the same config on the same data, claimed until the end of the block.
+
+    Args:
+        runs: the directory of all runs.
+        config: of the run.
+        data: SHA-256 of the images and labels.
+    """
     for directory in sorted(runs.glob("*/"), reverse=True):
         if not _is_unfinished(directory, config):
             continue
         with claimed(directory) as free:
             # Asked again, because the process that had it may have finished it since.
-            if free and _is_unfinished(directory, config):
-                yield directory
-                return
+            if free and _is_unfinished(directory, config) and (saved := newest(directory / "checkpoint")):
+                if saved.data == data:
+                    yield directory
+                    return
+                print(f"{directory} was interrupted, but it was trained on other data; not resuming it.", flush=True)
     yield None
 
 
@@ -169,7 +180,7 @@ def _read(path: Path) -> Checkpoint:
             group: [arrays[f"{group}{index}"] for index in range(sum(name.startswith(group) for name in arrays.files))]
             for group in ("state", "best")
         }
-        return Checkpoint(json.loads(str(arrays["history"])), **groups)
+        return Checkpoint(json.loads(str(arrays["history"])), **groups, data=str(arrays["data"]))
 
 
 def _digest(content: memoryview) -> bytes:

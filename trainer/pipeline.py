@@ -91,7 +91,8 @@ def run(
     # Every run is kept from other processes until the command ends, because it may still be pushed.
     with ExitStack() as held:
         for config in configs:
-            directory = held.enter_context(directory_for(config, artifacts / "runs", resume=resume, fresh=fresh))
+            wanted = directory_for(config, artifacts / "runs", dataset.sha256, resume=resume, fresh=fresh)
+            directory = held.enter_context(wanted)
             runs.append(
                 train_and_evaluate(config, dataset, inspected, directory, tensorboard=tensorboard, devices=devices)
             )

@@ -71,12 +71,12 @@ def train_and_evaluate(
 
 @contextmanager
 def directory_for(
-    config: TrainConfig, runs: Path, *, resume: Path | None = None, fresh: bool = False
+    config: TrainConfig, runs: Path, data: str, *, resume: Path | None = None, fresh: bool = False
 ) -> Iterator[Path]:
     """The directory of a run, which no other process can take until the end of the block.
 
-    It is `resume` where that is given, else that of an interrupted run of the same config unless `fresh`, else a new
-    one.
+    It is `resume` where that is given, else that of an interrupted run of the same config on the same data (`data` is
+    its SHA-256) unless `fresh`, else a new one.
 
     Raises:
         CheckpointError: another process has the run that was to be resumed.
@@ -84,7 +84,7 @@ def directory_for(
     with ExitStack() as held:
         directory = None
         if resume is None and not fresh:
-            directory = held.enter_context(checkpoint.unfinished(runs, config))
+            directory = held.enter_context(checkpoint.unfinished(runs, config, data))
         if directory is None:
             directory = resume or _new_directory(runs, config)
             if not held.enter_context(checkpoint.claimed(directory)):

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from trainer import batches, checkpoint
-from trainer.checkpoint import Checkpoint
+from trainer.checkpoint import Checkpoint, CheckpointError
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
 from trainer.devices import ONE, Devices, alone, placed
@@ -60,9 +60,9 @@ class Progress(keras.callbacks.Callback):
     The paper's Algorithm 1: an epoch's weights are kept only if they beat every earlier one.
     """
 
-    def __init__(self, config: TrainConfig, directory: Path, keeps: bool = True) -> None:
+    def __init__(self, config: TrainConfig, data: str, directory: Path, keeps: bool = True) -> None:
         super().__init__()
-        self._patience, self._directory, self._keeps = config.patience, directory, keeps
+        self._patience, self._data, self._directory, self._keeps = config.patience, data, directory, keeps
         self.history: dict[str, list[float]] = {}
         self.best: list[np.ndarray] = []
 
@@ -92,7 +92,7 @@ class Progress(keras.callbacks.Callback):
             self.best = self.model.get_weights()
         if self._keeps:
             state = [ops.convert_to_numpy(variable) for variable in _state(self.model)]
-            checkpoint.write(self._directory, Checkpoint(self.history, state, self.best))
+            checkpoint.write(self._directory, Checkpoint(self.history, state, self.best, self._data))
         self.model.stop_training = self.finished
 
 
@@ -109,6 +109,7 @@ def train(
 
     Raises:
         InterruptedTraining: Ctrl-C; what was learned so far is in the run directory.
+        CheckpointError: the run directory holds the checkpoint of a training on other data.
         ValueError: a precision that the device lacks, or batches that the devices cannot share.
     """
     if config.batch_size % devices.even:
@@ -125,8 +126,13 @@ def train(
     train_batches = batches.TrainingBatches(dataset.train, config, devices)
     with placed(devices):
         model = compiled(config, dataset, train_batches.steps, devices)
-    progress = Progress(config, directory / "checkpoint", devices.leads)
+    progress = Progress(config, dataset.sha256, directory / "checkpoint", devices.leads)
     if saved := checkpoint.newest(directory / "checkpoint"):
+        if saved.data != dataset.sha256:
+            raise CheckpointError(
+                f"{directory}: its checkpoint was trained on other data than there is now. Remove that directory, "
+                "or begin a new run with --fresh."
+            )
         progress.resume(model, saved)
         print(f"Going on after epoch {saved.epochs} of {directory}", flush=True)
     start = time.perf_counter()

@@ -16,7 +16,9 @@ from tests.conftest import ROOT, SAMPLE
 from trainer import checkpoint
 from trainer.checkpoint import Checkpoint, CheckpointError
 from trainer.config import TrainConfig
+from trainer.data import ImageDataset
 from trainer.runs import directory_for
+from trainer.train import train
 
 # A training as the command line does it, up to the kept weights; evaluation and push would only take time here.
 TRAINING = """
@@ -30,9 +32,10 @@ from trainer.train import train
 
 config = TrainConfig(dataset=sys.argv[1], model="deep", epochs=8, batch_size=16, shift=1, deterministic=True)
 tf.config.experimental.enable_op_determinism()
-with directory_for(config, Path(sys.argv[2]) / "runs") as directory:
+dataset = load(config.dataset, Path("unused"))
+with directory_for(config, Path(sys.argv[2]) / "runs", dataset.sha256) as directory:
     write_json(directory / "config.json", config.asdict())
-    train(config, load(config.dataset, Path("unused")), directory)
+    train(config, dataset, directory)
 """
 
 
@@ -76,8 +79,11 @@ def test_a_run_killed_at_random_moments_ends_with_the_weights_of_an_unbroken_one
         np.testing.assert_array_equal(ours, theirs)
 
 
+DATA = "ab" * 32  # SHA-256 of what the checkpoints below were trained on
+
+
 def filled(epochs: int) -> Checkpoint:
-    return Checkpoint({"loss": [1.0] * epochs}, [np.arange(1000) + epochs], [np.arange(3)])
+    return Checkpoint({"loss": [1.0] * epochs}, [np.arange(1000) + epochs], [np.arange(3)], DATA)
 
 
 def test_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
@@ -147,25 +153,36 @@ def interrupted(runs: Path, config: TrainConfig) -> Path:
 
 def test_an_interrupted_run_is_found_by_its_config(tmp_path: Path) -> None:
     directory = interrupted(tmp_path, TrainConfig())
-    with directory_for(TrainConfig(), tmp_path) as found:
+    with directory_for(TrainConfig(), tmp_path, DATA) as found:
         assert found == directory
-    with directory_for(TrainConfig(seed=1), tmp_path) as found:
+    with directory_for(TrainConfig(seed=1), tmp_path, DATA) as found:
         assert found != directory
-    with directory_for(TrainConfig(), tmp_path, fresh=True) as found:
+    with directory_for(TrainConfig(), tmp_path, DATA, fresh=True) as found:
         assert found != directory
+
+
+def test_a_run_is_not_resumed_over_other_data(
+    tmp_path: Path, sample: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = interrupted(tmp_path, TrainConfig())
+    with directory_for(TrainConfig(), tmp_path, "cd" * 32) as found:
+        assert found != directory
+    assert f"{directory} was interrupted, but it was trained on other data" in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match="was trained on other data than there is now"):
+        train(TrainConfig(), sample, directory)
 
 
 def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> None:
     directory = interrupted(tmp_path, TrainConfig())
-    with directory_for(TrainConfig(), tmp_path) as first, directory_for(TrainConfig(), tmp_path) as second:
+    with directory_for(TrainConfig(), tmp_path, DATA) as first, directory_for(TrainConfig(), tmp_path, DATA) as second:
         assert first == directory
         assert second != directory
         with (
             pytest.raises(CheckpointError, match="another process works on this run"),
-            directory_for(TrainConfig(), tmp_path, resume=directory),
+            directory_for(TrainConfig(), tmp_path, DATA, resume=directory),
         ):
             pass
-    with directory_for(TrainConfig(), tmp_path, resume=directory) as again:
+    with directory_for(TrainConfig(), tmp_path, DATA, resume=directory) as again:
         assert again == directory
 
 
