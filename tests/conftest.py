@@ -5,6 +5,7 @@ Nothing here imports TensorFlow before a fixture needs it, because that takes se
 
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
+from tests import leftovers
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset, load
 
@@ -34,6 +36,16 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=6)
     pipeline.run([config], folder)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_outlives_the_tests() -> Iterator[None]:
+    """Whatever the tests of this session started ends with them."""
+    os.environ[leftovers.VARIABLE] = session = uuid.uuid4().hex
+    yield
+    left = leftovers.left(session, seconds=10)
+    leftovers.end(left)
+    assert not left, f"These processes were left running, and were killed now: {left}"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ for machines whose engine may build but not run. Needs root on Linux, and builda
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -13,9 +14,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import requests
+
+from tests import leftovers
 
 SECONDS = 60.0  # far more than anything here takes
 _ENTER = """
@@ -105,11 +108,21 @@ def running(
     config = inspect(image)
     with mounted(image) as root, log.open("wb") as output:
         command = enter(root, config, config["Entrypoint"], environ, models, limit)
-        with subprocess.Popen(command, env={"PATH": os.environ["PATH"]}, stdout=output, stderr=output) as process:
-            try:
-                yield Running(_child(process.pid), f"http://127.0.0.1:{environ['PORT']}", log, process)
-            finally:
-                process.kill()  # and with unshare all that it started
+        with started(command, output) as (unshare, pid):
+            yield Running(pid, f"http://127.0.0.1:{environ['PORT']}", log, unshare)
+
+
+@contextmanager
+def started(command: list[str], output: BinaryIO) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """What `enter` returns, running: its unshare, and the container's process 1."""
+    with subprocess.Popen(command, env={"PATH": os.environ["PATH"]}, stdout=output, stderr=output) as unshare:
+        try:
+            first = _child(unshare.pid)
+            yield unshare, first
+        finally:
+            if unshare.poll() is None:
+                # Killing unshare is not enough: the kernel forgets --kill-child when process 1 changes its user.
+                os.kill(first, signal.SIGKILL)
 
 
 def enter(
@@ -121,6 +134,7 @@ def enter(
     limit: Path | None = None,
 ) -> list[str]:
     """The command line that runs `command` inside."""
+    environ = {leftovers.VARIABLE: os.environ[leftovers.VARIABLE], **environ}
     variables = [*config["Env"], *(f"{name}={value}" for name, value in environ.items())]
     places = [str(root), config["User"], config["WorkingDir"], str(models or ""), str(limit or "")]
     namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
