@@ -62,6 +62,28 @@ def test_a_calm_curve_at_the_highest_rate_refutes_oscillation_and_overfitting(co
     assert (found[OSCILLATES], found[OVERFITS]) == (FAILS, FAILS)
 
 
+def test_a_difference_that_may_be_none_decides_nothing(confirming: Runs, result: MakeResult) -> None:
+    # Better by 0.002 on average, with an interval from well below the margin to well above it.
+    deep = {
+        f"deep-sgd-{rate}": [
+            result(f"deep-sgd-{rate}", run.seed, accuracy=run.test_accuracy - 0.002 + swing)
+            for run, swing in zip(confirming[f"basic-sgd-{rate}"], (-0.03, 0.0, 0.03), strict=True)
+        ]
+        for rate in ("0.01", "0.1")
+    }
+    assert verdicts({**confirming, **deep})[SIMPLER] == UNDECIDED
+
+
+def test_a_curve_that_swings_early_and_is_calm_late_does_not_oscillate(confirming: Runs, result: MakeResult) -> None:
+    early = [result("basic-sgd-0.5", seed, validation=(0.1, 0.9, 0.1, 0.9, *[0.9] * 4)) for seed in range(3)]
+    assert verdicts({**confirming, "basic-sgd-0.5": early})[OSCILLATES] == FAILS
+
+
+def test_a_loss_that_peaks_and_comes_down_again_is_no_overfitting(confirming: Runs, result: MakeResult) -> None:
+    peak = [result("basic-sgd-0.5", seed, loss=(0.4, 0.9, 0.5, 0.4)) for seed in range(3)]
+    assert verdicts({**confirming, "basic-sgd-0.5": peak})[OVERFITS] == FAILS
+
+
 def test_another_worst_class_refutes_the_one_about_shirts(result: MakeResult) -> None:
     run = result("basic-sgd-0.01", predicted=(0, 0, 0, 0, 0, 0, 0, 2, 2, 2))
     assert verdicts({"basic-sgd-0.01": [run]}) == [FAILS]
