@@ -38,6 +38,20 @@ def test_half_a_line_at_the_end_is_as_if_it_had_not_been_written(cut: int, tmp_p
     assert [record.score for record in Journal(path).finished] == [0.5]
 
 
+def test_a_power_cut_takes_nothing_that_the_journal_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "trials.jsonl"
+    on_disk = b""
+
+    def fsync(_: int) -> None:
+        nonlocal on_disk
+        on_disk = path.read_bytes()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    written(path)
+    path.write_bytes(on_disk)
+    assert Journal(path).events == [("begin", 0), ("begin", 1), ("end", 0)]
+
+
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     written(path)

@@ -43,9 +43,20 @@ def found(journal: Journal) -> list[tuple[object, ...]]:
     return [(each.number, each.values, each.history, each.score, each.stopped) for each in journal.finished]
 
 
-@pytest.mark.parametrize("algorithm", ["random", "grid", "hyperband", pytest.param("bayesian", marks=pytest.mark.slow)])
-def test_a_search_killed_after_every_trial_finds_what_an_unbroken_one_finds(algorithm: str, tmp_path: Path) -> None:
-    search = search_by(algorithm)
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [
+        ("random", {}),
+        ("grid", {}),
+        ("hyperband", {}),
+        ("bayesian", {"space": "full", "trials": 30}),  # all of them proposed by chance, before the Gaussian process
+        pytest.param("bayesian", {}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_search_killed_after_every_trial_finds_what_an_unbroken_one_finds(
+    algorithm: str, settings: dict[str, object], tmp_path: Path
+) -> None:
+    search = search_by(algorithm, **settings)
     unbroken = Journal(tmp_path / "unbroken.jsonl")
     oracle = build_oracle(search, unbroken)
     while step(oracle, search).status != "STOPPED":
@@ -99,6 +110,16 @@ def test_a_trial_that_is_plainly_losing_is_stopped_and_still_counts(tmp_path: Pa
     assert [record.stopped for record in journal.finished] == [False, False, False, False, False, True]
     assert answers == ["RUNNING", "STOPPED"]
     assert journal.finished[-1].score == pytest.approx(0.84)
+
+
+def test_a_trial_that_was_better_before_its_last_epoch_is_not_stopped(tmp_path: Path) -> None:
+    search = search_by("random")
+    oracle = build_oracle(search, Journal(tmp_path / "trials.jsonl"))
+    for _ in range(4):
+        assert step(oracle, search).status == "COMPLETED"
+    trial = oracle.create_trial("tuner0")
+    answers = [oracle.update_trial(trial.trial_id, {SCORE: value}, epoch).status for epoch, value in enumerate((1, 0))]
+    assert answers == ["RUNNING", "RUNNING"]
 
 
 def test_failed_trials_do_not_stop_the_search(tmp_path: Path) -> None:
