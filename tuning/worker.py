@@ -30,7 +30,7 @@ from tuning.space import Search
 
 # A trial leaves some tens of megabytes behind; to start anew takes about as long as an epoch.
 TRIALS_A_PROCESS = 8
-# A chief that nobody hears of for so long does not come back.
+# A chief that does not answer for so long does not come back.
 PATIENCE_S = 600
 WAIT_S = 1.0
 
@@ -56,12 +56,15 @@ class _Reporter(keras.callbacks.Callback):
         self.model.stop_training = self.done
 
 
-def work(search: Search, dataset: ImageDataset, folder: Path, logs: Path | None = None) -> bool:
+def work(
+    search: Search, dataset: ImageDataset, folder: Path, logs: Path | None = None, patience: float = PATIENCE_S
+) -> bool:
     """Works until the chief has no more trials, or this process has done enough of them.
 
     Args:
         folder: where trials keep their checkpoints while the search lasts.
         logs: where to write what TensorBoard's HParams page shows; None: nowhere.
+        patience: seconds to wait for an answer of the chief.
 
     Returns:
         Whether there may be more trials, for a new process.
@@ -71,7 +74,7 @@ def work(search: Search, dataset: ImageDataset, folder: Path, logs: Path | None 
     """
     if search.base.deterministic:
         tf.config.experimental.enable_op_determinism()
-    oracle_client.TIMEOUT = PATIENCE_S
+    oracle_client.TIMEOUT = patience
     oracle = oracle_client.OracleClient(None)
     try:
         for _ in range(TRIALS_A_PROCESS):
@@ -84,7 +87,7 @@ def work(search: Search, dataset: ImageDataset, folder: Path, logs: Path | None 
     except grpc.RpcError as error:
         where = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
         raise SearchError(
-            f"Expected a chief at {where} (KERASTUNER_ORACLE_IP and ..._PORT); none answered within {PATIENCE_S} s."
+            f"Expected a chief at {where} (KERASTUNER_ORACLE_IP and ..._PORT); none answered within {patience} s."
         ) from error
     return True
 
