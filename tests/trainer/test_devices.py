@@ -5,9 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -17,6 +17,7 @@ from trainer import devices
 from trainer.data import ImageDataset
 from trainer.saved import SavedModel
 
+Start = Callable[..., subprocess.Popen]
 # Batches that divide the sample's 400 training images, so that no device count leaves any out.
 TRAINING = """
 import json, sys
@@ -40,26 +41,33 @@ print(json.dumps({"count": computing.count, "processes": computing.processes, **
 """
 
 
-def start(directory: Path, backend: str, cpus: int = 1, **variables: str) -> subprocess.Popen:
-    directory.mkdir(parents=True)
-    return subprocess.Popen(
-        [sys.executable, "-c", TRAINING, f"idx:{SAMPLE}", str(directory), str(cpus)],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a training in a process of its own, which ends with the test."""
+    started = []
+
+    def process(directory: Path, backend: str, cpus: int = 1, **variables: str) -> subprocess.Popen:
+        directory.mkdir(parents=True)
+        command = [sys.executable, "-c", TRAINING, f"idx:{SAMPLE}", str(directory), str(cpus)]
+        environ = {**os.environ, "KERAS_BACKEND": backend, **variables}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(command, cwd=ROOT, env=environ, text=True, **pipes))
+        return started[-1]
+
+    yield process
+    for each in started:
+        each.kill()
+        each.communicate()
 
 
 def outcome(process: subprocess.Popen) -> dict:
-    out, errors = process.communicate(timeout=180)
+    out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return json.loads(out.splitlines()[-1])
 
 
 @pytest.mark.slow
-def test_two_devices_of_a_host_learn_what_one_learns(tmp_path: Path) -> None:
+def test_two_devices_of_a_host_learn_what_one_learns(start: Start, tmp_path: Path) -> None:
     one = outcome(start(tmp_path / "one", "tensorflow"))
     two = outcome(start(tmp_path / "two", "tensorflow", cpus=2))
     assert (one["count"], two["count"]) == (1, 2)
@@ -68,7 +76,7 @@ def test_two_devices_of_a_host_learn_what_one_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns(start: Start, tmp_path: Path) -> None:
     pytest.importorskip("jax")
     one = outcome(start(tmp_path / "one", "jax"))
     with socket.socket() as free:
@@ -115,7 +123,13 @@ def test_several_hosts_without_jax_are_refused_with_the_reason(variable: str, mo
         devices.start()
 
 
-def test_a_backend_that_the_trainer_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-    with pytest.raises(ValueError, match=r"must be tensorflow or jax\. Received: torch"):
-        devices.start()
+def test_a_backend_that_the_trainer_does_not_know_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", "--dataset", f"idx:{SAMPLE}", "--artifacts", tmp_path],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "numpy"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert (done.returncode, done.stderr) == (2, "error: `KERAS_BACKEND` must be tensorflow or jax. Received: numpy.\n")
