@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from serving.settings import Settings
 from tests.conftest import ROOT
 
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 120
 
@@ -96,19 +99,40 @@ def test_the_operations_page_says_what_can_be_done(reader: Reader, artifacts: Pa
     reader.leave()
 
 
-@pytest.mark.parametrize("page", ["tutorial.md", "operations.md"])
-def test_every_metric_variable_and_file_that_a_page_names_is_there(page: str) -> None:
-    from dataclasses import fields
+def sources() -> str:
+    """The project's code, tests and Makefile."""
+    files = [ROOT / "Makefile", *ROOT.glob("*/**/*.py")]
+    return "\n".join(file.read_text() for file in files if ".venv" not in file.parts)
 
+
+def test_every_metric_that_the_pages_name_is_served() -> None:
     from prometheus_client import REGISTRY
 
     from serving import metrics  # noqa: F401  # registers them
-    from serving.settings import Settings
 
-    text = (ROOT / "docs" / page).read_text()
     known = {f"{metric.name}{suffix}" for metric in REGISTRY.collect() for suffix in ("", "_total")}
-    assert set(re.findall(r"serving_[a-z_]+", text)) <= known
-    variables = {each.name.upper() for each in fields(Settings)} | {"SIGTERM", "KEY", "ARGS", "POST", "AUROC"}
-    assert set(re.findall(r"`([A-Z_]{4,})[=`]", text)) <= variables
-    for link in re.findall(r"\]\((?!http)([^)#]+)", text):
-        assert (ROOT / "docs" / link).exists(), link
+    named = {name for page in PAGES[1:] for name in re.findall(r"serving_[a-z_]+", page.read_text())}
+    assert named
+    assert named <= known
+
+
+def test_every_variable_and_test_that_the_pages_name_is_in_the_code() -> None:
+    code = sources()
+    known = set(re.findall(r"\w+", code)) | {each.name.upper() for each in fields(Settings)}
+    for page in PAGES:
+        text = page.read_text()
+        variables = set(re.findall(r"`([A-Z_]{4,})[=`]", text))
+        assert variables <= known, page
+        for test in re.findall(r"`(test_\w+)`", text):
+            assert f"def {test}(" in code, page
+
+
+def test_every_file_that_the_pages_name_is_there() -> None:
+    named = set()
+    for page in PAGES:
+        text = page.read_text()
+        named |= {page.parent / link for link in re.findall(r"\]\((?!http)([^)#]+)", text)}
+        paths = re.findall(r"`([a-z]+)(/[\w./-]*)`", text)
+        named |= {ROOT / (top + rest) for top, rest in paths if top != "artifacts" and (ROOT / top).is_dir()}
+    assert named
+    assert [path for path in named if not path.exists()] == []
