@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from deploy.image import NAME, TARGETS
 from serving.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -112,18 +113,22 @@ def test_a_pod_has_time_to_finish_before_it_is_killed() -> None:
     assert pod["terminationGracePeriodSeconds"] > int(sleep) + Settings().graceful_timeout
 
 
-def test_each_overlay_serves_with_its_own_image_and_memory() -> None:
-    seen = {}
-    for directory in (CLUSTER / "base", CLUSTER / "overlays" / "lite", CLUSTER / "overlays" / "large"):
+def test_overlays_change_the_image_the_memory_or_the_number_of_pods() -> None:
+    def seen(directory: Path) -> tuple[str, int, int]:
         resources = build(directory)
         (container,) = pods(resources)[0]["containers"]
-        replicas = only(resources, "HorizontalPodAutoscaler")["spec"]["maxReplicas"]
-        seen[directory.name] = (container["image"], container["resources"]["limits"]["memory"], replicas)
-    assert seen == {
-        "base": ("cnn-model-service:serve", "1Gi", 20),
-        "lite": ("cnn-model-service:serve-lite", "256Mi", 20),
-        "large": ("cnn-model-service:serve-lite", "256Mi", 100),
-    }
+        name, _, target = container["image"].partition(":")
+        assert (name, target in TARGETS) == (NAME, True)
+        memory = container["resources"]["limits"]["memory"]
+        mebibytes = int(memory[:-2]) * {"Gi": 1024, "Mi": 1}[memory[-2:]]
+        return target, mebibytes, only(resources, "HorizontalPodAutoscaler")["spec"]["maxReplicas"]
+
+    base, lite, large = (seen(CLUSTER / name) for name in ("base", "overlays/lite", "overlays/large"))
+    assert (base[0], lite[0]) == ("serve", "serve-lite")
+    assert lite[1] < base[1]
+    assert lite[2] == base[2]
+    assert large[:2] == lite[:2]
+    assert large[2] > lite[2]
 
 
 @pytest.mark.parametrize(
