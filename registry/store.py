@@ -15,13 +15,13 @@ from pathlib import Path
 from registry.card import CARD_PATH, CardError, ModelCard
 from registry.errors import RegistryError, refusals
 from registry.files import damage, hashes, sync, sync_tree
+from registry.names import RULE, is_name, normalized
 from registry.staging import locked, slot
 
 SAVED_MODEL = "saved_model.pb"
 PINNED = "pinned"
 STAGING = ".staging"  # hidden, so no model can have this name
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 # "007" and "0" are not versions: one number, one spelling. 18 digits fit into 64 bits, which JSON encoders need.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
@@ -33,13 +33,10 @@ class ModelStore:
     """
 
     def __init__(self, root: Path, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            raise RegistryError(
-                f"A model's name must be letters, digits, '_', '.' and '-', and not begin with '.' or '-'. "
-                f"Received: {name!r}."
-            )
         self.root = root
-        self.name = name
+        self.name = normalized(name)
+        if not is_name(self.name):
+            raise RegistryError(f"A model's name {RULE}. Received: {name!r}.")
 
     @property
     def directory(self) -> Path:
@@ -237,5 +234,5 @@ def models(root: Path) -> list[str]:
     """Names of the models under `root` that have at least one version, sorted."""
     with refusals("list the models", root):
         names = sorted(os.listdir(root)) if root.is_dir() else []
-        names = [name for name in names if _NAME.fullmatch(name) and (root / name).is_dir()]
+        names = [name for name in names if is_name(name) and (root / name).is_dir()]
     return [name for name in names if ModelStore(root, name).versions()]

@@ -5,6 +5,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.names import normalized
 from serving import arrival, observe
 from serving.batcher import Answer, Batcher
 from serving.errors import NotReadyError, NotServedError
@@ -51,7 +52,7 @@ class Inference:
             NotServedError: another model, or another version.
         """
         predictor = self.predictor() if wait else self.served.predictor()
-        if name != predictor.card.name:
+        if normalized(name) != predictor.card.name:
             raise NotServedError(f"The model must be {predictor.card.name}. Received: {name:.60}.")
         if version is not None and version != str(predictor.version):
             raise NotServedError(f"The version of {name} must be {predictor.version}. Received: {version:.20}.")
@@ -66,7 +67,7 @@ class Inference:
         predictor = self.served.predictor()
         states = {**self.served.failures, predictor.version: None}
         wanted = next((number for number in states if str(number) == version), None)
-        if name != predictor.card.name or (version is not None and wanted is None):
+        if normalized(name) != predictor.card.name or (version is not None and wanted is None):
             self.predictor_of(name, version)
         return dict(sorted(states.items())) if wanted is None else {wanted: states[wanted]}
 

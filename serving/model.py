@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
+from registry.names import is_name, normalized
 from registry.store import ModelStore, models
 from serving.errors import NotReadyError
 from serving.settings import Settings
@@ -85,6 +86,7 @@ def find(settings: Settings) -> tuple[ModelStore, int]:
         RegistryError: the disk refuses, or the pin is broken.
     """
     root, name = settings.model_root, settings.model_name
+    name = name and normalized(name)
     pushed = models(root)
     if not pushed:
         raise NoModelError(_nothing_in(settings))
@@ -107,6 +109,6 @@ def _nothing_in(settings: Settings) -> str:
     if not root.is_dir():
         return f"no model in {root}, which is no directory: MODELS must be one that holds a directory a model"
     whole = root.resolve()
-    if ModelStore(whole.parent, whole.name).versions():
+    if is_name(whole.name) and ModelStore(whole.parent, whole.name).versions():
         return f"no model in {root}, which is a model itself: MODELS must be {whole.parent}"
     return f'no model in {root} yet: run "make train" first, or set MODELS to where the models are'
