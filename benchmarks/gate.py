@@ -57,7 +57,7 @@ def main() -> None:
 
 def checks(new: Answers, old: Answers, dataset: ImageDataset) -> list[Check]:
     """Every check but the infra check and the kind of the data, which is the same here."""
-    thresholds, labels = thresholds_for(dataset.name), dataset.test.labels
+    thresholds, labels = thresholds_for(dataset.known), dataset.test.labels
     right, served = new[0].predicted == labels, old[0].predicted == labels
     return [
         gate.accuracy_floor(new[0], thresholds),

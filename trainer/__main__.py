@@ -7,6 +7,7 @@ from pathlib import Path
 
 from registry.store import RegistryError
 from trainer.command_line import INTERRUPTED, REFUSED, configs, fail, forced, import_tensorflow, parser
+from trainer.data import model_name
 from trainer.idx import DataError
 from trainer.thresholds import parse
 
@@ -21,13 +22,14 @@ def main() -> int:
         if arguments.memory_limit < 0:
             raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {arguments.memory_limit}.")
         chosen = configs(arguments, artifacts / "runs")
+        name = model_name(chosen[0].dataset, arguments.model_name)
         overrides, reason = parse(arguments.threshold), forced(arguments)
         import_tensorflow()
         from trainer import devices, pipeline, report
 
         computing, limit = devices.start(), arguments.memory_limit * 2**20
         if not computing.leads:
-            pipeline.take_part(chosen, artifacts, limit, computing)
+            pipeline.take_part(chosen, artifacts, name, limit, computing)
             return 0
         if resume and computing.processes > 1:
             raise ValueError("`--resume` is for a run of one process; several begin anew.")
@@ -35,6 +37,7 @@ def main() -> int:
             finished = pipeline.run(
                 chosen,
                 artifacts,
+                name=name,
                 overrides=overrides,
                 reason=reason,
                 resume=resume,

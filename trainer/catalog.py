@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer import decoded, download, fashion_mnist
+from trainer import decoded, download, emnist, fashion_mnist
 from trainer.decoded import Decoded
 from trainer.idx import DataError
 from trainer.pictures import Shape, fit_array, shape_for
@@ -34,7 +34,7 @@ def load(name: str, data_dir: Path, image_size: int, limit: int) -> Decoded:
     """
     folder = data_dir / "decoded" / (name.replace("/", "-") + (f"-{image_size}" if image_size else ""))
     # Of Fashion-MNIST the content is known, as long as it is left in its own size.
-    known = name == "fashion_mnist" and not image_size
+    known = name.partition(":")[0] == fashion_mnist.NAME and not image_size
     found = decoded.kept(folder, limit)
     if found is None or (known and not fashion_mnist.is_it(found)):
         shutil.rmtree(folder, ignore_errors=True)
@@ -70,7 +70,7 @@ def _prepared(name: str, data_dir: Path) -> tuple[Any, str]:
             f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {name} ({reason})."
         ) from error
     _labelled_images(name, builder)
-    if name == "fashion_mnist":
+    if builder.name == fashion_mnist.NAME:
         return builder, fashion_mnist.prepare(builder)
     return builder, download.prepare(builder)
 
@@ -98,14 +98,19 @@ def _decode(name: str, builder: Any, source: str, image_size: int, folder: Path)
     feature = builder.info.features[image]
     shape = shape_for(feature.shape[:2] if None not in feature.shape[:2] else None, feature.shape[2] or 3, image_size)
     parts, validation = _parts(name, {split: info.num_examples for split, info in builder.info.splits.items()})
-    about: dict[str, Any] = {"source": source, "classes": builder.info.features[label].names, "validation": validation}
+    if builder.name == fashion_mnist.NAME:
+        validation = fashion_mnist.VALIDATION
+    classes = (
+        emnist.CLASSES[builder.builder_config.name] if builder.name == "emnist" else builder.info.features[label].names
+    )
+    about: dict[str, Any] = {"source": source, "classes": classes, "validation": validation}
     decoded.write(folder, about, {split: _batches(builder, of_split, shape) for split, of_split in parts.items()})
 
 
 def _parts(name: str, sizes: dict[str, int]) -> tuple[dict[str, list[str]], int | None]:
     """TFDS splits that make up our training (with the validation images last) and test images.
 
-    Where there is no labelled test split, its validation split tests; where there is neither, the last fifth.
+    Where there is no labelled test split, its validation split tests. What is not there is cut by `trainer.data`.
     """
     if "train" not in sizes:
         raise DataError(f"{name}: expected a split named train; TFDS has {', '.join(sizes) or 'none'}.")
@@ -114,7 +119,7 @@ def _parts(name: str, sizes: dict[str, int]) -> tuple[dict[str, list[str]], int 
     for other in ("test", "validation"):
         if other in sizes:
             return {"train": ["train"], "test": [other]}, None
-    return {"train": ["train[:80%]"], "test": ["train[80%:]"]}, None
+    return {"train": ["train"], "test": []}, None
 
 
 def _batches(builder: Any, parts: list[str], shape: Shape) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -133,8 +138,9 @@ def _batches(builder: Any, parts: list[str], shape: Shape) -> Iterator[tuple[np.
         for part in parts:
             dataset = builder.as_dataset(split=part, read_config=in_order).batch(size).prefetch(2)
             batches = ((each[image], each[label]) for each in dataset.as_numpy_iterator())
-            pairs = [_in_file_order(part, list(batches))] if builder.name == "fashion_mnist" else batches
+            pairs = [_in_file_order(part, list(batches))] if builder.name == fashion_mnist.NAME else batches
             for images, labels in pairs:
+                images = emnist.upright(images) if builder.name == "emnist" else images
                 yield np.stack([fit_array(each, shape) for each in images]), labels
     except tf.errors.OpError as error:
         raise DataError(

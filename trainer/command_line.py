@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     add("--split-seed", type=int, help="seed of a picture folder's split, where it has none of its own")
     add("--memory-limit", type=int, default=512, metavar="MIB", help="images beyond this are read from disk (512)")
     add("--allow-anomalies", action="store_true", help="train on data that is not what it should be, and record it")
+    add("--model-name", "--name", metavar="NAME", help="what the model is called when served; else the data set's name")
     add("--model", help=f"{' or '.join(MODELS)}; left out: both are trained, the better is pushed")
     add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
     add("--optimizer", help=", ".join(OPTIMIZERS))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from trainer import idx
+from registry.names import RULE, is_name, name_from, normalized
+from trainer import fashion_mnist, idx
 from trainer.decoded import MEMORY_LIMIT, SPLITS, Decoded, Images
 from trainer.idx import DataError
 
-# Four fifths train, the last fifth validates: the paper's 48,000 and 12,000 of Fashion-MNIST's 60,000.
-TRAIN_SHARE = 0.8
+# Of the images of a class, one in so many validates (and one in so many tests) where a set has no split for that.
+ONE_IN = 5
+FOLDERS = ("folder", "idx")  # the kinds of data sets that are named by a path
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, part: slice) -> Split:
+    def __getitem__(self, part: slice | np.ndarray) -> Split:
+        """The images of a slice, or those for which an array of bool is true."""
         return Split(self.images[part], self.labels[part])
 
 
@@ -36,12 +40,13 @@ class ImageDataset:
     """A data set ready to train on.
 
     Attributes:
-        name: its short name, which is also the name of the model it makes.
+        name: of the model that it makes.
         source: where it came from, in words.
         classes: the class names; a label is an index into them.
         sha256: hash of all images and labels.
         left_out: files that could not be used, in words.
         schema: a file that says what the data should be, where its folder has one.
+        known: the name of the public set that it is, such as `fashion_mnist`; empty for a user's own images.
     """
 
     name: str
@@ -53,6 +58,7 @@ class ImageDataset:
     sha256: str
     left_out: tuple[str, ...] = ()
     schema: Path | None = None
+    known: str = ""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,14 +71,42 @@ class ImageDataset:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
+def model_name(dataset: str, chosen: str | None = None) -> str:
+    """The name of the model that a data set makes: the chosen one, else the set's or its folder's own.
+
+    Raises:
+        DataError: the chosen name breaks the rule for names, or nothing of the folder's name is left by it.
+    """
+    if chosen is not None:
+        name = normalized(chosen)
+        if not is_name(name):
+            raise DataError(f"`name` {RULE}. Received: {chosen!r}.")
+        return name
+    kind, _, rest = dataset.partition(":")
+    text = _path(rest).resolve().name if kind in FOLDERS and rest else kind  # of a TFDS set, without its version
+    if (derived := name_from(text)) is None:
+        raise DataError(
+            f"{dataset}: expected a name to call the model by, found {text!r}. "
+            "Choose one with --name (for a search, with --model-name)."
+        )
+    return derived
+
+
 def load(
-    name: str, data_dir: Path, *, image_size: int = 0, split_seed: int = 0, memory_limit: int = MEMORY_LIMIT
+    dataset: str,
+    data_dir: Path,
+    *,
+    name: str | None = None,
+    image_size: int = 0,
+    split_seed: int = 0,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> ImageDataset:
     """Loads a TFDS image classification set by its name, `folder:PATH` of pictures, or `idx:PATH` of four IDX files.
 
     Args:
-        name: the data set.
+        dataset: the data set.
         data_dir: where prepared data is kept; made if it is not there.
+        name: of the model that it makes; left out, as `model_name` derives it.
         image_size: height and width that pictures are brought to; 0: the policy of `trainer.pictures`.
         split_seed: decides which pictures of a folder test and validate, where the folder does not.
         memory_limit: bytes of decoded images beyond which they are read from disk, batch by batch.
@@ -80,82 +114,94 @@ def load(
     Raises:
         DataError: unknown, missing or damaged; the message says how to mend it.
     """
-    kind, _, rest = name.partition(":")
-    short, schema = Path(rest).resolve().name, None
+    model = model_name(dataset, name)
+    kind, _, rest = dataset.partition(":")
+    known, schema = "", None
     if kind == "idx" and rest:
-        found = _idx_folder(Path(rest))
+        found = idx.load(_path(rest))
+        if fashion_mnist.is_it(found):
+            known, found = fashion_mnist.NAME, replace(found, validation=fashion_mnist.VALIDATION)
     elif kind == "folder" and rest:
         from trainer import folder
 
-        found = folder.load(Path(rest), data_dir, image_size, split_seed, memory_limit)
-        schema = Path(rest) / "schema.json"
-    elif re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", name):
+        found = folder.load(_path(rest), data_dir, image_size, split_seed, memory_limit)
+        schema = _path(rest) / "schema.json"
+    elif re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", dataset):
         from trainer import catalog
 
-        short = name
-        found = catalog.load(name, data_dir, image_size, memory_limit)
+        found, known = catalog.load(dataset, data_dir, image_size, memory_limit), kind
     else:
         raise DataError(
-            f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {name}."
+            f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {dataset}."
         )
-    return _dataset(short, found, schema if schema and schema.is_file() else None)
+    return replace(_dataset(model, found), schema=schema if schema and schema.is_file() else None, known=known)
 
 
-def _idx_folder(folder: Path) -> Decoded:
-    """Four IDX files in MNIST's layout; class names from `classes.txt`, one a line, where there is one."""
-    arrays = {}
-    for part in idx.FILES:
-        path = idx.find(folder, part)
-        if path is None:
-            raise DataError(f"{folder / idx.FILES[part]}.gz: expected an IDX file there (or one without .gz).")
-        arrays[part] = idx.read(path, 3 if part[1] == "images" else 1)
-    for split in SPLITS:
-        images, labels = len(arrays[split, "images"]), len(arrays[split, "labels"])
-        if images != labels or not images:
-            raise DataError(
-                f"{folder}: expected a label for each image, found {images} {split} images, {labels} labels."
-            )
-    shapes = {arrays[split, "images"].shape[1:] for split in SPLITS}
-    if len(shapes) > 1:
-        raise DataError(f"{folder}: expected training and test images of one size, found {sorted(shapes)}.")
-    highest = max(int(arrays[split, "labels"].max()) for split in SPLITS)
-    names = folder / "classes.txt"
-    try:
-        classes = names.read_text("utf-8").splitlines() if names.is_file() else [str(at) for at in range(highest + 1)]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{names}: expected class names in UTF-8 ({error}).") from error
-    if highest >= len(classes):
-        raise DataError(f"{names}: expected at least {highest + 1} class names, found {len(classes)}.")
-    return Decoded(
-        f"IDX files in {folder}",
-        tuple(classes),
-        {split: arrays[split, "images"][..., None] for split in SPLITS},
-        {split: arrays[split, "labels"].astype(np.int64) for split in SPLITS},
-    )
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))
 
 
-def _dataset(name: str, found: Decoded, schema: Path | None) -> ImageDataset:
-    if len(set(found.classes)) < len(found.classes) or not all(each.strip() for each in found.classes):
+def _dataset(name: str, found: Decoded) -> ImageDataset:
+    found = _without_unused_classes(found)
+    if len(set(found.classes)) < max(2, len(found.classes)):
         raise DataError(f"{found.source}: expected class names that differ, found {', '.join(found.classes)}.")
-    train, test = (Split(found.images[split], found.labels[split]) for split in SPLITS)
-    cut = round(len(train) * TRAIN_SHARE) if found.validation is None else len(train) - found.validation
-    if not (0 < cut < len(train) and len(test) and min(train.images.shape[1:])):
+    train, validation, test = _cut(found)
+    if not (len(train) and len(validation) and len(test) and min(train.images.shape[1:])):
         raise DataError(
             f"{found.source}: expected images to train, to validate and to test, "
-            f"found {cut}, {len(train) - cut} and {len(test)} of shape {train.images.shape[1:]}."
+            f"found {len(train)}, {len(validation)} and {len(test)} of shape {train.images.shape[1:]}."
             + "".join(f" {each}" for each in found.left_out[:1])
         )
     return ImageDataset(
-        name=re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip(".-") or "pictures",
+        name=name,
         source=found.source,
         classes=found.classes,
-        train=train[:cut],
-        validation=train[cut:],
+        train=train,
+        validation=validation,
         test=test,
         sha256=_content_hash(found),
         left_out=found.left_out,
-        schema=schema,
     )
+
+
+def _without_unused_classes(found: Decoded) -> Decoded:
+    """The set without the classes that no image has; says which."""
+    labels = np.concatenate(list(found.labels.values()))
+    used = np.unique(labels)
+    if len(used) in (0, len(found.classes)):
+        return found
+    unused = [name for label, name in enumerate(found.classes) if label not in used]
+    print(f"Left out, because {found.source} has no image of them: the classes {', '.join(unused)}.", flush=True)
+    return replace(
+        found,
+        classes=tuple(found.classes[label] for label in used),
+        labels={split: np.searchsorted(used, of_split) for split, of_split in found.labels.items()},
+    )
+
+
+def _cut(found: Decoded) -> tuple[Split, Split, Split]:
+    """Training, validation and test images; those that the set has no split for are cut from its training images."""
+    train, test = (Split(found.images[split], found.labels[split]) for split in SPLITS)
+    if found.validation is not None:
+        cut = len(train) - found.validation
+        return train[:cut], train[cut:], test
+    if not len(test):
+        train, test = _share_of_each_class(train)
+    return *_share_of_each_class(train), test
+
+
+def _share_of_each_class(split: Split) -> tuple[Split, Split]:
+    """The images without one in `ONE_IN` of each class, and those.
+
+    They are chosen by their place among the images of their class, because sets come sorted by class, and because
+    images that are appended later then move no other.
+    """
+    place = np.zeros(len(split), np.int64)
+    for label in np.unique(split.labels):
+        of_class = split.labels == label
+        place[of_class] = np.arange(of_class.sum())
+    chosen = place % ONE_IN == 1  # the second of each, so that of two images of a class one is chosen
+    return split[~chosen], split[chosen]
 
 
 def _content_hash(found: Decoded) -> str:

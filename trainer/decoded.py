@@ -5,6 +5,7 @@ A folder holds `train` and `test` images and labels as .npy files, and `about.js
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import numpy as np
 
 SPLITS = ("train", "test")
 STAGED = ".decoded-"
+FORMAT = 2  # grows when decoding gives other images, labels or class names than before
 ABANDONED_SECONDS = 24 * 3600
 # Decoded images beyond so many bytes are read from disk while training. Fashion-MNIST has 55 million.
 MEMORY_LIMIT = 512 * 2**20
@@ -29,50 +31,58 @@ Pairs = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
 class ImageFile:
-    """Images in a .npy file, or a slice of them, of which only what is asked for is read.
+    """Images in a .npy file, or some of them, of which only what is asked for is read.
 
-    Not a memory map: pages of a map count as the process's own memory until the system wants them back.
+    Not a memory map: pages of a map count as the process's own memory until the system wants them back. The file may
+    be removed meanwhile: it is open until the last object that reads it is gone.
 
     Attributes:
         shape: as of the array, (n, height, width, channels).
         dtype: uint8.
-        offset: where in the file the first image of the array begins.
+        offset: where in the file the first image of all begins.
     """
 
-    def __init__(self, path: Path, part: slice = slice(None)) -> None:
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDONLY)
         with path.open("rb") as file:
             np.lib.format.read_magic(file)
             whole, _, self.dtype = np.lib.format.read_array_header_1_0(file)
-            self._path, self.offset = path, file.tell()
-        self._start, stop, _ = part.indices(whole[0])
-        self.shape = (max(0, stop - self._start), *whole[1:])
-        self._bytes = int(np.prod(self.shape[1:]))
-        self._file = os.open(path, os.O_RDONLY)
+            self._path, self.offset, self._shape = path, file.tell(), whole[1:]
+        self._chosen = np.arange(whole[0])
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             os.close(self._file)
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return len(self._chosen)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self._shape)
 
     def __getitem__(self, part: Any) -> Any:
-        """A slice is another `ImageFile`; a number or an array of numbers reads those images."""
-        if isinstance(part, slice):
-            start, stop, step = part.indices(len(self))
-            if step != 1:
-                raise IndexError(f"A slice of images on disk must have the step 1. Received: {step}.")
-            return ImageFile(self._path, slice(self._start + start, self._start + stop))
-        if np.ndim(part) == 0:
-            return self._read(int(part), 1)[0]
-        return np.concatenate([self._read(int(index), 1) for index in part])
+        """A slice or an array of bool gives another `ImageFile`; a number or an array of numbers reads those images."""
+        chosen = self._chosen[part]
+        if isinstance(part, slice) or np.asarray(part).dtype == bool:
+            some = copy.copy(self)
+            some._file, some._chosen = os.dup(self._file), chosen
+            return some
+        return self._read(chosen) if chosen.ndim else self._read(chosen[None])[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self._read(0, len(self)).astype(dtype or self.dtype, copy=False)
+        return self._read(self._chosen).astype(dtype or self.dtype, copy=False)
 
-    def _read(self, first: int, count: int) -> np.ndarray:
-        offset = self.offset + (self._start + first) * self._bytes
-        content = np.empty((count, *self.shape[1:]), np.uint8)
+    def _read(self, chosen: np.ndarray) -> np.ndarray:
+        content = np.empty((len(chosen), *self._shape), np.uint8)
+        # Neighbours in the file are read together.
+        starts = np.flatnonzero(np.diff(chosen, prepend=-2) != 1)
+        for start, stop in zip(starts, [*starts[1:], len(chosen)], strict=False):
+            self._fill(content[start:stop], int(chosen[start]))
+        return content
+
+    def _fill(self, content: np.ndarray, first: int) -> None:
+        offset = self.offset + first * int(np.prod(self._shape))
         left = memoryview(content.data).cast("B") if content.size else memoryview(b"")
         while left:
             # pread, because the threads of a pipeline share the file; one call gives 2 GiB at most.
@@ -80,7 +90,6 @@ class ImageFile:
             if not read:
                 raise OSError(f"{self._path}: the file ends before its images do.")
             left, offset = left[read:], offset + read
-        return content
 
 
 Images = np.ndarray | ImageFile
@@ -100,7 +109,7 @@ class Decoded:
         classes: the class names; a label is an index into them.
         images: uint8 (n, height, width, channels) by split.
         labels: int64 (n,) by split.
-        validation: how many of the last training images validate; None: a fifth.
+        validation: how many of the last training images validate; None: some of each class, wherever they stand.
         left_out: files that could not be used, in words.
     """
 
@@ -139,7 +148,7 @@ def write(folder: Path, about: dict[str, Any], splits: Mapping[str, Pairs]) -> N
     try:
         for name, batches in splits.items():
             _write_split(staged, name, batches)
-        (staged / "about.json").write_text(json.dumps(about))
+        (staged / "about.json").write_text(json.dumps(about | {"format": FORMAT}))
         try:
             staged.rename(folder)
         except OSError:
@@ -179,10 +188,10 @@ def read(folder: Path, limit: int = MEMORY_LIMIT) -> Decoded | None:
     if not (folder / "about.json").is_file():
         return None
     about = json.loads((folder / "about.json").read_text())
+    if about["format"] != FORMAT:
+        raise ValueError(f"about.json: expected the format {FORMAT}, found {about['format']}")
     files = {name: ImageFile(folder / f"{name}_images.npy") for name in SPLITS}
     for name, file in files.items():
-        if len(file.shape) != 4:  # as an earlier version of this project wrote them
-            raise ValueError(f"{name}_images.npy: expected four dimensions, found {len(file.shape)}")
         expected = int(np.prod(file.shape))
         found = (folder / f"{name}_images.npy").stat().st_size - file.offset
         if found != expected:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ SHA256 = {
     ("test", "images"): "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     ("test", "labels"): "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
+
+NAME = "fashion_mnist"
+VALIDATION = 12_000  # of the 60,000 training images, the last ones: the paper's cut
 
 FOLDER_VARIABLE = "FASHION_MNIST_DIR"
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
@@ -82,12 +85,13 @@ def is_it(found: Decoded) -> bool:
 def _from_files(builder: Any) -> str:
     named = os.environ.get(FOLDER_VARIABLE)
     folder = Path(named) if named else DEBIAN_FOLDER
-    missing = [idx.FILES[part] for part in SHA256 if idx.find(folder, part) is None]
-    if missing and named:
-        raise DataError(f"{FOLDER_VARIABLE}={named}: expected the four IDX files there; missing {', '.join(missing)}.")
-    if missing:
-        raise SourceUnavailable(f"IDX files: {FOLDER_VARIABLE} is not set, and there are none in {folder}")
-    _prepare_from(builder, folder)
+    try:
+        files = idx.find(folder)[1]
+    except DataError as error:
+        if named:
+            raise DataError(f"{FOLDER_VARIABLE}: {error}") from error
+        raise SourceUnavailable(f"IDX files: {FOLDER_VARIABLE} is not set, and there are none in {folder}") from error
+    _prepare_from(builder, files)
     return str(folder)
 
 
@@ -108,7 +112,7 @@ def _from_debian(builder: Any) -> str:
             _run(["dpkg-deb", "-x", package.name, "."], folder)
         except SourceUnavailable as reason:
             raise SourceUnavailable(f"Debian's package {DEBIAN_PACKAGE}: {reason}") from reason
-        _prepare_from(builder, folder / DEBIAN_FOLDER.relative_to("/"))
+        _prepare_from(builder, idx.find(folder / DEBIAN_FOLDER.relative_to("/"))[1])
     return f"Debian's package {DEBIAN_PACKAGE}"
 
 
@@ -135,12 +139,11 @@ def _run(command: list[str], folder: Path) -> None:
         raise SourceUnavailable(f"{command[0]} failed: {last}")
 
 
-def _prepare_from(builder: Any, folder: Path) -> None:
+def _prepare_from(builder: Any, files: Mapping[idx.Part, Path]) -> None:
     """Lets TFDS prepare its directory from local IDX files, once their content is known to be right."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import checksums
 
-    files = {part: _found(folder, part) for part in SHA256}
     for part, path in files.items():
         idx.read(path, 3 if part[1] == "images" else 1, SHA256[part])
     print(
@@ -148,7 +151,7 @@ def _prepare_from(builder: Any, folder: Path) -> None:
         flush=True,
     )
     with tempfile.TemporaryDirectory(prefix="tfds-", dir=builder.data_path.parent.parent) as temporary:
-        _link(files.values(), Path(temporary))
+        _link(files, Path(temporary))
         # TFDS knows the hashes of the original .gz files. The content is checked above, so it may
         # take these files at their own hashes.
         for url, info in list(builder.url_infos.items()):
@@ -159,21 +162,15 @@ def _prepare_from(builder: Any, folder: Path) -> None:
         )
 
 
-def _found(folder: Path, part: tuple[str, str]) -> Path:
-    path = idx.find(folder, part)
-    if path is None:
-        raise DataError(f"{folder / idx.FILES[part]}.gz: expected there, not found.")
-    return path
-
-
-def _link(files: Iterable[Path], folder: Path) -> None:
+def _link(files: Mapping[idx.Part, Path], folder: Path) -> None:
     """Puts the files into `folder` under the compressed names that TFDS looks for."""
     import gzip
     import shutil
 
-    for path in files:
+    for part, path in files.items():
+        name = f"{idx.FILES[part]}.gz"
         if path.suffix == ".gz":
-            (folder / path.name).symlink_to(path.resolve())
+            (folder / name).symlink_to(path.resolve())
         else:
-            with path.open("rb") as source, gzip.open(folder / f"{path.name}.gz", "wb", 1) as target:
+            with path.open("rb") as source, gzip.open(folder / name, "wb", 1) as target:
                 shutil.copyfileobj(source, target)

@@ -9,23 +9,33 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import struct
+import unicodedata
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from trainer.decoded import ImageFile
+from trainer import emnist
+from trainer.decoded import SPLITS, Decoded, ImageFile
 
-# The names that every set in MNIST's layout uses.
-FILES = {
+Part = tuple[str, str]  # the split and the kind of values
+
+# The names that MNIST gave its files.
+FILES: dict[Part, str] = {
     ("train", "images"): "train-images-idx3-ubyte",
     ("train", "labels"): "train-labels-idx1-ubyte",
     ("test", "images"): "t10k-images-idx3-ubyte",
     ("test", "labels"): "t10k-labels-idx1-ubyte",
 }
 
+# The same as EMNIST (emnist-letters-test-images-idx3-ubyte) and Kaggle (t10k-images.idx3-ubyte) write them.
+_FILE = re.compile(
+    r"(?P<set>.*?)[-_.]?(?P<split>train|test|t10k)[-_.](?P<kind>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?", re.I
+)
 _UINT8 = 0x08
+LISTED = 10  # of the files that lie where others were expected
 CHUNK = 1000  # rows that are hashed at a time, so that any number of images fits into memory
 
 
@@ -33,10 +43,56 @@ class DataError(ValueError):
     """Data that cannot be used; the message names the file, what was expected and what came."""
 
 
-def find(folder: Path, part: tuple[str, str]) -> Path | None:
-    """The file of one part, compressed or not; None where the folder has neither."""
-    candidates = [folder / (FILES[part] + suffix) for suffix in (".gz", "")]
-    return next((path for path in candidates if path.is_file()), None)
+def find(folder: Path) -> tuple[str, dict[Part, Path]]:
+    """The four files of a set, compressed or not, and what stands before the split in their names.
+
+    Raises:
+        DataError: there are not four files of one set; the message lists what there is.
+    """
+    sets: dict[str, dict[Part, Path]] = {}
+    for path in _files(folder):
+        if match := _FILE.fullmatch(path.name):
+            part = ("train" if match["split"].lower() == "train" else "test", match["kind"].lower())
+            sets.setdefault(match["set"].lower(), {}).setdefault(part, path)
+    whole = {name: files for name, files in sets.items() if len(files) == len(FILES)}
+    if len(whole) == 1:
+        return next(iter(whole.items()))
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder with four IDX files; there is none.")
+    names = sorted(path.name for path in folder.iterdir())
+    listed = ", ".join([*names[:LISTED], *([f"{len(names) - LISTED} more"] if len(names) > LISTED else [])])
+    raise DataError(
+        f"{folder}: expected the four IDX files of one set, called {', '.join(FILES.values())} or as EMNIST and Kaggle "
+        f"call them, each with .gz or without; found {listed or 'nothing'}."
+    )
+
+
+def load(folder: Path) -> Decoded:
+    """A set in MNIST's layout; class names from `classes.txt`, one a line, where there is one.
+
+    Raises:
+        DataError: files are missing, damaged, or do not belong together.
+    """
+    prefix, files = find(folder)
+    arrays = {part: read(path, 3 if part[1] == "images" else 1) for part, path in files.items()}
+    for split in SPLITS:
+        images, labels = len(arrays[split, "images"]), len(arrays[split, "labels"])
+        if images != labels or not images:
+            raise DataError(
+                f"{folder}: expected a label for each image, found {images} {split} images, {labels} labels."
+            )
+    shapes = {arrays[split, "images"].shape[1:] for split in SPLITS}
+    if len(shapes) > 1:
+        raise DataError(f"{folder}: expected training and test images of one size, found {sorted(shapes)}.")
+    if prefix.startswith("emnist"):
+        arrays |= {(split, "images"): emnist.upright(arrays[split, "images"]) for split in SPLITS}
+    highest = max(int(arrays[split, "labels"].max()) for split in SPLITS)
+    return Decoded(
+        f"IDX files in {folder}",
+        _classes(folder / "classes.txt", prefix, highest + 1),
+        {split: arrays[split, "images"][..., None] for split in SPLITS},
+        {split: arrays[split, "labels"].astype(np.int64) for split in SPLITS},
+    )
 
 
 def read(path: Path, dimensions: int, sha256: str | None = None) -> np.ndarray:
@@ -75,6 +131,30 @@ def content_hash(values: np.ndarray | ImageFile) -> str:
     for start in range(0, len(values), CHUNK):
         digest.update(np.ascontiguousarray(values[start : start + CHUNK], np.uint8).data)
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a folder; Kaggle puts each into a folder of its own name."""
+    inside = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []  # NAME.gz before NAME
+    nested = [path / path.name for path in inside if path.is_dir()]
+    return [path for path in (*inside, *nested) if path.is_file()]
+
+
+def _classes(path: Path, prefix: str, count: int) -> tuple[str, ...]:
+    """The class names from the file, else EMNIST's where it is one of its sets, else numbers."""
+    if not path.is_file():
+        known = emnist.CLASSES.get(prefix.removeprefix("emnist").strip("-_."), ())
+        return known if prefix.startswith("emnist") and len(known) >= count else tuple(map(str, range(count)))
+    try:
+        text = path.read_text("utf-8-sig")  # Windows begins a text file with a byte order mark
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected class names in UTF-8 ({error}).") from error
+    names = [unicodedata.normalize("NFC", line.strip()) for line in text.rstrip().splitlines()]
+    if "" in names:
+        raise DataError(f"{path}: expected a class name in each line; line {names.index('') + 1} is blank.")
+    if len(names) < count:
+        raise DataError(f"{path}: expected at least {count} class names, found {len(names)}.")
+    return tuple(names)
 
 
 def _content(path: Path) -> bytes:

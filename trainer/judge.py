@@ -14,8 +14,40 @@ from trainer.corrupt import Robustness, robustness
 from trainer.data import ImageDataset
 from trainer.evaluate import Evaluation
 from trainer.gate import Check, Verdict
+from trainer.idx import DataError
 from trainer.saved import SavedModel, SavedModelError
 from trainer.thresholds import Thresholds
+
+
+def check_kind(dataset: ImageDataset, store: ModelStore, reason: str | None) -> None:
+    """Refuses, before anything is trained, a model that clients of the served version could not use in its place.
+
+    Args:
+        dataset: what is to be trained on.
+        store: the model's.
+        reason: why it is to be pushed nevertheless; None where nobody forces it.
+
+    Raises:
+        DataError: the version now served has other classes, or takes images of another shape.
+        RegistryError: the pin is broken.
+    """
+    served = store.served()
+    if served is None or reason:
+        return
+    try:
+        card = store.card(served)
+    except CardError:  # the gate will name it
+        return
+    for what, new, old in (
+        ("classes", ", ".join(dataset.classes), ", ".join(card.classes)),
+        ("images of shape", dataset.shape, card.input.shape),
+    ):
+        if new != old:
+            raise DataError(
+                f"The model {store.name} is served (version {served}), with {what} {old}; this data has {what} {new}. "
+                "Choose another name with --name (for a search, with --model-name), or replace it with --force "
+                "--reason TEXT."
+            )
 
 
 def judge(

@@ -19,7 +19,7 @@ from trainer.data import ImageDataset, load
 from trainer.decoded import MEMORY_LIMIT
 from trainer.devices import ONE, Devices, alone
 from trainer.gate import Verdict
-from trainer.judge import judge
+from trainer.judge import check_kind, judge
 from trainer.models import check_size
 from trainer.precision import resolved
 from trainer.push import candidate, push
@@ -47,6 +47,7 @@ def run(
     configs: Sequence[TrainConfig],
     artifacts: Path,
     *,
+    name: str | None = None,
     overrides: Mapping[str, float] | None = None,
     reason: str | None = None,
     resume: Path | None = None,
@@ -61,6 +62,7 @@ def run(
     Args:
         configs: at least one, all of the same data set.
         artifacts: the directory of data, runs and models.
+        name: of the model; left out, the data set's.
         overrides: thresholds of the gate by name, instead of the data set's own.
         reason: why a refused model is to be pushed nevertheless; None pushes accepted ones only.
         resume: the directory of the interrupted run to go on with; left out, one of the same config is looked for.
@@ -74,17 +76,20 @@ def run(
         The finished runs, the version pushed, and the store it is in.
 
     Raises:
-        DataError: the data is missing, damaged or, unless that is allowed, not what it should be.
+        DataError: the data is missing, damaged or, unless that is allowed, not what it should be; or it is of another
+            kind than that of the version now served by this name, and nobody forces it.
         RefusedError: the gate refused the model. The verdict is in its run directory.
         RegistryError: it could not be published; the versions there before are untouched.
     """
     for config in configs:
         resolved(config.precision)  # refuses what the device lacks before anything else is done
-    dataset = loaded(configs[0], artifacts / "data", memory_limit)
+    dataset = loaded(configs[0], artifacts / "data", memory_limit, name)
     for config in configs:
         check_size(config.model, dataset.shape)
+    store = ModelStore(artifacts / "models", dataset.name)
+    check_kind(dataset, store, reason)
     inspected = schema.inspect(dataset, allow_anomalies)
-    thresholds = thresholds_for(dataset.name, overrides)
+    thresholds = thresholds_for(dataset.known, overrides)
     # Several processes begin anew: the others could not know how far an interrupted run had come.
     fresh = fresh or devices.processes > 1
     runs: list[Run] = []
@@ -97,7 +102,6 @@ def run(
                 train_and_evaluate(config, dataset, inspected, directory, tensorboard=tensorboard, devices=devices)
             )
         best = max(runs, key=lambda run: run.result.validation_accuracy)
-        store = ModelStore(artifacts / "models", dataset.name)
         verdict, version = _judged_and_pushed(best, dataset, inspected, store, thresholds, reason)
         # Until here, a full disk at the push included, the same command goes on with each of these runs.
         for run in runs:
@@ -130,19 +134,20 @@ def _judged_and_pushed(
         return verdict, push(judged, card, verdict, best.directory, store)
 
 
-def take_part(configs: Sequence[TrainConfig], artifacts: Path, memory_limit: int, devices: Devices) -> None:
+def take_part(configs: Sequence[TrainConfig], artifacts: Path, name: str, memory_limit: int, devices: Devices) -> None:
     """What the processes that do not lead have to do: to train on their share of every batch, and keep nothing."""
-    dataset = loaded(configs[0], artifacts / "data", memory_limit)
+    dataset = loaded(configs[0], artifacts / "data", memory_limit, name)
     for config in configs:
         with tempfile.TemporaryDirectory(prefix="trainer-") as directory:
             train(config, dataset, Path(directory), devices=devices)
 
 
-def loaded(config: TrainConfig, data_dir: Path, memory_limit: int) -> ImageDataset:
+def loaded(config: TrainConfig, data_dir: Path, memory_limit: int, name: str | None) -> ImageDataset:
     """The config's data set."""
     return load(
         config.dataset,
         data_dir,
+        name=name,
         image_size=config.image_size,
         split_seed=config.split_seed,
         memory_limit=memory_limit,

@@ -44,7 +44,7 @@ def _command(store: ModelStore) -> str:
     """What serves the model from where it is, settings named where they are not the usual ones."""
     artifacts, others = store.root.parent, [name for name in models(store.root) if name != store.name]
     settings = [f"ARTIFACTS={shlex.quote(str(artifacts))}"] if artifacts != Path("artifacts") else []
-    return " ".join([*settings, *([f"MODEL_NAME={store.name}"] if others else []), "make serve"])
+    return " ".join([*settings, *([f"MODEL_NAME={shlex.quote(store.name)}"] if others else []), "make serve"])
 
 
 def refusal(refused: RefusedError) -> str:

@@ -95,7 +95,7 @@ def schema_for(dataset: ImageDataset) -> Schema:
             names = ", ".join(each.name for each in fields(Schema))
             raise DataError(f"{dataset.schema}: expected a JSON object with some of {names} ({error}).") from error
     known = json.loads(KNOWN.read_text())
-    return _parsed(known.get(dataset.name, {}))
+    return _parsed(known.get(dataset.known, {}))
 
 
 def fulfilled_by(dataset: ImageDataset, found: Statistics) -> Schema:

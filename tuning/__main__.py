@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import threading
 from dataclasses import fields, replace
 from pathlib import Path
 
+from registry.names import normalized
 from registry.store import RegistryError
 from trainer.command_line import INTERRUPTED, configs, fail, forced, import_tensorflow
 from trainer.command_line import parser as training_parser
 from trainer.config import TrainConfig
+from trainer.data import model_name
 from trainer.idx import DataError
 from trainer.thresholds import parse
 from tuning.options import Options
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add("--resume", help=argparse.SUPPRESS)  # is for runs of the trainer
     add("--workers", type=int, default=1, help="worker processes on this machine, which share its cores (1)")
     add("--time-limit", type=float, metavar="MINUTES", help="end the search then; the finalists come after it")
-    add("--name", help="the search's directory under ARTIFACTS/tuning; else the data set's name")
+    add("--name", help="the search's directory under ARTIFACTS/tuning; else the model's name")
     return options
 
 
@@ -97,9 +98,11 @@ def options_of(arguments: argparse.Namespace, search: Search) -> Options:
     Raises:
         ValueError: a value out of range.
     """
+    model = model_name(search.base.dataset, arguments.model_name)
     options = Options(
         artifacts=Path(arguments.artifacts),
-        name=arguments.name or _named(search.base.dataset),
+        name=normalized(arguments.name or model),
+        model_name=model,
         overrides=parse(arguments.threshold),
         reason=forced(arguments),
         **{name: getattr(arguments, name) for name in COPIED},
@@ -129,11 +132,6 @@ def main() -> int:
     except KeyboardInterrupt as interrupt:
         print()
         return fail(str(interrupt) or "Interrupted. Finished trials are kept: the same command goes on.", INTERRUPTED)
-
-
-def _named(dataset: str) -> str:
-    """A directory's name for a data set: `folder:/data/shoes/` is searched in `shoes`."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", dataset.rstrip("/").rpartition(":")[2].rpartition("/")[2])
 
 
 def role() -> str:

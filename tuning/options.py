@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of one directory, so that --fresh clears no other
+from registry.names import RULE, is_name
 
 
 @dataclass(frozen=True)
@@ -17,6 +16,7 @@ class Options:
     Attributes:
         artifacts: where the data, the runs and the models lie.
         name: of the search, and of its directory.
+        model_name: of the model that is pushed.
         workers: processes on this machine.
         finalists: how many of the best trials are trained in full.
         final_seeds: from how many seeds each.
@@ -31,6 +31,7 @@ class Options:
 
     artifacts: Path
     name: str
+    model_name: str
     workers: int = 1
     finalists: int = 2
     final_seeds: int = 2
@@ -43,11 +44,8 @@ class Options:
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(
-                "`name` must be letters, digits, `_`, `-` and `.`, the last two not at its head. "
-                f"Received: {self.name}."
-            )
+        if not is_name(self.name):  # of one directory, so that --fresh clears no other
+            raise ValueError(f"`name` {RULE}. Received: {self.name}.")
         for name, lowest in (("workers", 1), ("finalists", 1), ("final_seeds", 1)):
             if getattr(self, name) < lowest:
                 raise ValueError(f"`{name}` must be at least {lowest}. Received: {getattr(self, name)}.")

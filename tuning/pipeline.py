@@ -10,12 +10,14 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+from registry.store import ModelStore
 from registry.tables import flat
 from trainer import pipeline, schema
 from trainer.checkpoint import claimed
 from trainer.command_line import REFUSED, fail
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
+from trainer.judge import check_kind
 from trainer.report import REFUSAL, refusal, summary
 from tuning import finalists, report, worker
 from tuning.journal import Journal, SearchError, write_whole
@@ -75,7 +77,7 @@ def run(search: Search, options: Options, *, alone: bool) -> int:
 
 
 def _dataset(search: Search, options: Options) -> ImageDataset:
-    return pipeline.loaded(search.base, options.artifacts / "data", options.memory_limit * 2**20)
+    return pipeline.loaded(search.base, options.artifacts / "data", options.memory_limit * 2**20, options.model_name)
 
 
 def _command() -> list[str]:
@@ -90,6 +92,7 @@ def _taken_up(search: Search, options: Options) -> Journal:
         SearchError: there is another search; says what differs.
     """
     directory, dataset = options.directory, _dataset(search, options)
+    check_kind(dataset, ModelStore(options.artifacts / "models", dataset.name), options.reason)
     schema.inspect(dataset, options.allow_anomalies)
     identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256}))
     path = directory / "search.json"
@@ -176,6 +179,7 @@ def _retrain(search: Search, options: Options, journal: Journal, exhausted: bool
         runs, version, store = pipeline.run(
             list(configs),
             options.artifacts,
+            name=options.model_name,
             overrides=options.overrides,
             reason=options.reason,
             tensorboard=options.tensorboard,

@@ -1,5 +1,12 @@
 """TensorFlow Datasets' sets by name: what the builder's info says is what is trained on."""
 
+import gzip
+import io
+import re
+import shutil
+import struct
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +14,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from trainer import decoded
+from tests.conftest import ROOT
+from trainer import decoded, schema
 from trainer.data import load
 from trainer.idx import DataError
 
@@ -92,6 +100,129 @@ def test_a_damaged_decoded_copy_is_made_anew(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "decoded" / "made_plain" / "train_labels.npy").write_bytes(b"")
     assert load("made_plain", tmp_path).sha256 == sha256
     assert "decoding anew" in capsys.readouterr().out
+
+
+class MadeSorted(_Made):
+    """Training images alone, stored sorted by class."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {"image": tfds.features.Image(shape=self.SHAPE), "label": tfds.features.ClassLabel(names=["a", "b"])}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, _: object) -> dict[str, Iterator]:
+        return {"train": self._generate_examples(50)}
+
+    def _generate_examples(self, count: int) -> Iterator:
+        for number, (_, example) in enumerate(super()._generate_examples(count)):
+            yield number, {**example, "label": 2 * number // count}
+
+
+@pytest.mark.parametrize("limit", [decoded.MEMORY_LIMIT, 0])
+def test_a_set_sorted_by_class_has_every_class_in_every_split(limit: int, tmp_path: Path) -> None:
+    dataset = load("made_sorted", tmp_path, memory_limit=limit)
+    shares = [np.bincount(split.labels).tolist() for split in dataset.splits.values()]
+    assert shares == [[16, 16], [4, 4], [5, 5]]
+    pixels = {image.tobytes() for split in dataset.splits.values() for image in np.asarray(split.images)}
+    assert len(pixels) == 50
+
+
+def zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def emnist_letters(builder: tfds.core.DatasetBuilder, folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Five training images and two test images of each letter, lit in their first row, as EMNIST's files hold them."""
+    files = {}
+    for split, count in (("train", 5 * 26), ("test", 2 * 26)):
+        patch.setattr(builder.builder_config, f"{split}_examples", count)
+        images = CHANCE.integers(0, 200, (count, 28, 28), dtype=np.uint8)
+        images[:, :, 0] = 255
+        labels = 1 + np.arange(count, dtype=np.uint8) % 26
+        for kind, values in (("images", images), ("labels", labels)):
+            header = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+            name = f"gzip/emnist-letters-{split}-{kind}-idx{values.ndim}-ubyte.gz"
+            files[name] = gzip.compress(header + values.tobytes())
+    return zipped(folder / "gzip.zip", files)
+
+
+def cifar10(_: tfds.core.DatasetBuilder, folder: Path, __: pytest.MonkeyPatch) -> Path:
+    def batch() -> bytes:
+        return b"".join(bytes([label]) + CHANCE.bytes(3072) for label in range(10))
+
+    names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
+    files = {f"cifar-10-batches-bin/{name}": batch() for name in names}
+    files["cifar-10-batches-bin/batches.meta.txt"] = "\n".join(["airplane", *"bcdefghij"]).encode()
+    return tarred(folder / "cifar-10-binary.tar.gz", files)
+
+
+MADE = {"cifar10": cifar10, "emnist/letters": emnist_letters}
+
+
+def documented() -> set[str]:
+    """The sets of TensorFlow Datasets that README and docs name as examples of --dataset."""
+    pages = "\n".join(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    table = pages.partition("| `--dataset` |")[2].partition("\n\n")[0]
+    rows = [cell for row in re.findall(r"^\| (`[^|]*)\|", table, re.MULTILINE) for cell in re.findall("`(.+?)`", row)]
+    return {name for name in (*rows, *re.findall(r"--dataset ([\w/:.-]+)", pages)) if ":" not in name}
+
+
+@pytest.fixture
+def prepared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data directory with a documented set, prepared by TFDS's own builder from a made download."""
+    builder = tfds.builder(request.param, data_dir=tmp_path / "data")
+    (tmp_path / "made").mkdir()
+    made = MADE[request.param](builder, tmp_path / "made", monkeypatch)
+    (url,) = (url for url in builder.url_infos if url.endswith(made.name))
+    monkeypatch.setitem(builder.url_infos, url, tfds.core.download.checksums.compute_url_info(made))
+    config = tfds.download.DownloadConfig(manual_dir=tmp_path / "made")
+    builder.download_and_prepare(download_dir=tmp_path / "downloads", download_config=config)
+    return tmp_path / "data"
+
+
+def test_every_set_that_the_documents_name_is_made_here() -> None:
+    assert documented() == set(MADE)
+
+
+@pytest.mark.parametrize(("prepared", "name"), [(name, name) for name in MADE], indirect=["prepared"])
+def test_the_sets_that_the_documents_name_can_be_trained_on(prepared: Path, name: str) -> None:
+    assert schema.inspect(load(name, prepared)).anomalies == ()
+
+
+@pytest.mark.parametrize("prepared", ["emnist/letters"], indirect=True)
+def test_emnist_s_letters_are_upright_and_called_by_their_names(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = load("emnist/letters", prepared)
+    assert "".join(dataset.classes) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    assert sorted(set(dataset.test.labels.tolist())) == list(range(26))
+    for split in dataset.splits.values():
+        assert (np.asarray(split.images)[:, 0] == 255).all()
+    assert "has no image of them: the classes unused." in capsys.readouterr().out
+
+
+def test_emnist_s_own_files_are_read_as_tfds_s_set_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = tfds.builder("emnist/letters", data_dir=tmp_path / "data")
+    shutil.unpack_archive(emnist_letters(builder, tmp_path, monkeypatch), tmp_path)
+    dataset = load(f"idx:{tmp_path / 'gzip'}", tmp_path)
+    assert "".join(dataset.classes) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    assert (dataset.test.images[:, 0] == 255).all()
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_options_can_take_the_default_recipe_apart() -> None:
         (["--learning-rate", "0"], "`learning_rate` must be above 0 and at most 10. Received: 0.0."),
         (["--epochs", "0"], "`epochs` must be at least 1 and at most 10000. Received: 0."),
         (["--dataset", "imagenet1"], "`dataset` must be"),
-        (["--dataset", "idx:/nowhere"], "/nowhere/train-images-idx3-ubyte.gz: expected an IDX file there"),
+        (["--dataset", "idx:/nowhere"], "/nowhere: expected a folder with four IDX files; there is none."),
         (["--epochs", "many"], "invalid int value: 'many'"),
         (["--resume", "20260101-000000-basic", "--fresh"], "argument --fresh: not allowed with argument --resume"),
         (["--threshold", "floor=0.8"], "`threshold` must be one of accuracy_floor, "),

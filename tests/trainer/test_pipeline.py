@@ -21,6 +21,7 @@ from trainer.config import TrainConfig
 from trainer.corrupt import CORRUPTIONS
 from trainer.data import ImageDataset
 from trainer.gate import Check, Verdict
+from trainer.idx import DataError
 from trainer.saved import SavedModel
 from trainer.schema import AnomalyError
 
@@ -155,6 +156,34 @@ def test_anomalies_stop_a_run_or_are_told_by_the_card(tmp_path: Path) -> None:
     card = store.card(version)
     assert (card.name, card.classes, card.input.shape) == ("pets", ("cat", "dog"), (16, 16, 1))
     assert "torn.png" in card.data["anomalies"][0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "shape", "differing"),
+    [
+        (("a", "b"), (28, 28, 1), "with classes a, b; this data has classes T-shirt/top, Trouser, "),
+        (None, (32, 32, 3), r"with images of shape \(32, 32, 3\); this data has images of shape \(28, 28, 1\)"),
+    ],
+)
+def test_other_data_under_a_served_name_is_refused_before_training(
+    artifacts: Path, tmp_path: Path, classes: tuple[str, ...] | None, shape: tuple[int, int, int], differing: str
+) -> None:
+    card = ModelStore(artifacts / "models", "fashion_mnist_sample").card(1)
+    store = ModelStore(tmp_path / "models", "clothes")
+    with store.stage() as staged:
+        (staged / "saved_model.pb").touch()
+        changed = replace(card, name="clothes", classes=classes or card.classes, input=replace(card.input, shape=shape))
+        store.publish(staged, changed)
+    with pytest.raises(DataError, match=rf"The model clothes is served \(version 1\), {differing}.*another name"):
+        pipeline.run([QUICK], tmp_path, name="clothes")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("without_server")
+def test_a_model_is_pushed_by_the_name_that_was_chosen(tmp_path: Path) -> None:
+    runs, version, store = pipeline.run([QUICK], tmp_path, name="café", reason="a test")
+    assert (store.name, store.card(version).name, version) == ("café", "café", 1)
+    assert runs[0].config == QUICK
 
 
 def test_a_run_that_was_finished_before_an_interruption_is_not_trained_again(

@@ -44,7 +44,7 @@ def rows(artifacts: Path) -> list[dict[str, str]]:
         (["--workers", "0"], "`workers` must be at least 1. Received: 0."),
         (["--time-limit", "0"], "`time_limit` must be above 0 minutes. Received: 0.0."),
         (["--optimizer", "lion"], "`optimizer` must be one of sgd, momentum, rmsprop, adam, adamw. Received: lion."),
-        (["--name", "../models"], "`name` must be letters, digits, `_`, `-` and `.`, the last two not at its head."),
+        (["--name", "../models"], "`name` must be of letters and digits of any script, '_', '.' and '-', not begin"),
         (["--name", ".."], "Received: ..."),
         (["--memory-limit", "-5"], "`memory_limit` must be at least 0 MiB. Received: -5."),
         (["--resume", "a"], "`resume` is for a run of the trainer; a search goes on by the same command."),
@@ -52,7 +52,7 @@ def rows(artifacts: Path) -> list[dict[str, str]]:
             ["--model", "deep", "--optimizer", "adam", "--learning-rate", "0.1"],
             "The space default has nothing left to search: model, optimizer, learning_rate are fixed.",
         ),
-        (["--dataset", "idx:/nowhere"], "/nowhere/train-images-idx3-ubyte.gz: expected an IDX file there"),
+        (["--dataset", "idx:/nowhere"], "/nowhere: expected a folder with four IDX files; there is none."),
     ],
 )
 def test_a_mistake_gives_one_line_and_exit_code_2(options: list[str], expected: str, tmp_path: Path) -> None:
