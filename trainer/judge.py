@@ -53,6 +53,7 @@ def check_kind(dataset: ImageDataset, store: ModelStore, reason: str | None) -> 
 def judge(
     card: ModelCard,
     candidate: Path,
+    predict: infra.Predict,
     evaluation: Evaluation,
     robust: Robustness,
     dataset: ImageDataset,
@@ -64,6 +65,7 @@ def judge(
     Args:
         card: the model's card.
         candidate: a directory as the service's MODELS, that holds the export alone.
+        predict: the Keras model's probabilities, at the temperature that was exported.
         evaluation: of the Keras model on the test images, with the temperature that was exported.
         robust: of the Keras model on the test images.
         store: where the version is that it would replace.
@@ -74,8 +76,7 @@ def judge(
         gate.calibration_bound(evaluation, thresholds),
     ]
     served, compared = _against_served(card, evaluation, robust, dataset, store, thresholds)
-    images = dataset.test.images
-    last = infra.infra(candidate, dataset.classes, images, evaluation.probabilities, thresholds)
+    last = infra.infra(candidate, dataset.classes, dataset.test.images, predict, thresholds)
     return Verdict(thresholds, (*checks, *compared, last), served)
 
 

@@ -125,7 +125,7 @@ def _judged_and_pushed(
     examples.draw(dataset.test, best.evaluation.predicted, best.evaluation.confusion, best.directory)
     card = card_of(best, dataset, inspected, known, store.name)
     with alone(), candidate(best.result.model, best.evaluation.temperature, card, best.directory) as judged:
-        verdict = judge(card, judged.root, best.evaluation, best.robustness, dataset, store, thresholds)
+        verdict = judge(card, judged.root, best.predict, best.evaluation, best.robustness, dataset, store, thresholds)
         if reason and not verdict.accepted:
             verdict = replace(verdict, forced=reason, forced_by=_user())
         write_json(best.directory / "verdict.json", verdict.to_json())

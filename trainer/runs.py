@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer import checkpoint, figures
+from trainer.calibrate import softmax
 from trainer.checkpoint import CheckpointError
 from trainer.config import TrainConfig
 from trainer.corrupt import Robustness, robustness
@@ -40,6 +42,10 @@ class Run:
     robustness: Robustness
     latency: Latency
     per_class: dict[str, dict[str, float]]
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The probabilities (n, classes) of the Keras model for uint8 images, at the temperature of the export."""
+        return softmax(self.result.model.predict_on_batch(images), self.evaluation.temperature)
 
 
 def train_and_evaluate(

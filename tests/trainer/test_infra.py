@@ -1,35 +1,61 @@
 """The infra check starts a real server, believes its answers only, and leaves no process behind."""
 
+import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from registry.store import ModelStore
-from tests.conftest import SAMPLE
-from trainer import export, infra, pipeline
+from tests.conftest import ROOT, SAMPLE
+from trainer import export, infra, pictures, pipeline
+from trainer.calibrate import softmax
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
 from trainer.thresholds import Thresholds
 
 QUICK = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=2)
-UNIFORM = np.full((200, 10), 0.1)
+NAME = "fashion_mnist_sample"
+
+
+def uniform(images: np.ndarray) -> np.ndarray:
+    return np.full((len(images), 10), 0.1)
 
 
 @pytest.fixture
-def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen]:
-    """The servers that were started; each must have ended."""
-    started: list[subprocess.Popen] = []
-    popen = subprocess.Popen
+def served(artifacts: Path) -> infra.Predict:
+    """What the served version's Keras model answers."""
+    (path,) = artifacts.glob("runs/*/model.keras")
+    model = keras.saving.load_model(path, compile=False)
+    temperature = ModelStore(artifacts / "models", NAME).card(1).metrics["calibration"]["temperature"]
+    return lambda images: softmax(model.predict_on_batch(images), temperature)
 
-    def remembered(*arguments: object, **options: object) -> subprocess.Popen:
-        started.append(popen(*arguments, **options))  # type: ignore[call-overload]
-        return started[-1]
 
-    monkeypatch.setattr(infra.subprocess, "Popen", remembered)
-    return started
+def descendants(pid: int) -> list[int]:
+    """Every process below one, those that have ended aside."""
+    try:
+        children = [int(each) for path in Path(f"/proc/{pid}/task").iterdir() for each in _words(path / "children")]
+    except FileNotFoundError:
+        return []
+    return [each for child in children for each in [child, *descendants(child)] if is_alive(each)]
+
+
+def is_alive(pid: int) -> bool:
+    stat = _words(Path(f"/proc/{pid}/stat"))
+    return bool(stat) and " ".join(stat).rpartition(")")[2].split()[0] != "Z"
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def test_a_planted_double_rescaling_is_refused_by_the_infra_check_alone(
@@ -45,49 +71,113 @@ def test_a_planted_double_rescaling_is_refused_by_the_infra_check_alone(
     with pytest.raises(pipeline.RefusedError, match="disagree with the Keras model's") as refused:
         pipeline.run([QUICK], tmp_path)
     assert [check.name for check in refused.value.verdict.checks if not check.passed] == ["infra"]
-    assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
+    assert not (tmp_path / "models" / NAME).exists()
 
 
-def test_answers_are_held_against_what_is_expected(
-    artifacts: Path, sample: ImageDataset, processes: list[subprocess.Popen], monkeypatch: pytest.MonkeyPatch
+def test_the_caller_s_settings_of_a_service_do_not_decide(
+    artifacts: Path, sample: ImageDataset, served: infra.Predict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # What the caller's environment says is for a service of their own, and no proxy knows our loopback.
-    for name, value in {"PORT": "1", "MODEL_NAME": "other", "http_proxy": "http://127.0.0.1:9"}.items():
+    others = {
+        "API_KEYS": "0" * 64,
+        "RUNTIME": "litert",
+        "METRICS_DIRECTORY": str(tmp_path / "metrics"),
+        "DEADLINE_MS": "1",
+        "PORT": "1",
+        "MODEL_NAME": "other",
+        "GUNICORN_CMD_ARGS": "--workers=nonsense",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    for name, value in others.items():
         monkeypatch.setenv(name, value)
-    check = infra.infra(artifacts / "models", sample.classes, sample.test.images, UNIFORM, Thresholds(infra_requests=3))
+    check = infra.infra(artifacts / "models", sample.classes, sample.test.images, served, Thresholds())
+    assert check.passed, check.sentence
+    assert check.sentence.startswith("A real server's answers to 20 requests agree with the Keras model's")
+    assert not (tmp_path / "metrics").exists()
+    assert descendants(os.getpid()) == []
+
+
+def test_answers_are_held_against_what_is_expected(artifacts: Path, sample: ImageDataset) -> None:
+    check = infra.infra(artifacts / "models", sample.classes, sample.test.images, uniform, Thresholds(infra_requests=3))
     assert not check.passed
     assert check.value is not None
     assert check.value > 0.1
     assert "answers to 3 requests disagree" in check.sentence
-    assert [process.poll() for process in processes] == [0]
+    assert descendants(os.getpid()) == []
 
 
-def test_a_server_that_cannot_start_is_quoted(
-    tmp_path: Path, sample: ImageDataset, processes: list[subprocess.Popen]
+def test_picture_files_that_the_trainer_reads_lying_are_refused(
+    artifacts: Path, sample: ImageDataset, served: infra.Predict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check = infra.infra(tmp_path, sample.classes, sample.test.images, UNIFORM, Thresholds())
+    def as_stored(path: Path) -> Image.Image:
+        image = Image.open(path)
+        image.load()
+        return image
+
+    monkeypatch.setattr(pictures, "open_picture", as_stored)
+    check = infra.infra(artifacts / "models", sample.classes, sample.test.images, served, Thresholds())
+    assert not check.passed
+    assert "at most, for a JPEG file of EXIF orientation" in check.sentence
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 3), (28, 28, 1)])
+def test_the_picture_files_sent_show_the_test_images_upright(shape: tuple[int, int, int]) -> None:
+    smooth = np.linspace(0, 255, 40 * 60).reshape(40, 60, 1)[: shape[0], : shape[1]]
+    image = np.broadcast_to(smooth, shape).astype(np.uint8)
+    sent = list(infra.requests_for([image] * 24))
+    kinds = {request.what for request in sent}
+    assert kinds == {"pixels as JSON", "a PNG file", *(f"a JPEG file of EXIF orientation {n}" for n in range(1, 9))}
+    for request in sent:
+        assert np.abs(request.pixels.astype(int) - image).max() <= (8 if "JPEG" in request.what else 0), request.what
+
+
+def test_a_server_that_cannot_start_is_quoted(tmp_path: Path, sample: ImageDataset) -> None:
+    check = infra.infra(tmp_path, sample.classes, sample.test.images, uniform, Thresholds())
     assert (check.passed, check.value) == (False, None)
-    assert "cannot serve the export: it ended with status 2 before it said where it listens" in check.sentence
+    assert "cannot serve the export: it ended with status 2 before it was ready" in check.sentence
     assert "no model in" in check.sentence
-    assert processes[0].poll() == 2
+    assert descendants(os.getpid()) == []
 
 
 def test_an_export_that_does_not_load_is_quoted(tmp_path: Path, artifacts: Path, sample: ImageDataset) -> None:
-    name = "fashion_mnist_sample"
-    store = ModelStore(tmp_path, name)
+    store = ModelStore(tmp_path, NAME)
     with store.stage() as staged:
         (staged / "saved_model.pb").write_bytes(b"not a graph")
-        store.publish(staged, ModelStore(artifacts / "models", name).card(1))
-    check = infra.infra(tmp_path, sample.classes, sample.test.images, UNIFORM, Thresholds())
+        store.publish(staged, ModelStore(artifacts / "models", NAME).card(1))
+    check = infra.infra(tmp_path, sample.classes, sample.test.images, uniform, Thresholds())
     assert not check.passed
     assert "before it was ready; its last words:" in check.sentence
 
 
 def test_a_server_that_takes_too_long_is_ended(
-    artifacts: Path, sample: ImageDataset, processes: list[subprocess.Popen], monkeypatch: pytest.MonkeyPatch
+    artifacts: Path, sample: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra, "READY_SECONDS", 0.0)
-    check = infra.infra(artifacts / "models", sample.classes, sample.test.images, UNIFORM, Thresholds())
+    check = infra.infra(artifacts / "models", sample.classes, sample.test.images, uniform, Thresholds())
     assert not check.passed
     assert "0 s passed before it was ready" in check.sentence
-    assert processes[0].poll() is not None
+    assert descendants(os.getpid()) == []
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+def test_the_server_ends_with_its_trainer_whatever_ends_that(artifacts: Path, kind: signal.Signals) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from trainer import infra\n"
+        "with infra.server(Path(sys.argv[1])):\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", script, str(artifacts / "models")]
+    trainer = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert trainer.stdout.readline() == "ready\n"
+        started = descendants(trainer.pid)
+        assert len(started) >= 3  # the supervisor, the service and its worker
+        os.killpg(trainer.pid, kind)
+        trainer.communicate(timeout=30)
+        until = time.monotonic() + 60
+        while any(map(is_alive, started)):
+            assert time.monotonic() < until, f"{[pid for pid in started if is_alive(pid)]} outlived their trainer"
+            time.sleep(0.1)
+    finally:
+        trainer.kill()
+        trainer.wait()

@@ -38,7 +38,8 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 def judged(model: keras.Model, sample: ImageDataset, store: ModelStore, card_store: ModelStore) -> Verdict:
     evaluation = evaluate(model, sample.test, 10, calibrated_temperature(model, sample.validation))
     robust = robustness(model.predict_on_batch, sample.test)
-    return judge(card_store.card(1), Path("unused"), evaluation, robust, sample, store, THRESHOLDS)
+    card, predict = card_store.card(1), model.predict_on_batch
+    return judge(card, Path("unused"), predict, evaluation, robust, sample, store, THRESHOLDS)
 
 
 def failed(verdict: Verdict) -> dict[str, str]:
