@@ -52,7 +52,12 @@ def parser() -> argparse.ArgumentParser:
     add("--dropout", type=float, help="rate of the dropout before each hidden dense layer")
     add("--label-smoothing", type=float, help="share of the target spread over all classes")
     add("--shuffle", action=argparse.BooleanOptionalAction, default=None, help="a new order of images each epoch")
-    add("--mirror", action=argparse.BooleanOptionalAction, default=None, help="mirror half of the images")
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="mirror half of the images (a recipe does for its data set alone)",
+    )
     add("--shift", type=int, help="move training images by up to so many pixels")
     add("--rotate", type=float, help="rotate training images by up to so many degrees")
     add("--erase", type=float, help="black out a square of this share of each training image's side")
@@ -91,6 +96,8 @@ def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
     if given.get("optimizer", recipe.optimizer) != recipe.optimizer:
         replace(recipe, optimizer=given["optimizer"], weight_decay=0.0)  # refuses an unknown name
         given = {"learning_rate": DEFAULT_RATES[given["optimizer"]], **given}
+    if given.get("dataset", recipe.dataset).partition(":")[0] != recipe.dataset:
+        given = {"mirror": False, **given}  # clothes may be mirrored, but left and right or letters may not
     models = [given.pop("model")] if "model" in given else list(MODELS)
     return [replace(recipe, model=model, **given) for model in models]
 

@@ -153,7 +153,7 @@ class TrainConfig:
         return f"{self.model}: " + ", ".join(parts)
 
 
-# `default` was chosen on the validation images alone; `paper` is what the paper trained.
+# `default` was chosen on Fashion-MNIST's validation images; `paper` is what the paper trained.
 RECIPES: dict[str, TrainConfig] = {
     "default": TrainConfig(
         optimizer="adamw",

@@ -54,9 +54,9 @@ def find(folder: Path) -> tuple[str, dict[Part, Path]]:
         if match := _FILE.fullmatch(path.name):
             part = ("train" if match["split"].lower() == "train" else "test", match["kind"].lower())
             sets.setdefault(match["set"].lower(), {}).setdefault(part, path)
-    whole = {name: files for name, files in sets.items() if len(files) == len(FILES)}
+    whole = [name for name, files in sets.items() if len(files) == len(FILES)]
     if len(whole) == 1:
-        return next(iter(whole.items()))
+        return whole[0], {part: sets[whole[0]][part] for part in FILES}
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with four IDX files; there is none.")
     names = sorted(path.name for path in folder.iterdir())

@@ -9,6 +9,7 @@ from typing import Any
 
 from registry.store import ModelStore, models
 from registry.tables import table
+from trainer.config import TrainConfig
 from trainer.pipeline import RefusedError
 from trainer.runs import Run
 
@@ -51,7 +52,20 @@ def refusal(refused: RefusedError) -> str:
     """The same for a model that was not pushed: the runs, and every check's finding."""
     checks = refused.verdict.to_json()["checks"]
     where = f"The verdict is in {refused.best.directory / 'verdict.json'}"
-    return "\n" + "\n".join([*_runs(refused.runs), *_judged(refused.best, checks), where])
+    return "\n" + "\n".join(
+        [*_runs(refused.runs), *_judged(refused.best, checks), *_suspect(refused.best.config), where]
+    )
+
+
+def _suspect(config: TrainConfig) -> list[str]:
+    """What may be to blame for a model that learned badly: augmentation, where there was any."""
+    off = {"mirror": "--no-mirror", "shift": "--shift 0", "rotate": "--rotate 0", "erase": "--erase 0"}
+    options = [option for name, option in off.items() if getattr(config, name)]
+    said = (
+        "Augmentation may be the cause: classes that differ only by what it changes, as left and right in mirrored "
+        f"images, cannot be learned. Without it: {' '.join(options)}"
+    )
+    return [said] if options else []
 
 
 def _runs(runs: Sequence[Run]) -> list[str]:

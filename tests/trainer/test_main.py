@@ -49,6 +49,14 @@ def test_an_optimizer_without_a_rate_gets_one_that_suits_it() -> None:
     assert chosen("--model", "basic", "--optimizer", "sgd")[0].learning_rate == 0.01
 
 
+@pytest.mark.parametrize("dataset", ["folder:/data/arrows", "emnist/letters", "idx:/data/fashion_mnist"])
+def test_only_fashion_mnist_is_mirrored_unless_it_is_asked_for(dataset: str) -> None:
+    assert [config.mirror for config in (*chosen(), *chosen("--dataset", "fashion_mnist:3.0.1"))] == [True] * 4
+    assert not chosen("--dataset", dataset, "--model", "deep")[0].mirror
+    assert not chosen("--dataset", dataset, "--recipe", "default")[0].mirror
+    assert chosen("--dataset", dataset, "--mirror")[0].mirror
+
+
 def test_options_can_take_the_default_recipe_apart() -> None:
     (config,) = chosen("--model", "deep", "--no-mirror", "--shift", "0", "--epochs", "3")
     assert (config.mirror, config.shift, config.epochs) == (False, 0, 3)
@@ -83,7 +91,8 @@ def test_a_mistake_gives_one_line_and_exit_code_2(options: list[str], expected: 
 
 
 def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> None:
-    options = ["--dataset", f"idx:{SAMPLE}", "--model", "basic", "--epochs", "1", "--threshold", "accuracy_floor=0.999"]
+    options = ["--dataset", f"idx:{SAMPLE}", "--model", "basic", "--epochs", "1", "--mirror"]
+    options += ["--threshold", "accuracy_floor=0.999"]
     done = run(*options, artifacts=tmp_path)
     assert done.returncode == 3
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
@@ -92,6 +101,8 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
     assert done.stderr == (
         "error: The gate refused the model; nothing was pushed. --force --reason TEXT trains it anew, and pushes it.\n"
     )
+    assert "Augmentation may be the cause" in done.stdout
+    assert "Without it: --no-mirror --erase 0\n" in done.stdout
     (verdict,) = tmp_path.glob("runs/*/verdict.json")
     assert str(verdict) in done.stdout
     assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
