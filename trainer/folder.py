@@ -1,4 +1,4 @@
-"""A user's own pictures: PATH/<class>/*.png|jpg, or PATH/<split>/<class>/*.png|jpg, decoded once into one shape.
+"""A user's own pictures: PATH/<class>/* or PATH/<split>/<class>/*, decoded once into one shape.
 
 Splits are called train, test and validation. What is not there is cut from the training pictures: a fifth of each
 class, drawn by a seed of its own, so that runs of several seeds are tested on the same pictures.
@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from trainer import decoded
 from trainer.decoded import Decoded
 from trainer.idx import DataError
-from trainer.pictures import GREY, Shape, fit, open_picture, shape_for
+from trainer.pictures import TAKEN, Shape, header, is_picture, is_readable, read, shape_for
 
-SUFFIXES = {".png", ".jpg", ".jpeg"}
 SPLITS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
 SHARE = 0.2
 BATCH = 256
@@ -52,13 +51,20 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int, limit: int) -
     """
     found = _scan(folder)
     classes = tuple(found["train"])
-    about = {"folder": str(folder.resolve()), "image_size": image_size, "seed": seed, "files": _stamps(found)}
+    left_out = _left_out(folder, found)
+    about = {
+        "folder": str(folder.resolve()),
+        "image_size": image_size,
+        "seed": seed,
+        "files": _stamps(found),
+        "left_out": left_out,
+    }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
     kept = data_dir / "decoded" / f"{folder.resolve().name}-{key}"
     if known := decoded.kept(kept, limit):
         return known
     print(f"Decoding the pictures of {folder}; this happens once, until they change.", flush=True)
-    _decode(folder, kept, classes, _parts(found, seed), image_size)
+    _decode(folder, kept, classes, _parts(found, seed), image_size, left_out)
     result = decoded.read(kept, limit)
     assert result is not None  # noqa: S101 - written above
     return result
@@ -67,7 +73,7 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int, limit: int) -
 def _scan(folder: Path) -> dict[str, Files]:
     """The picture files of each split by class; all of them under `train` where the folder has no splits."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder of pictures, PATH/<class>/*.png|jpg; there is none.")
+        raise DataError(f"{folder}: expected a folder of pictures, PATH/<class>/*; there is none.")
     splits = {SPLITS[path.name]: path for path in _folders(folder) if path.name in SPLITS}
     if "train" in splits:
         if strange := [path.name for path in _folders(folder) if path.name not in SPLITS]:
@@ -95,14 +101,46 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _by_class(folder: Path) -> Files:
-    files = {path.name: sorted(each for each in path.iterdir() if _is_picture(each)) for path in _folders(folder)}
+    files = {path.name: sorted(each for each in path.iterdir() if _is_readable(each)) for path in _folders(folder)}
     if empty := [name for name, of_class in files.items() if not of_class]:
-        raise DataError(f"{folder}: expected PNG or JPEG pictures of every class, found none of {', '.join(empty)}.")
+        raise DataError(
+            f"{folder}: expected {TAKEN} pictures of every class, found none of {', '.join(empty)}. "
+            "A class's pictures must lie in its folder itself, not in folders below it."
+        )
     return files
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _is_readable(path: Path) -> bool:
+    return not path.name.startswith(".") and path.is_file() and is_readable(path)
+
+
+def _left_out(folder: Path, found: dict[str, Files]) -> list[str]:
+    """How many pictures anywhere in the folder are not read, by the reason, each time with one of them."""
+    taken = {path for files in found.values() for of_class in files.values() for path in of_class}
+    place = "PATH/<class>/" if len(found) == 1 else "PATH/<split>/<class>/"
+    missed: dict[str, list[Path]] = {}
+    for path in _files_below(folder, set()):
+        if path not in taken and is_picture(path):
+            kind = f"not {TAKEN} but {path.suffix}"
+            missed.setdefault(f"not in {place} itself" if is_readable(path) else kind, []).append(path)
+    return [
+        f"Left out as {reason}: {len(paths):,} picture{'s' * (len(paths) > 1)}, such as {paths[0]}."
+        for reason, paths in missed.items()
+    ]
+
+
+def _files_below(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """All files that are not hidden, through links too, but no folder twice."""
+    if (real := os.path.realpath(folder)) in seen:
+        return
+    seen.add(real)
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, seen)
+        elif path.is_file():
+            yield path
 
 
 def _stamps(found: dict[str, Files]) -> list[tuple[str, int, int, int]]:
@@ -140,9 +178,15 @@ def _add(part: _Part, paths: list[Path], label: int) -> None:
     part.labels.extend([label] * len(paths))
 
 
-def _decode(folder: Path, target: Path, classes: tuple[str, ...], parts: dict[str, _Part], image_size: int) -> None:
+def _decode(
+    folder: Path,
+    target: Path,
+    classes: tuple[str, ...],
+    parts: dict[str, _Part],
+    image_size: int,
+    left_out: list[str],
+) -> None:
     shape = _shape([path for part in parts.values() for path in part.paths], image_size)
-    left_out: list[str] = []
     about: dict[str, Any] = {"source": f"pictures in {folder}", "classes": classes, "left_out": left_out}
 
     def training() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -160,11 +204,11 @@ def _shape(paths: list[Path], image_size: int) -> Shape:
     sizes, grey = set(), True
     for path in paths:
         try:
-            with Image.open(path) as image:
-                sizes.add((image.height, image.width))
-                grey = grey and image.mode in GREY
-        except Exception:  # noqa: S112 - a broken header raises anything; `open_picture` will name the file
+            size, is_grey = header(path)
+        except Exception:  # noqa: S112 - a broken header raises anything; `read` will name the file
             continue
+        sizes.add(size)
+        grey = grey and is_grey
     return shape_for(sizes.pop() if len(sizes) == 1 else None, 1 if grey else 3, image_size)
 
 
@@ -174,7 +218,7 @@ def _batches(part: _Part, shape: Shape, left_out: list[str]) -> Iterator[tuple[n
         images, labels = [], []
         for path, label in zip(part.paths[start : start + BATCH], part.labels[start : start + BATCH], strict=True):
             try:
-                images.append(fit(open_picture(path), shape))
+                images.append(read(path, shape))
                 labels.append(label)
             except DataError as error:
                 left_out.append(str(error))

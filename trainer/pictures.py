@@ -1,16 +1,20 @@
 """Pictures of any size and colour become images of one shape, by the policy that serving applies to what clients send.
 
-Upright as the camera held it, then the model's colours, transparent parts black, then its size: bilinear, widened
-when shrinking so that every pixel counts; the whole picture fills the frame, its proportions are not kept.
+A file is what its bytes say, whatever its name. Of an animation, the first frame counts. The picture takes the model's
+colours, transparent parts black, is turned upright as the camera held it, and takes the model's size: bilinear,
+widened when shrinking so that every pixel counts; the whole picture fills the frame, its proportions are not kept.
+`serving/fitting.py` says the same in code of its own; `tests/test_decoding.py` holds the two equal.
 """
 
 from __future__ import annotations
 
+import mimetypes
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # else opening one would import all plugins
 
 from trainer.idx import DataError
 
@@ -20,7 +24,50 @@ Shape = tuple[int, int, int]
 LARGEST_SIDE = 96
 USUAL_SIDE = 64
 COLOURS = {1: "L", 3: "RGB"}
-GREY = {"1", "L", "LA", "I", "I;16", "F"}
+GREY = {"1", "L", "LA", "I;16", "I;16B"}
+# Of 8 or 16 bits a colour. What 32 bits or fractions mean as shades, no file says.
+MODES = GREY | {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
+TAKEN = "PNG, JPEG, GIF, BMP, WebP or TIFF"
+BEGINNINGS = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
+# Pictures that not every system's list of media types knows.
+MORE_SUFFIXES = {".webp", ".jp2", ".jxl", ".psd", ".tga", ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
+# Of TIFF, what scanners and cameras write; of BMP, what TensorFlow reads, too.
+COMPRESSIONS = {
+    "TIFF": {
+        "raw",
+        "tiff_ccitt",
+        "group3",
+        "group4",
+        "tiff_lzw",
+        "jpeg",
+        "tiff_adobe_deflate",
+        "tiff_deflate",
+        "packbits",
+    },
+    "BMP": {0, 3},
+}
+# A picture is shrunk by averages before anything else, as long as its sides stay at least so long: memory stays small.
+SIDE = 1024
+TILE = 512  # pixels a side that are converted together, for the same reason
+ORIENTATION = 0x0112  # EXIF's tag, a number of type 3
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def shape_for(size: Sequence[int] | None, channels: int, image_size: int) -> Shape:
@@ -40,27 +87,69 @@ def shape_for(size: Sequence[int] | None, channels: int, image_size: int) -> Sha
     return height, width, 1 if channels == 1 else 3
 
 
-def open_picture(path: Path) -> Image.Image:
-    """A picture, decoded and upright.
+def format_of(path: Path) -> str | None:
+    """The format of a file that can be read, by how its bytes begin; None for all others."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    return next((name for beginning, name in BEGINNINGS.items() if head.startswith(beginning)), None)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture by its name or its bytes; it may be one that cannot be read."""
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    return kind.startswith("image/") or path.suffix.lower() in MORE_SUFFIXES or format_of(path) is not None
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a file is a picture of a format that is read; it may be broken."""
+    return path.suffix.lower() in SUFFIXES or format_of(path) is not None
+
+
+def read(path: Path, shape: Shape) -> np.ndarray:
+    """The picture in a file as uint8 of `shape`.
 
     Raises:
         DataError: it cannot be read, or is broken; the message names it.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
+            image.draft(None, (_side(shape),) * 2)
             image.load()
-            return _upright(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, OSError) as error:
-        reason = "not a picture" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(f"{path}: expected a whole PNG or JPEG picture, found a broken one ({reason}).") from error
+            return fit(image, shape)
+    except Exception as error:  # decoders raise anything on a broken file
+        raise DataError(f"{path}: expected a whole {TAKEN} picture, found a broken one ({error}).") from error
+
+
+def header(path: Path) -> tuple[tuple[int, int], bool]:
+    """Height and width of the picture in a file once it is upright, and whether it is grey; raises anything."""
+    with _opened(path) as image:
+        width, height = image.size
+        on_its_side = 5 <= _orientation(image) <= 8
+        return (width, height) if on_its_side else (height, width), image.mode in GREY
+
+
+def _opened(path: Path) -> Image.Image:
+    name = format_of(path)
+    if name is None:
+        raise ValueError("another format, or no picture")
+    image = Image.open(path, formats=[name])
+    compression = image.info.get("compression")
+    if compression not in COMPRESSIONS.get(name, {compression}):
+        raise ValueError(f"{name} with compression {compression}")
+    if image.mode not in MODES:
+        raise ValueError(f"pixels of mode {image.mode} instead of 8 or 16 bits a colour")
+    return image
 
 
 def fit(picture: Image.Image, shape: Shape) -> np.ndarray:
     """The picture as uint8 of `shape`."""
     height, width, channels = shape
-    coloured = _recoloured(picture, COLOURS[channels])
-    fitted = coloured.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(fitted).reshape(shape)
+    image = _shrunk(picture, COLOURS[channels], _side(shape))
+    if turn := TURNS.get(_orientation(picture)):
+        image = image.transpose(turn)
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)).reshape(shape)
 
 
 def fit_array(image: np.ndarray, shape: Shape) -> np.ndarray:
@@ -72,15 +161,44 @@ def fit_array(image: np.ndarray, shape: Shape) -> np.ndarray:
     )
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _side(shape: Shape) -> int:
+    return max(SIDE, 2 * max(shape[:2]))
+
+
+def _orientation(image: Image.Image) -> int:
+    """How EXIF says that the camera was held; 1, upright, where it says nothing or is damaged.
+
+    Pillow would refuse or misread EXIF for damage anywhere in it; this needs no more than the one number. TIFF files
+    keep theirs elsewhere, and Pillow turns them.
+    """
+    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    order = ">" if exif[:2] == b"MM" else "<"
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF raises anything; the pixels are what counts
-        return image.copy()
+        (directory,) = struct.unpack_from(f"{order}I", exif, 4)
+        (entries,) = struct.unpack_from(f"{order}H", exif, directory)
+        for at in range(directory + 2, directory + 2 + 12 * entries, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, at)
+            if (tag, kind) == (ORIENTATION, 3):
+                return value
+    except struct.error:
+        pass
+    return 1
+
+
+def _shrunk(image: Image.Image, mode: str, side: int) -> Image.Image:
+    """The picture in the colours of `mode`, each side divided by the largest number that leaves it `side` long."""
+    (width, height), (across, down) = image.size, (max(1, length // side) for length in image.size)
+    shrunk = Image.new(mode, (-(-width // across), -(-height // down)))
+    wide, high = across * -(-TILE // across), down * -(-TILE // down)
+    for top in range(0, height, high):
+        for left in range(0, width, wide):
+            tile = image.crop((left, top, min(left + wide, width), min(top + high, height)))
+            shrunk.paste(_recoloured(tile, mode).reduce((across, down)), (left // across, top // down))
+    return shrunk
 
 
 def _recoloured(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode == "I;16":
+    if image.mode.startswith("I;16"):
         # Pillow would cut 16 bits off at 255 instead of scaling them down.
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if not image.has_transparency_data:

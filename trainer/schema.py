@@ -150,7 +150,7 @@ def _parsed(content: object) -> Schema:
 
 def _left_out(messages: tuple[str, ...]) -> list[str]:
     rest = len(messages) - SHOWN
-    return [*messages[:SHOWN], *([f"... and {rest} more that are broken."] if rest > 0 else [])]
+    return [*messages[:SHOWN], *([f"... and {rest} more that are left out."] if rest > 0 else [])]
 
 
 def _of_set(dataset: ImageDataset, found: Statistics, schema: Schema) -> list[str]:

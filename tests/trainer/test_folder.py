@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving import images as serving_images
-from serving.settings import Settings
-from trainer import pictures
+from trainer import schema
 from trainer.data import ImageDataset, load
 from trainer.idx import DataError
+from trainer.schema import AnomalyError
 
 CHANCE = np.random.default_rng(0)
 
@@ -95,14 +94,18 @@ def test_a_broken_picture_is_named_and_left_out(tmp_path: Path, data: Path) -> N
     assert sum(sizes(dataset)) == 20
     assert len(dataset.left_out) == 2
     for name in ("torn.png", "text.jpg"):
-        assert any(f"{name}: expected a whole PNG or JPEG picture" in each for each in dataset.left_out)
+        assert any(
+            f"{name}: expected a whole PNG, JPEG, GIF, BMP, WebP or TIFF picture" in each for each in dataset.left_out
+        )
 
 
 def test_a_folder_of_broken_pictures_alone_names_one(tmp_path: Path, data: Path) -> None:
     folder = folder_of(tmp_path / "pets")
     for path in folder.glob("*/*.png"):
         path.write_bytes(b"torn")
-    with pytest.raises(DataError, match=r"found 0, 0 and 0 .*\.png: expected a whole PNG or JPEG picture"):
+    with pytest.raises(
+        DataError, match=r"found 0, 0 and 0 .*\.png: expected a whole PNG, JPEG, GIF, BMP, WebP or TIFF picture"
+    ):
         load(f"folder:{folder}", data)
 
 
@@ -135,16 +138,47 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path, data: Path) -> 
     refused(folder, "beside train, found extra")
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 20, 3)])
-def test_a_picture_becomes_what_serving_makes_of_it(tmp_path: Path, mode: str, shape: pictures.Shape) -> None:
-    if mode == "I;16":
-        picture = Image.fromarray(CHANCE.integers(0, 65536, (50, 40), dtype=np.uint16))
-    else:
-        picture = Image.fromarray(CHANCE.integers(0, 256, (50, 40, 4), dtype=np.uint8)).convert(mode)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+@pytest.mark.parametrize("suffix", ["", ".jpg"])
+def test_every_common_format_is_read_whatever_the_file_is_called(
+    kind: str, suffix: str, tmp_path: Path, data: Path
+) -> None:
+    folder = folder_of(tmp_path / "pets")
+    Image.new("RGB", (24, 20), (200, 0, 0)).save(folder / "cat" / f"other{suffix}", kind)
+    dataset = load(f"folder:{folder}", data)
+    assert (sum(sizes(dataset)), dataset.left_out) == (21, ())
+
+
+def test_pictures_that_are_not_read_are_counted_and_named(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets")
+    draw(folder / "stray.png")
+    draw(folder / "cat" / "2024" / "may" / "deep.png")
+    for number in range(3):
+        (folder / "dog" / f"{number}.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    dataset = load(f"folder:{folder}", data)
+    assert sum(sizes(dataset)) == 20
+    assert dataset.left_out == (
+        f"Left out as not in PATH/<class>/ itself: 2 pictures, such as {folder}/cat/2024/may/deep.png.",
+        f"Left out as not PNG, JPEG, GIF, BMP, WebP or TIFF but .heic: 3 pictures, such as {folder}/dog/0.heic.",
+    )
+    draw(folder / "train" / "deeper.png")
+    (folder / "train").rename(folder / "cat" / "train")
+    assert "3 pictures" in load(f"folder:{folder}", data).left_out[0]
+
+
+def test_pictures_in_deeper_folders_stop_the_run_with_their_number(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets", "train", "test")
+    folder_of(folder / "train" / "cat", count=3)
+    with pytest.raises(AnomalyError, match=r"not in PATH/<split>/<class>/ itself: 6 pictures, such as .*cat/0\.png"):
+        schema.inspect(load(f"folder:{folder}", data))
+
+
+def test_the_frame_of_pictures_that_were_held_on_their_side_is_upright(tmp_path: Path, data: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held on its side
-    path = tmp_path / "picture.png"
-    picture.save(path, exif=exif)
-    served = serving_images.from_files([("picture.png", path.read_bytes())], shape, Settings())
-    np.testing.assert_array_equal(pictures.fit(pictures.open_picture(path), shape), served.images[0])
+    exif[0x0112] = 6
+    for name in ("cat", "dog"):
+        for number in range(10):
+            path = tmp_path / "pets" / name / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(CHANCE.integers(0, 256, (40, 60), dtype=np.uint8)).save(path, exif=exif)
+    assert load(f"folder:{tmp_path / 'pets'}", data).shape == (60, 40, 1)
