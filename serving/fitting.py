@@ -2,28 +2,41 @@
 
 A picture of a thing on a light background is taken through the steps that made such training images, where the
 card says that they were made so; everything else is recoloured and resized, and the whole image fills the frame.
+`trainer/pictures.py` does the latter in code of its own; `tests/test_decoding.py` holds the two equal.
 """
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from serving.errors import InvalidImageError
-from serving.likeness import Look, imitate, light_background
+from serving.likeness import LOOKED_AT, Look, imitate, light_background
 
 COLOURS = {1: "L", 3: "RGB"}  # the mode that Pillow gives to so many channels
+# The modes that are taken, by their names in replies; of 8 or 16 bits a colour. What 32 bits or fractions mean as
+# shades, no file says.
 COLOUR_NAMES = {
     "1": "black and white",
-    "I;16": "16-bit grey",
     "L": "grey",
     "LA": "grey",
+    "I;16": "16-bit grey",
+    "I;16B": "16-bit grey",
     "P": "palette",
+    "PA": "palette",
+    "RGB": "RGB",
     "RGBA": "RGB",
+    "RGBX": "RGB",
+    "CMYK": "CMYK",
+    "YCbCr": "YCbCr",
 }
-# EXIF's orientations but the upright one. ImageOps.exif_transpose would also write EXIF anew, and fail on damage.
-TURNS: dict[object, Image.Transpose] = {
+# An image is shrunk by averages before anything else, as long as its sides stay at least so long: memory stays small.
+SIDE = 1024
+TILE = 512  # pixels a side that are converted together, for the same reason
+ORIENTATION = 0x0112  # EXIF's tag, a number of type 3
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -36,11 +49,12 @@ TURNS: dict[object, Image.Transpose] = {
 Fitted = tuple[NDArray[np.uint8], str | None, str | None]
 
 
-def fit(image: Image.Image, shape: Sequence[int], look: Look | None, name: str) -> Fitted:
+def fit(image: Image.Image, size: tuple[int, int], shape: Sequence[int], look: Look | None, name: str) -> Fitted:
     """Make an image fit the model.
 
     Args:
-        image: decoded, in any mode that PNG and JPEG have.
+        image: decoded, in any mode of COLOUR_NAMES; a JPEG may have been shrunk while it was decoded.
+        size: width and height of the image in its file.
         shape: (height, width, channels); channels is a key of COLOURS.
         look: what the training images look like, None to leave backgrounds as they are.
         name: what an error calls the image.
@@ -53,44 +67,90 @@ def fit(image: Image.Image, shape: Sequence[int], look: Look | None, name: str) 
         InvalidImageError: nothing but a light background.
     """
     height, width, channels = shape
-    turn = TURNS.get(_orientation(image))
-    upright = image if turn is None else image.transpose(turn)
+    orientation = _orientation(image)
+    turn = TURNS.get(orientation)
+    wide, high = reversed(size) if 5 <= orientation <= 8 else size
     turned = {"turned upright": turn is not None}
-    if look and upright.size != (width, height):
-        coloured, opaque = _recolour(upright, "RGB", "white")
+    if look and (wide, high) != (width, height):
+        coloured, opaque = _shrunk(image, "RGB", side(shape), "white")
+        coloured = coloured if turn is None else coloured.transpose(turn)
         if background := light_background(coloured):
-            found = imitate(coloured, background, look, (width, height))
+            found = imitate(coloured, (wide, high), background, look, (width, height))
             if found is None:
                 raise InvalidImageError(f"{name} must show something. Received: nothing but a light background.")
             fitted, steps = found
             return np.asarray(fitted)[..., None], _said(turned | {"transparent parts to white": not opaque}), steps
-    coloured, opaque = _recolour(upright, COLOURS[channels], "black")
+    coloured, opaque = _shrunk(image, COLOURS[channels], side(shape), "black")
+    coloured = coloured if turn is None else coloured.transpose(turn)
     # Bilinear, and widened when shrinking so that every pixel counts, as tf.image.resize does with antialias.
     fitted = coloured.resize((width, height), Image.Resampling.BILINEAR)
-    before, after = (COLOUR_NAMES.get(each.mode, each.mode) for each in (upright, fitted))
+    before, after = COLOUR_NAMES[image.mode], COLOUR_NAMES[fitted.mode]
     notes = turned | {
-        f"resized from {upright.width}x{upright.height}": upright.size != fitted.size,
+        f"resized from {wide}x{high}": (wide, high) != fitted.size,
         f"{before} to {after}": before != after,
         "transparent parts to black": not opaque,
     }
     return np.asarray(fitted).reshape(height, width, channels), _said(notes), None
 
 
+def side(shape: Sequence[int]) -> int:
+    """Pixels of a side that an image keeps when it is shrunk before it is converted: twice those of the model."""
+    return max(SIDE, 2 * max(shape[:2]))
+
+
+def memory_of_fitting(size: tuple[int, int], shape: Sequence[int]) -> int:
+    """Bytes that `fit` takes at most for an image of this size, beside the image itself."""
+    width, height = (min(length, 2 * side(shape)) for length in size)
+    # It is held shrunk and turned, in colours of 4 bytes; of it smaller, a few arrays of 16 bits look for a thing.
+    smaller = min(width, 2 * LOOKED_AT) * min(height, 2 * LOOKED_AT)
+    tile = min(size[0] * size[1], 2 * TILE**2)
+    return 8 * width * height + 24 * smaller + 16 * tile
+
+
 def _said(notes: dict[str, bool]) -> str | None:
     return ", ".join(note for note, applies in notes.items() if applies) or None
 
 
-def _orientation(image: Image.Image) -> object:
-    """What the camera says in EXIF of how it was held; nothing, when what it says is damaged."""
+def _orientation(image: Image.Image) -> int:
+    """How EXIF says that the camera was held; 1, upright, where it says nothing or is damaged.
+
+    Pillow would refuse or misread EXIF for damage anywhere in it; this needs no more than the one number. TIFF files
+    keep theirs elsewhere, and Pillow turns them.
+    """
+    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    order = ">" if exif[:2] == b"MM" else "<"
     try:
-        return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:
-        return None  # The pixels are whole, and they are what counts.
+        (directory,) = struct.unpack_from(f"{order}I", exif, 4)
+        (entries,) = struct.unpack_from(f"{order}H", exif, directory)
+        for at in range(directory + 2, directory + 2 + 12 * entries, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, at)
+            if (tag, kind) == (ORIENTATION, 3):
+                return int(value)
+    except struct.error:
+        pass
+    return 1
 
 
-def _recolour(image: Image.Image, mode: str, behind: str) -> tuple[Image.Image, bool]:
-    """The image in the model's colours, laid on the colour `behind`, and whether it was opaque already."""
-    if image.mode == "I;16":
+def _shrunk(image: Image.Image, mode: str, side: int, behind: str) -> tuple[Image.Image, bool]:
+    """The image in the colours of `mode`, each side divided by the largest number that leaves it `side` long.
+
+    Returns:
+        It, laid on the colour `behind`, and whether it was opaque already.
+    """
+    (width, height), (across, down) = image.size, (max(1, length // side) for length in image.size)
+    shrunk, opaque = Image.new(mode, (-(-width // across), -(-height // down))), True
+    wide, high = across * -(-TILE // across), down * -(-TILE // down)
+    for top in range(0, height, high):
+        for left in range(0, width, wide):
+            tile = image.crop((left, top, min(left + wide, width), min(top + high, height)))
+            coloured, tile_opaque = _recoloured(tile, mode, behind)
+            shrunk.paste(coloured.reduce((across, down)), (left // across, top // down))
+            opaque = opaque and tile_opaque
+    return shrunk, opaque
+
+
+def _recoloured(image: Image.Image, mode: str, behind: str) -> tuple[Image.Image, bool]:
+    if image.mode.startswith("I;16"):
         # Pillow would cut 16 bits off at 255 instead of scaling them down; a transparent shade is lost here.
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if not image.has_transparency_data:

@@ -1,24 +1,26 @@
 """Request bodies become checked image batches here, or fail with one sentence that says why.
 
-JSON carries pixels and must fit the model as it is; image files are made to fit, and the reply says how.
+Pixels in JSON must fit the model as they are; image files are made to fit, and the reply says how.
 """
 
+import base64
+import binascii
 import io
 import math
-import threading
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # else opening one would import all plugins
 
 from serving import arrival, plain_json
+from serving.decoding_memory import DecodingMemory
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
-from serving.fitting import Fitted, fit
+from serving.file_heads import TAKEN, Head, head
+from serving.fitting import COLOUR_NAMES, Fitted, fit, memory_of_fitting, side
 from serving.json_text import parse
 from serving.likeness import Look
 from serving.pixels import brief, from_lists, keys_of, times
@@ -29,11 +31,10 @@ Image.MAX_IMAGE_PIXELS = None
 # What it thinks of a client's file is for the client, not for the log.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-LARGE = 2**20  # pixels; of larger images a worker holds one at a time, or a few requests could take all memory
-_large = threading.Lock()
-
 # What people try to send, by how it begins, so that they are told what it is.
-OTHERS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"%PDF": "PDF"}
+OTHERS = {b"%PDF": "PDF", b"II+\0": "BigTIFF", b"MM\0+": "BigTIFF"}
+
+_memory = DecodingMemory()
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,21 @@ class Batch:
     sources: tuple[Source, ...]
 
 
-def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
-    """Read `{"images": [image, ...]}`, or `{"image": image}`: nested lists of whole numbers from 0 to 255.
+def from_json(body: bytes, shape: Sequence[int], settings: Settings, look: Look | None = None) -> Batch:
+    """Read `{"images": [image, ...]}`, or `{"image": image}`.
+
+    An image is nested lists of whole numbers from 0 to 255, or an image file as a data URL.
 
     Args:
         body: the JSON text.
         shape: (height, width, channels) of the model.
+        settings: the limits.
+        look: as of `from_files`.
 
     Raises:
-        InvalidImageError: not JSON, other keys, or pixels that `from_lists` refuses.
+        InvalidImageError: not JSON, other keys, pixels that `from_lists` refuses, or files that `from_files` refuses.
         TooLargeError: more images than `settings` allow, or more lists and keys than those need.
+        DeadlineError: as `from_files`.
     """
     if (plain := plain_json.pixels(body, "images", shape, settings.max_images)) is not None:
         return Batch(plain, (Source(),) * len(plain))
@@ -73,14 +79,29 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
         raise InvalidImageError(f"The body must be {wanted}. Received: {brief(content)}.")
     if content.keys() not in ({"image"}, {"images"}):
         raise InvalidImageError(f"The body must be {wanted}. Received: {keys_of(content)}.")
-    if "image" in content:
-        return Batch(from_lists([content["image"]], shape, lambda _: "image"), (Source(),))
-    images = content["images"]
+    one = "image" in content
+    name_of = (lambda _: "image") if one else "images[{}]".format
+    images = [content["image"]] if one else content["images"]
     if not isinstance(images, list) or not images:
         raise InvalidImageError(f"`images` must be a list of at least one image. Received: {brief(images)}.")
     _check_count(len(images), settings)
-    pixels = from_lists(images, shape)
-    return Batch(pixels, (Source(),) * len(images))
+    if all(isinstance(image, str) for image in images):
+        files = [(name_of(index), _from_data_url(image, name_of(index))) for index, image in enumerate(images)]
+        batch = from_files(files, shape, settings, look)
+        return replace(batch, sources=tuple(replace(source, file=None) for source in batch.sources))
+    return Batch(from_lists(images, shape, name_of), (Source(),) * len(images))
+
+
+def _from_data_url(text: str, name: str) -> bytes:
+    """The file in a data URL (RFC 2397), whatever media type it tells."""
+    head, comma, data = text.partition(",")
+    if not (comma and head[:5].lower() == "data:" and head[-7:].lower() == ";base64"):
+        wanted = "lists of numbers, or an image file as a data URL (data:image/png;base64,...)"
+        raise InvalidImageError(f"`{name}` must be {wanted}. Received: {brief(text)}.")
+    try:
+        return base64.b64decode("".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidImageError(f"`{name}` must hold base64. Received: {len(data)} characters that are not.") from None
 
 
 def from_raw(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
@@ -109,15 +130,23 @@ def from_files(
         look: of the training images, which pictures on a light background are given; None leaves them as they are.
 
     Raises:
-        InvalidImageError: empty, broken, truncated, neither PNG nor JPEG, or nothing but a light background.
-        TooLargeError: too many files, or pixels in one of them, for `settings`.
+        InvalidImageError: empty, broken, truncated, of another format, or nothing but a light background.
+        TooLargeError: too many files, or pixels, scans, chunks and the like in one of them, for `settings`.
         DeadlineError: they take longer than the request may.
     """
     _check_count(len(files), settings)
+    most = max(1, settings.max_body_bytes // math.prod(shape))
+    if len(files) > most:
+        raise TooLargeError(
+            f"A request may hold {most} image files of {times(shape)}, as many as it may hold pixels. "
+            f"Received: {len(files)}."
+        )
+    images, sources = np.empty((len(files), *shape), np.uint8), []
     # One after the other, so that a request holds no more than one image at its full size.
-    fitted = [_read((name or "The body")[:60], content, shape, settings, look) for name, content in files]
-    sources = (Source(name, *notes) for (name, _), (_, *notes) in zip(files, fitted, strict=True))
-    return Batch(np.stack([image for image, *_ in fitted]), tuple(sources))
+    for index, (name, content) in enumerate(files):
+        images[index], *notes = _read((name or "The body")[:60], content, shape, settings, look)
+        sources.append(Source(name, *notes))
+    return Batch(images, tuple(sources))
 
 
 def _check_count(count: int, settings: Settings) -> None:
@@ -127,11 +156,33 @@ def _check_count(count: int, settings: Settings) -> None:
 
 def _read(name: str, content: bytes, shape: Sequence[int], settings: Settings, look: Look | None) -> Fitted:
     # A body of 16 MiB may unfold to minutes of work.
-    if time.monotonic() > arrival.due(settings.deadline_ms):
+    if time.monotonic() > (due := arrival.due(settings.deadline_ms)):
         raise DeadlineError("The images took longer to decode than a request may. Send fewer, or smaller ones.")
-    image = _opened(content, name, settings)
-    with _large if image.width * image.height > LARGE else nullcontext():
-        return fit(_decoded(image, content, name), shape, look, name)
+    found = _head(name, content, shape, settings)
+    needed = found.memory + memory_of_fitting(found.size, shape)
+    if needed > settings.max_decoding_bytes:
+        raise TooLargeError(
+            f"{name} must be decoded within {settings.max_decoding_bytes} bytes of memory. Received: {found.format} "
+            f"of {found.size[0]}x{found.size[1]}, which may take {needed}. Send it smaller, or as PNG or JPEG."
+        )
+    with _memory.taken(needed, settings.max_decoding_bytes, due):
+        return fit(_decoded(name, content, found, shape), found.size, shape, look, name)
+
+
+def _head(name: str, content: bytes, shape: Sequence[int], settings: Settings) -> Head:
+    """What the file is, as far as it tells before it is decoded, within the limits."""
+    if not content:
+        raise InvalidImageError(f"{name} must be a {TAKEN} image. Received: nothing.")
+    found = head(content, name, side(shape))
+    if found is None:
+        raise InvalidImageError(f"{name} must be a {TAKEN} image. Received: {len(content)} bytes {_kind(content)}.")
+    width, height = found.size
+    if (pixels := width * height) > settings.max_image_pixels:
+        raise TooLargeError(
+            f"{name} must have at most {settings.max_image_pixels} pixels. "
+            f"Received: {width}x{height}, which is {pixels}."
+        )
+    return found
 
 
 def _kind(content: bytes) -> str:
@@ -141,31 +192,23 @@ def _kind(content: bytes) -> str:
         kind = "HEIC, AVIF or a film"
     elif b"<svg" in content[:1000]:
         kind = "SVG"
-    return f"of {kind}" if kind else f"that are neither, beginning with {content[:12]!r}"
+    return f"of {kind}" if kind else f"that are none of them, beginning with {content[:12]!r}"
 
 
-def _opened(content: bytes, name: str, settings: Settings) -> Image.Image:
-    """A PNG or JPEG of which the head is read, and the size checked."""
-    wanted = f"{name} must be a PNG or JPEG image"
-    if not content:
-        raise InvalidImageError(f"{wanted}. Received: nothing.")
+def _decoded(name: str, content: bytes, found: Head, shape: Sequence[int]) -> Image.Image:
+    """The image, a JPEG already shrunk where it is far larger than the model needs."""
     try:
-        image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
-    except Exception:
-        # Decoders raise whatever they like on broken input: OSError, SyntaxError, struct.error, ...
-        raise InvalidImageError(f"{wanted}. Received: {len(content)} bytes {_kind(content)}.") from None
-    if (pixels := image.width * image.height) > settings.max_image_pixels:
-        raise TooLargeError(
-            f"{name} must have at most {settings.max_image_pixels} pixels. "
-            f"Received: {image.width}x{image.height}, which is {pixels}."
-        )
-    return image
-
-
-def _decoded(image: Image.Image, content: bytes, name: str) -> Image.Image:
-    try:
+        image = Image.open(io.BytesIO(content), formats=[found.format])
+        if sorted(image.size) != sorted(found.size):
+            raise ValueError(f"its size is given twice, as {image.size} too")
+        if image.mode not in COLOUR_NAMES:
+            raise InvalidImageError(f"{name} must have 8 or 16 bits a colour. Received: pixels of mode {image.mode}.")
+        image.draft(None, (side(shape),) * 2)
         image.load()
+    except InvalidImageError:
+        raise
     except Exception as error:
-        came = f"{len(content)} bytes of {image.format}, broken or cut off ({error})"
-        raise InvalidImageError(f"{name} must be a PNG or JPEG image. Received: {came}.") from None
+        # Decoders raise whatever they like on broken input: OSError, SyntaxError, struct.error, ...
+        came = f"{len(content)} bytes of {found.format}, broken or cut off ({error})"
+        raise InvalidImageError(f"{name} must be a {TAKEN} image. Received: {came}.") from None
     return image

@@ -53,12 +53,13 @@ def light_background(picture: Image.Image) -> Colour | None:
 
 
 def imitate(
-    picture: Image.Image, background: Colour, look: Look, size: tuple[int, int]
+    picture: Image.Image, sent: tuple[int, int], background: Colour, look: Look, size: tuple[int, int]
 ) -> tuple[Image.Image, str] | None:
     """Take an RGB picture through the steps.
 
     Args:
-        picture: as it was sent, upright.
+        picture: upright; it may have been shrunk, by each side's own factor.
+        sent: (width, height) that it was sent in.
         background: its colour, from `light_background`.
         look: of the training images.
         size: (width, height) of the model.
@@ -69,12 +70,16 @@ def imitate(
     box = _box(picture, background)
     if box is None:
         return None
-    whole = picture.resize(_scaled(box, look.side), Image.Resampling.BOX, box=box)
+    wide, high = (
+        round((box[2] - box[0]) * sent[0] / picture.width),
+        round((box[3] - box[1]) * sent[1] / picture.height),
+    )
+    scale = look.side / max(wide, high)
+    whole = picture.resize((max(1, round(wide * scale)), max(1, round(high * scale))), Image.Resampling.BOX, box=box)
     white = Image.merge("RGB", [_lit(band, shade) for band, shade in zip(whole.split(), background, strict=True)])
     sharp = white.filter(SHARPEN)
     canvas = Image.new("RGB", size, "white")
     canvas.paste(sharp, ((size[0] - sharp.width) // 2, (size[1] - sharp.height) // 2))
-    wide, high = box[2] - box[0], box[3] - box[1]
     steps = [
         "light background made white" if min(background) < 255 - CLOSE else "light background",
         f"trimmed to {wide}x{high}",
@@ -90,8 +95,8 @@ def imitate(
 def _box(picture: Image.Image, background: Colour) -> tuple[int, int, int, int] | None:
     """Left, top, right and bottom of what is not background; None where everything is."""
     reduced, factor = _smaller(picture)
-    small = np.asarray(reduced).astype(int)
-    thing = np.abs(small - background).max(axis=2) > CLOSE
+    small = np.asarray(reduced).astype(np.int16)
+    thing = np.abs(small - np.array(background, np.int16)).max(axis=2) > CLOSE
     high, wide = thing.shape
     rows = np.flatnonzero(thing.sum(axis=1) > SPECKS * wide)
     columns = np.flatnonzero(thing.sum(axis=0) > SPECKS * high)
@@ -105,12 +110,6 @@ def _smaller(picture: Image.Image) -> tuple[Image.Image, int]:
     """The picture and how many times smaller it is, by averaging: quicker to look at, and a JPEG's noise goes."""
     factor = max(1, max(picture.size) // LOOKED_AT)
     return picture.reduce(factor), factor
-
-
-def _scaled(box: tuple[int, int, int, int], side: int) -> tuple[int, int]:
-    wide, high = box[2] - box[0], box[3] - box[1]
-    scale = side / max(wide, high)
-    return max(1, round(wide * scale)), max(1, round(high * scale))
 
 
 def _lit(band: Image.Image, shade: int) -> Image.Image:

@@ -8,10 +8,12 @@ widened when shrinking so that every pixel counts; the whole picture fills the f
 
 from __future__ import annotations
 
+import io
 import mimetypes
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # else opening one would import all plugins
@@ -41,7 +43,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 # Pictures that not every system's list of media types knows.
 MORE_SUFFIXES = {".webp", ".jp2", ".jxl", ".psd", ".tga", ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
 # Of TIFF, what scanners and cameras write; of BMP, what TensorFlow reads, too.
-COMPRESSIONS = {
+COMPRESSIONS: dict[str, set[object]] = {
     "TIFF": {
         "raw",
         "tiff_ccitt",
@@ -90,7 +92,10 @@ def shape_for(size: Sequence[int] | None, channels: int, image_size: int) -> Sha
 def format_of(path: Path) -> str | None:
     """The format of a file that can be read, by how its bytes begin; None for all others."""
     with path.open("rb") as file:
-        head = file.read(16)
+        return _format_of(file.read(16))
+
+
+def _format_of(head: bytes) -> str | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
     return next((name for beginning, name in BEGINNINGS.items() if head.startswith(beginning)), None)
@@ -114,7 +119,8 @@ def read(path: Path, shape: Shape) -> np.ndarray:
         DataError: it cannot be read, or is broken; the message names it.
     """
     try:
-        with _opened(path) as image:
+        # From memory, because Pillow 13 maps TIFF files of shades of grey, and turns such ones into skewed stripes.
+        with _opened(io.BytesIO(path.read_bytes())) as image:
             image.draft(None, (_side(shape),) * 2)
             image.load()
             return fit(image, shape)
@@ -124,17 +130,17 @@ def read(path: Path, shape: Shape) -> np.ndarray:
 
 def header(path: Path) -> tuple[tuple[int, int], bool]:
     """Height and width of the picture in a file once it is upright, and whether it is grey; raises anything."""
-    with _opened(path) as image:
+    with path.open("rb") as file, _opened(file) as image:
         width, height = image.size
         on_its_side = 5 <= _orientation(image) <= 8
         return (width, height) if on_its_side else (height, width), image.mode in GREY
 
 
-def _opened(path: Path) -> Image.Image:
-    name = format_of(path)
+def _opened(file: BinaryIO) -> Image.Image:
+    name = _format_of(file.read(16))
     if name is None:
         raise ValueError("another format, or no picture")
-    image = Image.open(path, formats=[name])
+    image = Image.open(file, formats=[name])
     compression = image.info.get("compression")
     if compression not in COMPRESSIONS.get(name, {compression}):
         raise ValueError(f"{name} with compression {compression}")
@@ -147,7 +153,7 @@ def fit(picture: Image.Image, shape: Shape) -> np.ndarray:
     """The picture as uint8 of `shape`."""
     height, width, channels = shape
     image = _shrunk(picture, COLOURS[channels], _side(shape))
-    if turn := TURNS.get(_orientation(picture)):
+    if (turn := TURNS.get(_orientation(picture))) is not None:
         image = image.transpose(turn)
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)).reshape(shape)
 

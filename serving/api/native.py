@@ -11,15 +11,14 @@ from serving.api import body, schemas
 from serving.api.openapi import operation
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 from serving.extras import ExtrasOfNow
+from serving.file_heads import is_image
 from serving.images import Batch, Source, from_files, from_json, from_raw
 from serving.inference import Inference
 from serving.likeness import Look
 from serving.settings import Settings
 
-IMAGE_TYPES = {"image/png", "image/jpeg"}
 # What curl sends with -d or --data-binary when it is not told a type, and other clients without one.
 UNTOLD_TYPES = {"", "application/x-www-form-urlencoded"}
-BEGINNINGS = {b"{": "application/json", b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 TOP = 3
 
 
@@ -41,9 +40,10 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
 
         Raises the errors of `serving.errors` for `app.py` to translate.
 
-        The body is JSON (`images` or `image`), a PNG or JPEG file, a form with such files, or raw pixels
-        (`application/octet-stream`, uint8 in rows, image after image). The reply's
-        `predictions` are in the order of the request (of a form: field by field), their probabilities rounded to six
+        The body is JSON (`images` or `image`: pixels, or an image file as a data URL), an image file (PNG, JPEG,
+        GIF, BMP, WebP or TIFF, whatever its media type says), a form with such files, or raw pixels
+        (`application/octet-stream`, uint8 in rows, image after image). The reply's `predictions` are in the order of
+        the request (of a form: field by field), their probabilities rounded to six
         places.
         """
         predictor = inference.predictor()
@@ -97,16 +97,16 @@ def _read_batch(shape: tuple[int, ...], settings: Settings, look: Look | None) -
         body.refuse_coding()
         return from_files(_uploads(), shape, settings, look)
     content = body.read()
-    if kind in UNTOLD_TYPES:
-        kind = next((told for begin, told in BEGINNINGS.items() if content.lstrip().startswith(begin)), kind)
-    if kind in IMAGE_TYPES:
+    told = kind not in UNTOLD_TYPES
+    # Clients name images as they like (image/jpg, image/*), so the bytes decide.
+    if kind.startswith("image/") or (not told and is_image(content)):
         return from_files([(None, content)], shape, settings, look)
-    if kind == "application/json":
-        return from_json(content, shape, settings)
+    if kind == "application/json" or (not told and content.lstrip().startswith(b"{")):
+        return from_json(content, shape, settings, look)
     if kind == "application/octet-stream":
         return from_raw(content, shape, settings)
     raise UnsupportedMediaTypeError(
-        f"The body must be application/json, image/png, image/jpeg, multipart/form-data or application/octet-stream. "
+        f"The body must be application/json, image/*, multipart/form-data or application/octet-stream. "
         f"Received: {kind or 'no Content-Type'}."
     )
 

@@ -13,9 +13,10 @@ SECURITY: Json = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 
-_PIXELS: Json = {
-    "description": "Rows of pixels, whole numbers from 0 to 255; of colours, each pixel is a list.",
-    "type": "array",
+_IMAGE: Json = {
+    "description": "Rows of pixels, whole numbers from 0 to 255; of colours, each pixel is a list. "
+    "Or an image file as a data URL: data:image/png;base64,...",
+    "type": ["array", "string"],
     "items": {"type": "array", "items": {}},
 }
 _FILE: Json = {"type": "string", "format": "binary"}
@@ -25,12 +26,11 @@ _SHARE: Json = {"type": "number", "minimum": 0, "maximum": 1}
 
 PREDICT: Json = {
     "multipart/form-data": {"type": "object", "properties": {"image": {"type": "array", "items": _FILE}}},
-    "image/png": _FILE,
-    "image/jpeg": _FILE,
+    **{f"image/{kind}": _FILE for kind in ("png", "jpeg", "gif", "bmp", "webp", "tiff")},
     "application/json": {
         "oneOf": [
-            {"type": "object", "required": ["image"], "properties": {"image": _PIXELS}},
-            {"type": "object", "required": ["images"], "properties": {"images": {"type": "array", "items": _PIXELS}}},
+            {"type": "object", "required": ["image"], "properties": {"image": _IMAGE}},
+            {"type": "object", "required": ["images"], "properties": {"images": {"type": "array", "items": _IMAGE}}},
         ]
     },
     "application/octet-stream": _FILE,

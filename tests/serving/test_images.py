@@ -184,18 +184,33 @@ def test_files_keep_their_order_and_names(image: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP"])
-def test_other_formats_are_refused(image: NDArray[np.uint8], kind: str) -> None:
-    with pytest.raises(InvalidImageError, match=r"^The body must be a PNG or JPEG image\. Received: \d+ bytes"):
-        read(png(image, kind))
+def test_other_formats_are_taken_as_png_and_jpeg_are(image: NDArray[np.uint8], kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    batch = read(png(image, kind, **options))
+    assert (batch.images == image[None, ..., None]).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"\0\0\0\x18ftypheic", "HEIC, AVIF or a film"), (b"<?xml?><svg/>", "SVG"), (b"%PDF-1.7", "PDF")],
+)
+def test_formats_that_are_not_taken_are_refused_by_their_names(content: bytes, kind: str) -> None:
+    with pytest.raises(InvalidImageError, match=rf"WebP or TIFF image\. Received: \d+ bytes of {kind}\.$"):
+        read(content)
 
 
 def test_text_that_is_named_png_is_refused_with_what_it_begins_with() -> None:
-    with pytest.raises(InvalidImageError, match=r"^shoe\.png must be a PNG or JPEG image\..*beginning with b'hello'"):
+    with pytest.raises(
+        InvalidImageError,
+        match=r"^shoe\.png must be a PNG, JPEG, GIF, BMP, WebP or TIFF image\..*beginning with b'hello'",
+    ):
         from_files([("shoe.png", b"hello")], SHAPE, LIMITS)
 
 
 def test_an_empty_file_is_refused() -> None:
-    with pytest.raises(InvalidImageError, match=r"^shoe.png must be a PNG or JPEG image\. Received: nothing\.$"):
+    with pytest.raises(
+        InvalidImageError, match=r"^shoe.png must be a PNG, JPEG, GIF, BMP, WebP or TIFF image\. Received: nothing\.$"
+    ):
         from_files([("shoe.png", b"")], SHAPE, LIMITS)
 
 
@@ -204,7 +219,9 @@ def test_an_empty_file_is_refused() -> None:
 def test_a_truncated_file_is_refused(kind: str, part: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     whole = png(noise, kind)
-    with pytest.raises(InvalidImageError, match=r"^The body must be a PNG or JPEG image\. Received: "):
+    with pytest.raises(
+        InvalidImageError, match=r"^The body must be a PNG, JPEG, GIF, BMP, WebP or TIFF image\. Received: "
+    ):
         read(whole[: int(len(whole) * part)])
 
 

@@ -89,7 +89,7 @@ def test_no_content_type_is_refused(client: FlaskClient, rows: list[Any], media_
         ({"inputs": {"pixels": 3}}, 400, "`inputs` must hold the input images and nothing else."),
         ({"instances": [{"b64": "?"}]}, 400, "`instances[0]` must hold base64. Received: 1 characters"),
         ({"instances": [{"b64": 3}]}, 400, '`instances[0]` must be pixels or {"b64": text}. Received: {"b64": 3}.'),
-        ({"instances": [{"b64": "R0lG"}]}, 400, "instances[0] must be a PNG or JPEG image."),
+        ({"instances": [{"b64": "R0lG"}]}, 400, "instances[0] must be a PNG, JPEG, GIF, BMP, WebP or TIFF image."),
         ({"instances": [{"b64": ""}, 3]}, 400, "`instances[0]` must be a list of 28 x 28 numbers."),
         ({"inputs": 1, "signature_name": "x"}, 400, "`signature_name` must be serving_default. Received: "),
         ({"inputs": 1, "signature_name": []}, 400, "`signature_name` must be serving_default. Received: a list of 0."),
