@@ -64,6 +64,21 @@ def test_rotation_turns_about_the_centre_by_no_more_than_asked() -> None:
     assert sideways.max() > 3
 
 
+def test_mirrored_and_unmirrored_images_turn_both_ways() -> None:
+    image = np.zeros((29, 29), np.uint8)
+    image[2, 14] = 255  # 12 pixels above the centre: shows the way of the turn
+    image[14, 26] = 128  # to the right of the centre: shows the mirror
+    turned = augmented(np.repeat(image[None, ..., None], 200, axis=0), TrainConfig(mirror=True, rotate=30))[..., 0]
+    above = np.array([each[:14].max(axis=0).argmax() for each in np.where(turned > 140, turned, 0)])
+    columns = np.arange(29)
+    beside = np.array([(each[8:21].sum(axis=0) * columns).sum() / each[8:21].sum() for each in turned.astype(int)])
+    for mirrored in (True, False):
+        of_these = above[(beside < 14) == mirrored]
+        assert len(of_these) > 50
+        assert (of_these < 12).any()
+        assert (of_these > 16).any()
+
+
 def test_erasing_blacks_out_one_square_in_each_image() -> None:
     white = np.full((50, 28, 28, 1), 255, np.uint8)
     erased = augmented(white, TrainConfig(erase=0.25))[..., 0] == 0

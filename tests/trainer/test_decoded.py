@@ -1,5 +1,7 @@
 """Decoded images are held in memory or read from disk, and nobody can tell from the batches."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,11 +54,29 @@ def test_batches_are_the_same_from_memory_and_from_disk(folder: Path) -> None:
         np.testing.assert_array_equal(labels, their)
 
 
-def test_a_file_that_was_cut_short_is_noticed(folder: Path) -> None:
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_file_that_is_too_short_or_too_long_is_noticed(folder: Path, change: int) -> None:
     path = folder / "test_images.npy"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="expected 840 bytes of pixels, found 839"):
+    content = path.read_bytes()
+    path.write_bytes(content[:change] if change < 0 else content + b"x")
+    with pytest.raises(ValueError, match=f"expected 840 bytes of pixels, found {840 + change}"):
         decoded.read(folder)
+
+
+def test_a_copy_of_another_version_of_the_project_is_not_taken(folder: Path) -> None:
+    about = json.loads((folder / "about.json").read_text())
+    for content in ({**about, "format": 1}, {key: value for key, value in about.items() if key != "format"}):
+        (folder / "about.json").write_text(json.dumps(content))
+        with pytest.raises((ValueError, KeyError), match="format"):
+            decoded.read(folder)
+
+
+def test_images_can_be_read_after_their_file_is_removed(folder: Path) -> None:
+    held, file = decoded.read(folder).images["train"], decoded.read(folder, limit=100).images["train"]
+    shutil.rmtree(folder)
+    chosen = np.arange(70) % 3 == 1
+    np.testing.assert_array_equal(np.asarray(file[chosen][2:9]), held[chosen][2:9])
+    assert len(file[70:]) == len(np.asarray(file[70:])) == 0
 
 
 def test_a_failure_while_decoding_leaves_nothing(tmp_path: Path) -> None:
@@ -73,19 +93,20 @@ STREAMING = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from trainer import data, decoded, schema
+from trainer import decoded, schema
 from trainer.batches import TrainingBatches, evaluation_batches
 from trainer.config import TrainConfig
+from trainer.data import load
 
 def batches(count):
     chance = np.random.default_rng(0)
     for _ in range(count):
         yield chance.integers(0, 256, (500, 64, 64, 3), dtype=np.uint8), chance.integers(0, 2, 500)
 
-folder = Path(sys.argv[1])
+data_dir = Path(sys.argv[1])
 about = {"source": "chance", "classes": ["a", "b"]}
-decoded.write(folder, about, {"train": batches(int(sys.argv[2])), "test": batches(1)})
-dataset = data._dataset("chance", decoded.read(folder, 4 * 2**20), None)
+decoded.write(data_dir / "decoded" / "chance", about, {"train": batches(int(sys.argv[2])), "test": batches(1)})
+dataset = load("chance", data_dir, memory_limit=4 * 2**20)
 assert isinstance(dataset.train.images, decoded.ImageFile)
 schema.statistics(dataset)
 for pipeline in (TrainingBatches(dataset.train, TrainConfig(shift=2)).dataset, evaluation_batches(dataset.train)):

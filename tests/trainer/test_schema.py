@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trainer import schema
-from trainer.data import ImageDataset, Split, load
+from trainer.data import ImageDataset, Split
 from trainer.idx import DataError
 from trainer.schema import AnomalyError, Schema
 
@@ -38,6 +38,22 @@ def test_repeated_images_are_found_within_and_across_splits(sample: ImageDataset
         "Expected at most 40 train images that equal another, found 100 of 400.",
         "Expected at most 2 test images that are among the train images too, found 10 of 200.",
     ]
+
+
+def test_an_image_that_another_split_has_counts_as_often_as_it_occurs(sample: ImageDataset) -> None:
+    images = np.array(sample.test.images)
+    images[:3] = sample.train.images[0]
+    found = schema.statistics(replace(sample, test=Split(images, sample.test.labels)))
+    assert found.shared["train/test"] == 3
+
+
+def test_the_share_of_repeated_images_that_is_allowed_is_no_anomaly(sample: ImageDataset) -> None:
+    images = np.array(sample.test.images)
+    images[:20] = images[20:40]
+    repeated = replace(sample, test=Split(images, sample.test.labels))
+    assert said(repeated, Schema(duplicates=20 / 200)) == []
+    (found,) = said(repeated, Schema(duplicates=19 / 200))
+    assert found == "Expected at most 19 test images that equal another, found 20 of 200."
 
 
 def test_a_class_that_hardly_occurs_is_named(sample: ImageDataset) -> None:
@@ -81,12 +97,3 @@ def test_an_anomaly_stops_unless_it_is_allowed(sample: ImageDataset, capsys: pyt
         schema.inspect(broken)
     assert len(schema.inspect(broken, allow_anomalies=True).anomalies) == 6
     assert "Allowed: 0.png: broken" in capsys.readouterr().out
-
-
-def test_fashion_mnist_is_as_its_schema_says() -> None:
-    data = Path(__file__).parents[2] / "artifacts" / "data"
-    if not (data / "decoded" / "fashion_mnist").is_dir():
-        pytest.skip("Fashion-MNIST is not prepared here (make train prepares it)")
-    dataset = load("fashion_mnist", data)
-    assert schema.schema_for(dataset).classes == dataset.classes
-    assert schema.inspect(dataset).anomalies == ()
