@@ -136,11 +136,8 @@ def _picture(what: str, picture: Image.Image, kind: str, shape: Sequence[int], *
     """A picture as a file of the format `kind`, and its pixels as the trainer reads that file."""
     content = io.BytesIO()
     picture.save(content, kind, **options)
-    with tempfile.NamedTemporaryFile(suffix=f".{kind.lower()}") as file:
-        file.write(content.getvalue())
-        file.flush()
-        height, width, channels = shape
-        pixels = pictures.fit(pictures.open_picture(Path(file.name)), (height, width, channels))
+    height, width, channels = shape
+    pixels = pictures.decode(content.getvalue(), (height, width, channels))
     return Request(what, f"image/{kind.lower()}", content.getvalue(), pixels)
 
 

@@ -119,13 +119,21 @@ def read(path: Path, shape: Shape) -> np.ndarray:
         DataError: it cannot be read, or is broken; the message names it.
     """
     try:
-        # From memory, because Pillow 13 maps TIFF files of shades of grey, and turns such ones into skewed stripes.
-        with _opened(io.BytesIO(path.read_bytes())) as image:
-            image.draft(None, (_side(shape),) * 2)
-            image.load()
-            return fit(image, shape)
+        return decode(path.read_bytes(), shape)
     except Exception as error:  # decoders raise anything on a broken file
         raise DataError(f"{path}: expected a whole {TAKEN} picture, found a broken one ({error}).") from error
+
+
+def decode(content: bytes, shape: Shape) -> np.ndarray:
+    """The picture in a file's content as uint8 of `shape`; raises anything where it is broken.
+
+    Never by the file's path: Pillow 13 maps TIFF files of shades of grey then, and makes skewed stripes of those that
+    must be turned.
+    """
+    with _opened(io.BytesIO(content)) as image:
+        image.draft(None, (_side(shape),) * 2)
+        image.load()
+        return fit(image, shape)
 
 
 def header(path: Path) -> tuple[tuple[int, int], bool]:

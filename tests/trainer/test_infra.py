@@ -1,5 +1,6 @@
 """The infra check starts a real server, believes its answers only, and leaves no process behind."""
 
+import io
 import os
 import signal
 import subprocess
@@ -108,12 +109,10 @@ def test_answers_are_held_against_what_is_expected(artifacts: Path, sample: Imag
 def test_picture_files_that_the_trainer_reads_lying_are_refused(
     artifacts: Path, sample: ImageDataset, served: infra.Predict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def as_stored(path: Path) -> Image.Image:
-        image = Image.open(path)
-        image.load()
-        return image
+    def as_stored(content: bytes, shape: pictures.Shape) -> np.ndarray:
+        return pictures.fit_array(np.asarray(Image.open(io.BytesIO(content)).convert("L"))[..., None], shape)
 
-    monkeypatch.setattr(pictures, "open_picture", as_stored)
+    monkeypatch.setattr(pictures, "decode", as_stored)
     check = infra.infra(artifacts / "models", sample.classes, sample.test.images, served, Thresholds())
     assert not check.passed
     assert "at most, for a JPEG file of EXIF orientation" in check.sentence
