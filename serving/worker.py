@@ -184,11 +184,25 @@ class Worker(ThreadWorker):
         self._add_up_in_time()
         self._parting.end()
         self._watch.enforce()
+        self._close_silent()
         if self._end is not None and time.monotonic() >= self._end:
             self.alive = False
             # Connections without a request would hold up the end for the whole grace period.
             for conn in self.pending_conns:
                 conn.timeout = min(conn.timeout, time.monotonic() + LINGER)
+
+    def _close_silent(self) -> None:
+        """Keep a place free for the next connection: close those that have been silent for longest.
+
+        Not in `accept`, because an event of such a connection may wait in the same turn of the main loop.
+        """
+        while self.nr_conns + len(self.sockets) >= self.worker_connections:
+            if not (silent := self.pending_conns or self.keepalived_conns):
+                return
+            conn = silent.popleft()
+            self.poller.unregister(conn.sock)
+            self.nr_conns -= 1
+            conn.close()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         super().wait_for_and_dispatch_events(timeout if self._end is None else min(timeout, LINGER / 5))
