@@ -51,6 +51,7 @@ class Served:
         self.load_seconds = 0.0
         # Version -> why it could not be served; replaced whole, never changed, so that readers need no lock.
         self.failures: dict[int, str] = {}
+        self.trouble = ""  # why the registry cannot be followed now, if so
         if predictor is not None:
             self._filled.set()
 
@@ -71,38 +72,37 @@ class Served:
 
     def predictor(self, timeout: float = 0) -> Predictor:
         """The predictor of now, waited for up to `timeout` seconds. Raises NotReadyError if none came."""
-        self._filled.wait(timeout)
+        self._filled.wait(0 if self._predictor is None and (self.failures or self.trouble) else timeout)
         if self._predictor is None:
+            if self.failures or self.trouble:
+                raise NotReadyError("No version of the model can be served now; the log says why.")
             raise NotReadyError("The model is being loaded. Try again in a moment.")
         return self._predictor
 
 
-def find(settings: Settings) -> tuple[ModelStore, int]:
-    """The store of the model to serve, and the version that it serves now.
+def find(settings: Settings) -> ModelStore:
+    """The store of the model to serve.
 
     Raises:
         NoModelError: no model pushed yet, or none of that name.
         ManyModelsError: several, and none named.
-        RegistryError: the disk refuses, or the pin is broken.
+        RegistryError: the disk refuses.
     """
     root, name = settings.model_root, settings.model_name
     name = name and normalized(name)
     pushed = models(root)
     if not pushed:
-        raise NoModelError(_nothing_in(settings))
+        mount = f", or mount a directory of pushed models, such as artifacts/models, at {root}"
+        raise NoModelError(_nothing_in(settings) + mount * settings.wait_for_model)
     if name is None and len(pushed) > 1:
         raise ManyModelsError(f"several models in {root} ({', '.join(pushed)}): choose one with MODEL_NAME")
     if name is not None and name not in pushed:
         raise NoModelError(f"MODEL_NAME must be a model in {root} ({', '.join(pushed)}). Received: {name!r}")
-    store = ModelStore(root, name or pushed[0])
-    version = store.served()
-    if version is None:
-        raise NoModelError(f'no version of {store.name} in {root} any more: run "make train" again')
-    return store, version
+    return ModelStore(root, name or pushed[0])
 
 
 def _nothing_in(settings: Settings) -> str:
-    """Why there is no model, for whoever has to mend it."""
+    """Why there is no model, and how to get one."""
     root = settings.model_root
     if settings.models is None:
         return f'no model in {root} yet: run "make train" first'

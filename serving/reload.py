@@ -3,18 +3,20 @@
 import gc
 import logging
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from registry.card import CardError
 from registry.store import ModelStore, RegistryError
 from serving import metrics
-from serving.model import ModelError, Predictor, Served
+from serving.model import ModelError, NoModelError, Predictor, Served
 
 # While a version loads, its thread gives way ten times sooner than Python's 5 ms, so that requests hardly feel it.
 LOADING_SWITCH_INTERVAL = 0.0005
+# A version may be refused for a passing reason, such as too little memory or a copy that is not finished.
+FIRST_RETRY = 5.0  # seconds; doubled after each failure
+LAST_RETRY = 300.0
 
 Load = Callable[[Path, int], Predictor]
 
@@ -22,84 +24,98 @@ logger = logging.getLogger(__name__)
 
 
 class Follower:
-    """Keeps `served` at the version that `store` serves.
+    """Keeps `served` at the version that the registry asks for, or else at the newest that can be served.
 
     Args:
-        served: the place to fill; its `failures` say what could not be served.
-        store: where to look.
-        load: loads and warms the version in a directory; raises ModelError or CardError.
+        served: the place to fill; it also says what could not be served, and why the registry cannot be followed.
+        find: the store to follow, asked until there is one; raises NoModelError or RegistryError.
+        load: loads and tries out the version in a directory; raises ModelError or CardError.
+        clock: what the time between two attempts is measured by, in seconds.
     """
 
-    def __init__(self, served: Served, store: ModelStore, load: Load) -> None:
+    def __init__(
+        self, served: Served, find: Callable[[], ModelStore], load: Load, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._served = served
-        self._store = store
+        self._find = find
         self._load = load
-        self._refused: int | None = None
-        self._complaint = ""
-
-    def start(self) -> None:
-        """Load the first version. Raises RegistryError, CardError or ModelError when it cannot be served."""
-        version = self._store.served()
-        if version is None:
-            raise ModelError(f"there is no version of {self._store.name} in {self._store.root} any more")
-        # What TensorFlow's import left is for ever; unseen by the collector, its full collections take 10 ms
-        # instead of 300. A version loaded later is not frozen, so that nothing of it stays once it is replaced.
-        gc.collect()
-        gc.freeze()
-        self._swap(version)
-
-    def follow(self, seconds: float) -> None:
-        """Look every so many `seconds`, until the main thread ends."""
-        main = threading.main_thread()
-        while True:
-            main.join(seconds)
-            if not main.is_alive():
-                return
-            self.look()
+        self._clock = clock
+        self._store: ModelStore | None = None
+        self._retries: dict[int, tuple[float, float]] = {}  # refused version -> last delay, and when to try again
 
     def look(self) -> None:
-        """Swap if another version is to be served. One that cannot be is reported, and tried once."""
+        """Swap if another version is to be served. Whatever goes wrong is reported, and the next look tries again."""
+        trouble, unforeseen, level = "", None, logging.ERROR
         try:
-            version = self._store.served()
+            self._look()
+        except NoModelError as error:
+            trouble, level = str(error), logging.WARNING
         except RegistryError as error:
-            # A broken pin, or a disk that does not answer: say so once, and serve on.
-            self._complain(str(error))
-            return
-        self._complaint = ""
-        if version == self._refused:
-            return
-        self._refused = None
-        if version is None or (self._served.ready and version == self._served.predictor().version):
-            return
-        try:
-            self._swap(version)
+            trouble = str(error)
         except Exception as error:
-            self._refused = version
+            trouble, unforeseen = f"{type(error).__name__}: {error}", error
+        if trouble:
+            metrics.LOOK_FAILURES.inc()
+        if trouble and trouble != self._served.trouble:
+            state = "the served version stays" if self._served.ready else "not ready"
+            logger.log(level, "%s: %s", state, trouble, exc_info=unforeseen)
+        self._served.trouble = trouble
+
+    def _look(self) -> None:
+        store = self._store = self._store or self._find()
+        try:
+            wanted = store.served()
+        except RegistryError:
+            # A broken pin is no reason to serve nothing, nor to leave the version that was pinned before.
+            if not self._served.ready:
+                self._serve_first(store, reversed(store.versions()))
+            raise
+        if wanted is None:
+            raise NoModelError(f'no version of {store.name} in {store.root} any more: run "make train" again')
+        self._serve_first(store, [wanted, *(each for each in reversed(store.versions()) if each != wanted)])
+
+    def _serve_first(self, store: ModelStore, versions: Iterable[int]) -> None:
+        """Serve the first of `versions` that can be."""
+        for version in versions:
+            if self._served.ready and self._served.predictor().version == version:
+                return
+            _, due = self._retries.get(version, (0.0, -float("inf")))
+            if self._clock() >= due and self._try(store, version):
+                return
+
+    def _try(self, store: ModelStore, version: int) -> bool:
+        """Swap `version` in, or report why it cannot be served."""
+        try:
+            self._swap(store, version)
+        except Exception as error:
+            last, _ = self._retries.get(version, (FIRST_RETRY / 2, 0.0))
+            delay = min(2 * last, LAST_RETRY)
+            self._retries[version] = (delay, self._clock() + delay)
             self._served.fail(version, str(error))
             metrics.FAILURES.inc()
-            # What nobody foresaw comes with its traceback.
+            # An error that nobody foresaw comes with its traceback.
             known = isinstance(error, ModelError | CardError | RegistryError)
-            logger.error("version %s is not served: %s", version, error, exc_info=not known)
+            sentence = "version %s is not served: %s; next attempt in %d s"
+            logger.error(sentence, version, error, delay, exc_info=not known)
+            return False
+        finally:
+            # A version hangs together in cycles: the replaced one, which a last request may still use, or the refused.
+            gc.collect()
+        self._retries.pop(version, None)
+        return True
 
-    def _swap(self, version: int) -> None:
+    def _swap(self, store: ModelStore, version: int) -> None:
         begin = time.monotonic()
         interval = sys.getswitchinterval()
         sys.setswitchinterval(LOADING_SWITCH_INTERVAL)
         try:
-            if problems := self._store.verify(version):
-                raise ModelError(f"{self._store.path(version)} is damaged: {'; '.join(problems)}")
-            predictor = self._load(self._store.path(version), version)
+            if problems := store.verify(version):
+                raise ModelError(f"{store.path(version)} is damaged: {'; '.join(problems)}")
+            predictor = self._load(store.path(version), version)
         finally:
             sys.setswitchinterval(interval)
         seconds = time.monotonic() - begin
         self._served.replace(predictor, seconds)
-        metrics.VERSION.labels(self._store.name).set(version)
+        metrics.VERSION.labels(store.name).set(version)
         metrics.LOADING.set(seconds)
-        logger.info("%s version %s is ready after %.1f s", self._store.name, version, seconds)
-        # The old version hangs together in cycles; the last request that holds it may still be at work.
-        gc.collect()
-
-    def _complain(self, complaint: str) -> None:
-        if complaint != self._complaint:
-            logger.error("the served version stays: %s", complaint)
-        self._complaint = complaint
+        logger.info("%s version %s is ready after %.1f s", store.name, version, seconds)

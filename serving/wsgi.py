@@ -1,17 +1,18 @@
 """What gunicorn loads in each worker: the application at once, and its model in a thread beside it."""
 
+import gc
 import logging
 import os
 import threading
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 from flask import Flask
 
-from registry.card import CardError
-from registry.store import ModelStore, RegistryError
+from serving import first_start
 from serving.app import create_app
 from serving.lean_import import without_remarks
-from serving.model import ManyModelsError, ModelError, NoModelError, Served, find
+from serving.model import Predictor, Served, find
 from serving.reload import Follower, Load
 from serving.settings import Settings
 
@@ -30,52 +31,47 @@ def worker_app() -> Flask:
 
 
 def _loader(settings: Settings) -> Load:
-    """What loads a version on the runtime of choice."""
-    # Here and not at the head: TensorFlow takes seconds to import, and probes are answered meanwhile.
-    if settings.runtime == "litert":
-        from serving.litert import LiteRTPredictor
+    """What loads a version on the chosen runtime, which is imported when the first version is there."""
 
-        return partial(LiteRTPredictor, threads=settings.tf_threads)
-    with without_remarks():
-        from serving.predictor import SavedModelPredictor, limit_threads
+    @cache
+    def runtime() -> Load:
+        # TensorFlow takes seconds to import, and probes are answered meanwhile.
+        if settings.runtime == "litert":
+            from serving.litert import LiteRTPredictor
 
-        limit_threads(settings.tf_threads)
-    return partial(SavedModelPredictor, xla=bool(settings.xla))
+            load: Load = partial(LiteRTPredictor, threads=settings.tf_threads)
+        else:
+            with without_remarks():
+                from serving.predictor import SavedModelPredictor, limit_threads
+
+                limit_threads(settings.tf_threads)
+            load = partial(SavedModelPredictor, xla=bool(settings.xla))
+        # What TensorFlow's import left is for ever; unseen by the collector, its full collections take 10 ms
+        # instead of 300. A version loaded later is not frozen, so that nothing of it stays once it is replaced.
+        gc.collect()
+        gc.freeze()
+        return load
+
+    def load(directory: Path, version: int) -> Predictor:
+        return runtime()(directory, version)
+
+    return load
 
 
 def _follow(served: Served, settings: Settings) -> None:
-    """Fill `served` and keep it up to date, or end this worker, and with it the service, with the reason in a line."""
-    try:
-        store = _wait_for_store(settings)
-        if store is None:
-            return
-        follower = Follower(served, store, _loader(settings))
-        follower.start()
-    except (NoModelError, RegistryError, CardError, ModelError) as error:
-        logger.error("cannot serve: %s", error)
-        os._exit(WORKER_BOOT_ERROR)
-    except BaseException:
-        logger.exception("cannot serve")
-        os._exit(WORKER_BOOT_ERROR)
-    if settings.reload_seconds:
-        follower.follow(settings.reload_seconds)
+    """Keep `served` at the version to serve until this worker ends.
 
-
-def _wait_for_store(settings: Settings) -> ModelStore | None:
-    """The store of the model to serve: with WAIT_FOR_MODEL once there is one, or None when this worker ends before."""
-    main, complaint = threading.main_thread(), ""
+    Where no worker was ready yet and none can be, this ends the worker, and with it the service, with the reason.
+    """
+    main = threading.main_thread()
+    follower = Follower(served, partial(find, settings), _loader(settings))
     while main.is_alive():
-        try:
-            return find(settings)[0]
-        except NoModelError as error:
-            if not settings.wait_for_model or isinstance(error, ManyModelsError):
-                raise
-            if str(error) != complaint:
-                complaint = str(error)
-                logger.warning(
-                    "not ready: %s, or mount a directory of pushed models, such as artifacts/models, at %s",
-                    error,
-                    settings.model_root,
-                )
-        main.join(settings.reload_seconds or 1)
-    return None
+        follower.look()
+        if served.ready:
+            first_start.note_ready()
+            if not settings.reload_seconds:
+                return
+        elif not settings.wait_for_model and not first_start.was_ready():
+            logger.error("cannot serve: %s", served.trouble or "; ".join(served.failures.values()))
+            os._exit(WORKER_BOOT_ERROR)
+        main.join(settings.reload_seconds if served.ready else 1)

@@ -74,7 +74,11 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         """Ready: a model is loaded and warm; else status 503."""
         predictor = inference.served.predictor()
         inference.check_ready()
-        return {"status": "ready", "model": predictor.card.name, "version": predictor.version}
+        ready = {"status": "ready", "model": predictor.card.name, "version": predictor.version}
+        if inference.served.trouble:
+            # It answers, but a push or a pin would not reach it.
+            ready["registry"] = "The registry cannot be followed; the log says why."
+        return ready
 
     return native
 

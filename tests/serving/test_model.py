@@ -22,17 +22,9 @@ def push(root: Path, card: ModelCard) -> ModelStore:
     return store
 
 
-def test_the_only_model_there_is_served_at_its_newest_version(tmp_path: Path, card: ModelCard) -> None:
+def test_the_only_model_there_is_served(tmp_path: Path, card: ModelCard) -> None:
     push(tmp_path, card)
-    push(tmp_path, card)
-    store, version = find(Settings(models=tmp_path))
-    assert (store.name, version) == ("fashion_mnist", 2)
-
-
-def test_a_pinned_version_is_served_instead_of_the_newest(tmp_path: Path, card: ModelCard) -> None:
-    push(tmp_path, card)
-    push(tmp_path, card).pin(1)
-    assert find(Settings(models=tmp_path))[1] == 1
+    assert find(Settings(models=tmp_path)).directory == tmp_path / "fashion_mnist"
 
 
 def test_no_model_is_refused_with_the_command_that_makes_one(tmp_path: Path) -> None:
@@ -65,7 +57,7 @@ def test_of_several_models_one_must_be_named(tmp_path: Path, card: ModelCard) ->
     push(tmp_path, replace(card, name="shoes"))
     with pytest.raises(NoModelError, match=r"\(fashion_mnist, shoes\): choose one with MODEL_NAME$"):
         find(Settings(models=tmp_path))
-    assert find(Settings(models=tmp_path, model_name="shoes"))[0].name == "shoes"
+    assert find(Settings(models=tmp_path, model_name="shoes")).name == "shoes"
 
 
 @pytest.mark.parametrize("name", ["bags", "../fashion_mnist", "."])
@@ -78,6 +70,17 @@ def test_a_name_that_is_not_there_is_refused(tmp_path: Path, card: ModelCard, na
 def test_nobody_answers_before_the_first_predictor_is_there() -> None:
     with pytest.raises(NotReadyError):
         Served().predictor()
+
+
+@pytest.mark.parametrize("trouble", ["failures", "trouble"])
+def test_nobody_waits_for_a_model_that_could_not_be_loaded(trouble: str) -> None:
+    served = Served()
+    if trouble == "failures":
+        served.fail(1, "it does not load")
+    else:
+        served.trouble = "the directory is away"
+    with pytest.raises(NotReadyError, match=r"^No version of the model can be served now; the log says why\.$"):
+        served.predictor(timeout=threading.TIMEOUT_MAX)
 
 
 def test_who_waits_gets_the_predictor_that_comes(predictor: Any) -> None:

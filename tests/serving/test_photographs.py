@@ -28,8 +28,7 @@ def client(tmp_path: Path) -> FlaskClient:
     """The service over a model of a few epochs."""
     pipeline.run([replace(RECIPES["default"], model="basic", epochs=4)], tmp_path)
     settings = Settings(artifacts=tmp_path)
-    store, version = find(settings)
-    return create_app(Served(LiteRTPredictor(store.path(version), version)), settings).test_client()
+    return create_app(Served(LiteRTPredictor(find(settings).path(1), 1)), settings).test_client()
 
 
 def right(client: FlaskClient, pictures: Sequence[bytes]) -> int:
