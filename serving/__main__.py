@@ -6,16 +6,17 @@ import os
 import shlex
 import socket
 import sys
-import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
 from registry.card import CardError
-from registry.store import RegistryError
+from registry.store import ModelStore, RegistryError
+from serving import metrics_directory
 from serving.keys import Keys
 from serving.model import ManyModelsError, NoModelError, find
-from serving.settings import METRICS_PREFIX, Settings, SettingsError, describe
+from serving.settings import Settings, SettingsError, describe
 
 SAMPLE = Path(__file__).parent / "samples" / "ankle-boot.png"
 RUNTIMES = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "litert": ("ai_edge_litert", "litert")}
@@ -35,14 +36,14 @@ def main() -> None:
         found = look(settings)
         Keys(settings)
         listener = listen(settings)
-        os.environ["METRICS_DIRECTORY"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_directory(settings)
+        share_metrics(settings)
     except (SettingsError, NoModelError, RegistryError, CardError, ListenError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     url = _url(settings.host, listener.getsockname()[1])
     sample = shlex.quote(f"image=@{os.path.relpath(SAMPLE)}")
     serving = f"Serving {found}" if found else f"Waiting for a model in {settings.model_root}"
-    print(f"{serving} at {url}; try: curl -F {sample} {url}/predict", flush=True)
+    announce(f"{serving} at {url}; try: curl -F {sample} {url}/predict")
     # Threads that take turns need no memory pool each.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     # The listening socket goes along, so that nobody can take the port in between.
@@ -52,18 +53,42 @@ def main() -> None:
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # no shell, and that is the point
 
 
-def look(settings: Settings) -> str:
-    """Name and version of what will be served, its card read; nothing if there is none and WAIT_FOR_MODEL is set."""
+def announce(sentence: str) -> None:
+    """Print it; a stdout that cannot be written to, such as a file on a full disk, is no reason not to serve."""
     try:
-        store, version = find(settings)
+        print(sentence, flush=True)
+    except OSError as error:
+        with suppress(OSError):
+            print(f"warning: stdout: {error.strerror}. {sentence}", file=sys.stderr)
+
+
+def look(settings: Settings) -> str:
+    """The name of the model that will be served; nothing if there is none and WAIT_FOR_MODEL is set.
+
+    Raises CardError when no version has a card that can be read: the newest one's.
+    """
+    try:
+        store = find(settings)
     except NoModelError as error:
         if isinstance(error, ManyModelsError) or not settings.wait_for_model:
             raise
         return ""
-    store.card(version)
+    _check_cards(store)
     # The workers serve this model even when a second one is pushed meanwhile.
     os.environ["MODEL_NAME"] = store.name
-    return f"{store.name} version {version}"
+    return store.name
+
+
+def _check_cards(store: ModelStore) -> None:
+    problems: list[CardError] = []
+    for version in reversed(store.versions()):
+        try:
+            store.card(version)
+            return
+        except CardError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
 
 
 def check_runtime(settings: Settings) -> None:
@@ -94,17 +119,14 @@ def listen(settings: Settings) -> socket.socket:
         raise ListenError(f"HOST must be an address of this machine. Received: {host!r}") from error
 
 
-def metrics_directory(settings: Settings) -> str:
-    """An empty directory for the workers' metrics: prometheus_client would add up what an earlier start left."""
-    if settings.metrics_directory is None:
-        return tempfile.mkdtemp(prefix=METRICS_PREFIX)
+def share_metrics(settings: Settings) -> None:
+    """Tell the workers where to share their metrics; without a place for that, each has its own."""
     try:
-        settings.metrics_directory.mkdir(parents=True, exist_ok=True)
-        for old in settings.metrics_directory.glob("*.db"):
-            old.unlink()
+        directory = str(metrics_directory.make(settings.metrics_directory))
     except OSError as error:
-        raise SettingsError(f"METRICS_DIRECTORY must be a directory to write to. Received: {error}.") from error
-    return str(settings.metrics_directory)
+        print(f"warning: workers do not share their metrics: {error}; set METRICS_DIRECTORY", file=sys.stderr)
+        return
+    os.environ["METRICS_DIRECTORY"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
 
 
 class _Parser(argparse.ArgumentParser):

@@ -2,11 +2,15 @@
 
 import os
 import resource
-import shutil
+import sys
 from contextlib import suppress
 from typing import Any
 
-from serving.settings import METRICS_PREFIX, Settings
+from serving import (
+    first_start,  # noqa: F401  # here, before the workers are forked, so that they share it
+    metrics_directory,
+)
+from serving.settings import Settings
 from serving.worker import refuse_connections
 
 _settings = Settings.from_environ(os.environ)
@@ -35,7 +39,13 @@ control_socket_disable = True  # one more socket in the file system that nobody 
 
 
 def on_starting(server: Any) -> None:
-    """Let nobody in any more before the workers are told to end; gunicorn itself has no hook for that moment."""
+    """Refuse TLS; and stop accepting connections before the workers are told to end, for which gunicorn has no hook."""
+    if server.cfg.is_ssl:
+        print(
+            "error: TLS must end at a proxy in front of the service. Received: --certfile or --keyfile for gunicorn.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     stop = server.stop
 
     def refuse_and_stop(graceful: bool = True) -> None:
@@ -45,6 +55,27 @@ def on_starting(server: Any) -> None:
         stop(graceful)
 
     server.stop = refuse_and_stop
+
+
+def pre_exec(server: Any) -> None:
+    """SIGUSR2 makes gunicorn start a second service on the same socket, which would share the metrics of this one.
+
+    gunicorn calls this in the process that would become that service.
+    """
+    server.log.error("SIGUSR2 is ignored: to upgrade, start the new service and end this one with SIGTERM")
+    os._exit(0)
+
+
+def post_fork(server: Any, _worker: Any) -> None:
+    """Reserve the space for a worker's metrics, before anything in it imports prometheus_client."""
+    if not _settings.metrics_directory:
+        return
+    try:
+        metrics_directory.reserve(_settings.metrics_directory, os.getpid())
+    except OSError as error:
+        server.log.error("this worker does not share its metrics: %s: %s", _settings.metrics_directory, error)
+        for name in ("METRICS_DIRECTORY", "PROMETHEUS_MULTIPROC_DIR"):
+            del os.environ[name]
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:
@@ -58,16 +89,13 @@ def child_exit(_server: Any, worker: Any) -> None:
     """A dead worker's connections and gauges count no more."""
     worker.gone()
     if _settings.metrics_directory:
-        from prometheus_client import multiprocess
-
-        multiprocess.mark_process_dead(worker.pid)
+        metrics_directory.retire(_settings.metrics_directory, worker.pid)
 
 
 def on_exit(_server: Any) -> None:
-    """The workers' metrics end with the service, unless somebody named a place for them."""
-    directory = _settings.metrics_directory
-    if directory and directory.name.startswith(METRICS_PREFIX):
-        shutil.rmtree(directory, ignore_errors=True)
+    """The workers' metrics end with the service."""
+    if _settings.metrics_directory:
+        metrics_directory.remove(_settings.metrics_directory)
 
 
 logger_class = "serving.logs.ServerLogger"

@@ -3,13 +3,17 @@
 Where they lie is PROMETHEUS_MULTIPROC_DIR, which `python -m serving` sets; the library reads it when it is imported.
 """
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from flask import Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
+from serving import metrics_directory
 from serving.settings import Settings
 
 # Seconds; from one image on an idle machine to the deadline of a drowning one.
@@ -55,13 +59,26 @@ VERSION = Gauge(
     "serving_model_version", "Version that answers now, by process.", ("model",), multiprocess_mode="liveall"
 )
 LOADING = Gauge("serving_model_load_seconds", "Seconds that its loading took, by process.", multiprocess_mode="liveall")
-FAILURES = Counter("serving_model_load_failures", "Versions that could not be served.")
+FAILURES = Counter("serving_model_load_failures", "Attempts to load a version that failed.")
+LOOK_FAILURES = Counter("serving_registry_look_failures", "Looks at the registry that failed.")
+
+
+class _Shared(Collector):
+    """What the workers noted in their files; other files of the directory are left alone."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        return MultiProcessCollector.merge(metrics_directory.files(self._directory))
 
 
 def exposition(settings: Settings) -> Response:
-    """All of it in Prometheus' text format, summed over the workers where there are several."""
-    registry = CollectorRegistry()
-    if settings.metrics_directory:
-        MultiProcessCollector(registry, str(settings.metrics_directory))
+    """All of it in Prometheus' text format, summed over the workers where they share it."""
+    directory = settings.metrics_directory
+    if directory and metrics_directory.holds(directory, os.getpid()):
+        registry = CollectorRegistry()
+        registry.register(_Shared(directory))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    # Nothing is shared, or somebody removed the files: what this worker knows.
     return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)

@@ -5,8 +5,6 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-METRICS_PREFIX = "serving-metrics-"  # of the directory that is made, and removed, where none is named
-
 
 class SettingsError(ValueError):
     """An environment variable holds nonsense; the message names it, what was expected and what came."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import serving
-from registry.card import CARD_PATH, ModelCard
+from registry.card import CARD_PATH, CardError, ModelCard
 from registry.store import ModelStore
-from serving.__main__ import ListenError, check_runtime, listen
+from serving.__main__ import ListenError, check_runtime, listen, look
 from serving.settings import Settings, SettingsError
 
 
@@ -61,6 +61,22 @@ def test_a_damaged_card_is_named(pushed: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_start_needs_one_readable_card_and_not_that_of_the_newest(
+    tmp_path: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_NAME", "")  # which the look sets for the workers
+    store = ModelStore(tmp_path, card.name)
+    for _ in range(2):
+        with store.stage() as staged:
+            (staged / "saved_model.pb").write_bytes(b"")
+            store.publish(staged, card)
+    (store.path(2) / CARD_PATH).write_text("{")
+    assert look(Settings(models=tmp_path)) == "fashion_mnist"
+    (store.path(1) / CARD_PATH).write_text("{")
+    with pytest.raises(CardError, match=f"{store.path(2)}.* is not JSON"):
+        look(Settings(models=tmp_path))
+
+
 def test_a_place_for_metrics_that_is_none_is_named(pushed: Path) -> None:
     done = serve(MODELS=str(pushed), PORT="0", METRICS_DIRECTORY=__file__)
     assert (done.returncode, done.stdout) == (2, "")
@@ -85,6 +101,16 @@ def test_help_lists_the_variables_and_their_defaults() -> None:
     done = serve("--help")
     assert done.returncode == 0
     assert "PORT              port to listen on; 0 for any free one [8080]" in done.stdout
+
+
+def test_tls_options_for_gunicorn_are_refused_in_one_line(pushed: Path, tmp_path: Path) -> None:
+    for name in ("cert", "key"):
+        (tmp_path / name).touch()
+    options = f"--certfile {tmp_path / 'cert'} --keyfile {tmp_path / 'key'}"
+    done = serve(MODELS=str(pushed), PORT="0", GUNICORN_CMD_ARGS=options)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: TLS must end at a proxy in front of the service. Received: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_unknown_option_is_refused() -> None:
