@@ -81,6 +81,14 @@ def wait_for(load: Load, version: int) -> None:
         time.sleep(0.02)
 
 
+def wait_for_log(server: Any, words: str, count: int) -> None:
+    """Until the log says so, once for each worker and time."""
+    end = time.monotonic() + TIMEOUT
+    while server.log.read_text().count(words) < count:
+        assert time.monotonic() < end, server.log.read_text()
+        time.sleep(0.05)
+
+
 def test_no_reply_is_lost_or_wrong(
     tmp_path: Path,
     publish: Callable[..., Path],
@@ -102,7 +110,7 @@ def test_no_reply_is_lost_or_wrong(
 
     push()
     with start(store.root, WORKERS="2") as server:
-        server.wait_until_ready()
+        wait_for_log(server, "fashion_mnist version 1 is ready", count=2)
         load.port = int(server.url.rpartition(":")[2])
         threads = [threading.Thread(target=load.client, args=(number % 2 == 0,)) for number in range(CLIENTS)]
         for thread in threads:
@@ -115,7 +123,11 @@ def test_no_reply_is_lost_or_wrong(
             wait_for(load, 1)
             corrupt = drop_in_a_corrupt_version(store, tmp_path)
             store.unpin()
-            time.sleep(3)
+            newest = max(load.answers)
+            wait_for_log(server, f"version {corrupt} is not served", count=2)
+            wait_for(load, newest)  # the newest that is whole, in both workers
+            wait_for_log(server, f"fashion_mnist version {newest} is ready", count=4)
+            wait_for(load, newest)
             assert load.seen[corrupt] == 0
         finally:
             load.ending.set()
