@@ -59,6 +59,7 @@ def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, known: Fami
             "seconds": round(best.result.seconds, 1),
             "best_epoch": best.result.best_epoch,
             "history": best.result.history,
+            "diverged": best.result.diverged,
         },
         libraries={"python": platform.python_version(), **{name: version(name) for name in _libraries()}},
         commit=commit(),

@@ -26,7 +26,7 @@ from trainer.push import candidate, push
 from trainer.runs import Run, directory_for, train_and_evaluate, write_json
 from trainer.schema import Inspection
 from trainer.thresholds import Thresholds, thresholds_for
-from trainer.train import train
+from trainer.train import DivergedError, train
 
 
 class RefusedError(RuntimeError):
@@ -78,6 +78,7 @@ def run(
     Raises:
         DataError: the data is missing, damaged or, unless that is allowed, not what it should be; or it is of another
             kind than that of the version now served by this name, and nobody forces it.
+        DivergedError: the loss of every config became NaN or infinite before anything was learned.
         RefusedError: the gate refused the model. The verdict is in its run directory.
         RegistryError: it could not be published; the versions there before are untouched.
     """
@@ -98,9 +99,14 @@ def run(
         for config in configs:
             wanted = directory_for(config, artifacts / "runs", dataset.sha256, resume=resume, fresh=fresh)
             directory = held.enter_context(wanted)
-            runs.append(
-                train_and_evaluate(config, dataset, inspected, directory, tensorboard=tensorboard, devices=devices)
-            )
+            try:
+                runs.append(
+                    train_and_evaluate(config, dataset, inspected, directory, tensorboard=tensorboard, devices=devices)
+                )
+            except DivergedError as error:
+                if config == configs[-1] and not runs:
+                    raise
+                print(f"{config.model} is left out. {error}", flush=True)
         best = max(runs, key=lambda run: run.result.validation_accuracy)
         verdict, version = _judged_and_pushed(best, dataset, inspected, store, thresholds, reason)
         # Until here, a full disk at the push included, the same command goes on with each of these runs.

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from trainer import batches, checkpoint
-from trainer.checkpoint import Checkpoint, CheckpointError
+from trainer.checkpoint import CheckpointError
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
 from trainer.devices import ONE, Devices, alone, placed
 from trainer.models import MODELS
 from trainer.optimizers import build_optimizer
 from trainer.precision import resolved
+from trainer.progress import Progress
 
 # Steps that run in one call from Python; from 50 on, the call's own cost is lost in the steps'.
 STEPS_PER_EXECUTION = 50
@@ -33,6 +33,10 @@ class InterruptedTraining(KeyboardInterrupt):
     """Ctrl-C while training; the message says what was kept."""
 
 
+class DivergedError(ValueError):
+    """The loss became NaN or infinite before any epoch was worth keeping; the message says when and at which rate."""
+
+
 @dataclass(frozen=True)
 class TrainResult:
     """A trained model, at the weights of its best epoch.
@@ -42,58 +46,18 @@ class TrainResult:
         history: one value an epoch of `accuracy`, `loss`, `val_accuracy` and `val_loss`.
         best_epoch: 0-based; the first epoch with the highest validation accuracy.
         seconds: wall time of the training, of this process alone if the run was resumed.
+        diverged: when and at which rate the loss became NaN or infinite, which ended the training; else None.
     """
 
     model: keras.Model
     history: dict[str, list[float]]
     best_epoch: int
     seconds: float
+    diverged: str | None = None
 
     @property
     def validation_accuracy(self) -> float:
         return self.history["val_accuracy"][self.best_epoch]
-
-
-class Progress(keras.callbacks.Callback):
-    """Keeps the history and the best epoch's weights, stops in time, and writes a checkpoint after each epoch.
-
-    The paper's Algorithm 1: an epoch's weights are kept only if they beat every earlier one.
-    """
-
-    def __init__(self, config: TrainConfig, data: str, directory: Path, keeps: bool = True) -> None:
-        super().__init__()
-        self._patience, self._data, self._directory, self._keeps = config.patience, data, directory, keeps
-        self.history: dict[str, list[float]] = {}
-        self.best: list[np.ndarray] = []
-
-    @property
-    def epochs(self) -> int:
-        return len(self.history.get("loss", []))
-
-    @property
-    def best_epoch(self) -> int:
-        return int(np.argmax(self.history["val_accuracy"]))
-
-    @property
-    def finished(self) -> bool:
-        """Whether `patience` epochs went by without a better one."""
-        return 0 < self._patience < self.epochs - self.best_epoch if self.epochs else False
-
-    def resume(self, model: keras.Model, saved: Checkpoint) -> None:
-        """Puts a run back to where a checkpoint left it."""
-        self.history, self.best = saved.history, saved.best
-        for variable, values in zip(_state(model), saved.state, strict=True):
-            variable.assign(values)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(float(value))
-        if self.best_epoch == epoch:
-            self.best = self.model.get_weights()
-        if self._keeps:
-            state = [ops.convert_to_numpy(variable) for variable in _state(self.model)]
-            checkpoint.write(self._directory, Checkpoint(self.history, state, self.best, self._data))
-        self.model.stop_training = self.finished
 
 
 def train(
@@ -110,6 +74,7 @@ def train(
     Raises:
         InterruptedTraining: Ctrl-C; what was learned so far is in the run directory.
         CheckpointError: the run directory holds the checkpoint of a training on other data.
+        DivergedError: the loss became NaN or infinite in the first epoch.
         ValueError: a precision that the device lacks, or batches that the devices cannot share.
     """
     if config.batch_size % devices.even:
@@ -144,16 +109,20 @@ def train(
                 initial_epoch=progress.epochs,
                 epochs=config.epochs,
                 shuffle=False,  # the pipeline shuffles
-                callbacks=[train_batches, progress, *callbacks],
+                callbacks=[train_batches, keras.callbacks.TerminateOnNaN(), progress, *callbacks],
                 verbose=1 if sys.stdout.isatty() else 2,
             )
     except KeyboardInterrupt:
         with alone():
             raise InterruptedTraining(_keep(config, dataset, progress, directory)) from None
     seconds = time.perf_counter() - start
+    if progress.diverged:
+        if not progress.best:
+            raise DivergedError(f"{progress.diverged} Nothing was learned before; try a lower rate.")
+        print(f"{progress.diverged} Training stopped; the best epoch before, {progress.best_epoch + 1}, is kept.")
     with alone():
         kept = _save(config, dataset, progress, directory) if devices.leads else model
-    return TrainResult(kept, progress.history, progress.best_epoch, seconds)
+    return TrainResult(kept, progress.history, progress.best_epoch, seconds, progress.diverged)
 
 
 def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int, devices: Devices = ONE) -> keras.Model:
@@ -192,11 +161,6 @@ def _on_tensorflow() -> bool:
 
 def _built(config: TrainConfig, dataset: ImageDataset) -> keras.Model:
     return MODELS[config.model](dataset.shape, len(dataset.classes), config.dropout)
-
-
-def _state(model: keras.Model) -> list[Any]:
-    """Every variable that training changes: weights, dropout's seeds, the optimizer's moments and step."""
-    return [*model.variables, *model.optimizer.variables]
 
 
 def _loss(smoothing: float, classes: int) -> Callable[[Any, Any], Any]:

@@ -55,7 +55,7 @@ def _training(card: ModelCard) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in card.config.items())
     libraries = ", ".join(f"{name} {version}" for name, version in card.libraries.items())
     return (
-        f"{card.metrics['parameters']:,} parameters, {card.metrics['seconds']:g} s{_computed(card)}. "
+        f"{card.metrics['parameters']:,} parameters, {card.metrics['seconds']:g} s{_computed(card)}. {_diverged(card)}"
         f"Settings: {settings}. "
         f"Code: {card.commit or 'not from a git checkout'}. Libraries: {libraries}."
     )
@@ -64,6 +64,11 @@ def _training(card: ModelCard) -> str:
 def _computed(card: ModelCard) -> str:
     computed = card.metrics.get("computed")
     return f" on {computed['backend']} in {computed['precision']}" if computed else ""
+
+
+def _diverged(card: ModelCard) -> str:
+    diverged = card.metrics.get("diverged")
+    return f"{diverged} Training stopped there, and the best epoch before it was kept. " if diverged else ""
 
 
 def _by_class(card: ModelCard) -> str:

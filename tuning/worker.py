@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from keras_tuner.src.distribute import oracle_client
 from trainer import checkpoint
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
-from trainer.train import train
+from trainer.train import DivergedError, train
 from tuning.journal import COMPLETED, FAILED, SearchError
 from tuning.recorded import SCORE
 from tuning.space import Search
@@ -43,16 +44,16 @@ class _Reporter(keras.callbacks.Callback):
         self._oracle, self._trial, self._epochs = oracle, trial, epochs
         self.diverged = self.done = False
 
-    def tell(self, epoch: int, loss: float, accuracy: float) -> None:
-        if not math.isfinite(loss):
-            self.diverged = self.done = True
-            return
+    def tell(self, epoch: int, accuracy: float) -> None:
         answer = self._oracle.update_trial(self._trial.trial_id, {SCORE: accuracy}, step=epoch)
         self.done = answer.status == TrialStatus.STOPPED or epoch + 1 >= self._epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
-        self.tell(epoch, logs["loss"], logs[SCORE])
+        if all(map(math.isfinite, logs.values())):
+            self.tell(epoch, logs[SCORE])
+        else:
+            self.diverged = self.done = True
         self.model.stop_training = self.done
 
 
@@ -112,11 +113,13 @@ def _run(oracle: Any, trial: Trial, search: Search, dataset: ImageDataset, folde
         _carry_on(_folder(folder, int(values["tuner/trial_id"]), config), directory)
     reporter = _Reporter(oracle, trial, values.get("tuner/epochs", config.epochs))
     saved = checkpoint.newest(directory / "checkpoint")
-    history = saved.history if saved else {"loss": [], SCORE: []}
-    for epoch, (loss, accuracy) in enumerate(zip(history["loss"], history[SCORE], strict=True)):
-        reporter.tell(epoch, loss, accuracy)
+    history = saved.history if saved else {SCORE: []}
+    for epoch, accuracy in enumerate(history[SCORE]):
+        reporter.tell(epoch, accuracy)
     if not reporter.done:
-        history = train(config, dataset, directory, [keras.callbacks.TerminateOnNaN(), reporter]).history
+        # A trial of which no epoch was worth keeping fails as one that diverges later does.
+        with suppress(DivergedError):
+            history = train(config, dataset, directory, [reporter]).history
     if logs and not reporter.diverged:
         _log(logs / str(number), values, max(history[SCORE]))
     trial.status = FAILED if reporter.diverged else COMPLETED

@@ -16,6 +16,7 @@ from PIL import Image
 from registry.store import ModelStore, RegistryError
 from tests.conftest import SAMPLE
 from trainer import judge, pipeline
+from trainer import runs as training_runs
 from trainer.calibrate import softmax
 from trainer.config import TrainConfig
 from trainer.corrupt import CORRUPTIONS
@@ -24,6 +25,7 @@ from trainer.gate import Check, Verdict
 from trainer.idx import DataError
 from trainer.saved import SavedModel
 from trainer.schema import AnomalyError
+from trainer.train import DivergedError
 
 QUICK = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=1)
 
@@ -224,6 +226,40 @@ def test_the_same_command_given_while_the_first_is_at_work_makes_a_run_of_its_ow
     runs, _, store = pipeline.run([QUICK], tmp_path, overrides={"accuracy_floor": 0.0})
     assert runs[0].directory != second[0]
     assert store.versions() == [1, 2]
+
+
+@pytest.mark.usefixtures("without_server")
+def test_a_loss_that_becomes_nan_ends_the_training_and_the_best_epoch_before_is_pushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Diverging(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            if epoch == 2:
+                self.model.set_weights([np.full_like(each, np.nan) for each in self.model.get_weights()])
+
+    monkeypatch.setattr(training_runs, "tensorboard_callbacks", lambda _: [Diverging()])
+    config = replace(QUICK, epochs=50)
+    runs, version, store = pipeline.run([config], tmp_path, tensorboard=True, reason="it is only a test")
+    assert len(runs[0].result.history["loss"]) == 2
+    said = "The loss became NaN or infinite in epoch 3 of 50, at a learning rate of 0.003 (`--learning-rate` is 0.003)."
+    best = runs[0].result.best_epoch
+    assert f"{said} Training stopped; the best epoch before, {best + 1}, is kept." in capsys.readouterr().out
+    card = store.card(version)
+    assert card.metrics["diverged"] == said
+    assert said in (store.path(version) / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert store.verify() == []
+
+
+@pytest.mark.usefixtures("without_server")
+def test_a_loss_that_is_nan_from_the_beginning_is_an_error_that_leaves_the_other_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hopeless = replace(QUICK, model="deep", optimizer="momentum", learning_rate=10.0, epochs=9)
+    with pytest.raises(DivergedError, match=r"in epoch 1 of 9, at a learning rate of 10 .* try a lower rate"):
+        pipeline.run([hopeless], tmp_path)
+    runs, _, _ = pipeline.run([hopeless, QUICK], tmp_path, reason="one epoch is not enough")
+    assert [run.config for run in runs] == [QUICK]
+    assert "deep is left out. The loss became NaN or infinite in epoch 1 of 9" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("without_server")
