@@ -46,14 +46,17 @@ def read_images(tensor: dict[str, Any], shape: tuple[int, ...], binary: memoryvi
     """
     name = brief(tensor.get("name"))
     datatype = tensor.get("datatype")
-    dtype = DTYPES.get(str(datatype))
+    dtype = DTYPES.get(datatype) if isinstance(datatype, str) else None
     if dtype is None:
         kinds = ", ".join(DTYPES)
         raise InvalidImageError(f"The datatype of input {name} must be one of {kinds}. Received: {brief(datatype)}.")
-    sizes: list[Any] = tensor["shape"] if isinstance(tensor.get("shape"), list) else []
+    told = tensor.get("shape")
+    sizes: list[Any] = told if isinstance(told, list) else []
     known = [shape, shape[:2]] if shape[2] == 1 else [shape]
     if tuple(sizes[1:]) not in known or not all(type(size) is int and size > 0 for size in sizes):
-        came = f"{json.dumps(tensor.get('shape')):.60}"
+        # Lists in it may be nested more deeply than json.dumps can go.
+        nested = any(isinstance(each, list | dict) for each in sizes)
+        came = brief(told) if nested or not sizes else f"{json.dumps(sizes):.60}"
         raise InvalidImageError(
             f"The shape of input {name} must be {[-1, *shape]}, -1 for any number. Received: {came}."
         )
