@@ -93,6 +93,11 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        try:
+            self.dataset.encode()
+        except UnicodeEncodeError as error:
+            received = self.dataset.encode("utf-8", "surrogateescape")
+            raise ValueError(f"`dataset` must be in UTF-8. Received: {received!r}.") from error
         _one_of("model", self.model, MODELS)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("schedule", self.schedule, SCHEDULES)

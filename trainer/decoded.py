@@ -127,7 +127,7 @@ def kept(folder: Path, limit: int) -> Decoded | None:
         return read(folder, limit)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         print(f"The decoded copy in {folder} is damaged ({error}); decoding anew.", flush=True)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # another process may have removed it by now
         return None
 
 

@@ -1,5 +1,6 @@
 """A folder of a user's own pictures becomes a data set, or one line says what is wrong with it."""
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainer import folder as folder_reader
 from trainer import schema
-from trainer.data import ImageDataset, load
+from trainer.data import ImageDataset, Split, load
 from trainer.idx import DataError
 from trainer.schema import AnomalyError
 
@@ -39,11 +41,41 @@ def sizes(dataset: ImageDataset) -> list[int]:
     return [len(split) for split in dataset.splits.values()]
 
 
-def test_each_class_is_shared_out_alike(tmp_path: Path, data: Path) -> None:
-    dataset = load(f"folder:{folder_of(tmp_path / 'pets', count=25)}", data)
-    assert (dataset.name, dataset.classes, dataset.shape) == ("pets", ("cat", "dog"), (20, 24, 1))
-    assert sizes(dataset) == [32, 8, 10]
-    assert [np.bincount(split.labels).tolist() for split in dataset.splits.values()] == [[16, 16], [4, 4], [5, 5]]
+def pixels(split: Split) -> set[bytes]:
+    return {image.tobytes() for image in np.asarray(split.images)}
+
+
+def test_about_a_fifth_of_each_class_tests_and_of_the_rest_validates(tmp_path: Path, data: Path) -> None:
+    dataset = load(f"folder:{folder_of(tmp_path / 'pets', count=200, size=(4, 5))}", data)
+    assert (dataset.name, dataset.classes, dataset.shape) == ("pets", ("cat", "dog"), (4, 5, 1))
+    counts = {name: np.bincount(split.labels) for name, split in dataset.splits.items()}
+    assert sum(counts.values()).tolist() == [200, 200]
+    assert (np.abs(counts["test"] - 40) < 16).all()
+    assert (np.abs(counts["validation"] - 32) < 16).all()
+
+
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_a_class_of_a_few_pictures_has_one_in_every_split(count: int, tmp_path: Path, data: Path) -> None:
+    for seed in range(10):
+        dataset = load(f"folder:{folder_of(tmp_path / str(seed) / 'pets', count=count)}", data, split_seed=seed)
+        assert all(min(np.bincount(split.labels, minlength=2)) >= 1 for split in dataset.splits.values())
+        assert sum(sizes(dataset)) == 2 * count
+
+
+def test_pictures_that_are_added_or_removed_move_no_other_to_another_split(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets", count=50, size=(4, 5))
+    before = load(f"folder:{folder}", data)
+    for number in range(40):
+        draw(folder / "cat" / f"new-{number}.png", size=(4, 5))
+    (folder / "dog" / "7.png").unlink()
+    draw(folder / "ant" / "0.png", size=(4, 5)), draw(folder / "ant" / "1.png", size=(4, 5))
+    draw(folder / "ant" / "2.png", size=(4, 5))
+    after = load(f"folder:{folder}", data)
+    for split, other in itertools.permutations(("train", "validation", "test"), 2):
+        assert not pixels(before.splits[split]) & pixels(after.splits[other])
+    moved = tmp_path / "elsewhere" / "animals"
+    shutil.copytree(folder, moved)
+    assert load(f"folder:{moved}", data).sha256 == after.sha256
 
 
 def test_the_split_s_seed_alone_decides_who_tests(tmp_path: Path, data: Path) -> None:
@@ -57,9 +89,115 @@ def test_the_split_s_seed_alone_decides_who_tests(tmp_path: Path, data: Path) ->
 @pytest.mark.parametrize("validation", ["validation", "val"])
 def test_splits_of_its_own_are_kept(tmp_path: Path, data: Path, validation: str) -> None:
     folder = folder_of(tmp_path / "pets", "train", "test", count=5)
-    assert sizes(load(f"folder:{folder}", data)) == [8, 2, 10]
+    train, validating, testing = sizes(load(f"folder:{folder}", data))
+    assert (train + validating, testing) == (10, 10)
+    assert validating >= 2
     folder_of(folder, validation, count=3)
     assert sizes(load(f"folder:{folder}", data)) == [10, 6, 10]
+
+
+@pytest.mark.parametrize(
+    "names", [("Training", "Testing"), ("train", "test", "valid"), ("TRAIN", "Test", "Val"), ("training", "validation")]
+)
+def test_splits_are_known_by_the_names_that_people_give_them(
+    names: tuple[str, ...], tmp_path: Path, data: Path
+) -> None:
+    dataset = load(f"folder:{folder_of(tmp_path / 'pets', *names)}", data)
+    assert dataset.classes == ("cat", "dog")
+    assert sum(sizes(dataset)) == 20 * len(names)
+
+
+@pytest.mark.parametrize("names", [("train", "Training"), ("test", "val"), ("train", "test", "extra")])
+def test_splits_whose_names_are_ambiguous_are_refused_with_the_three_names(
+    names: tuple[str, ...], tmp_path: Path, data: Path
+) -> None:
+    folder = folder_of(tmp_path / "pets", *names)
+    with pytest.raises(DataError, match=rf"train, test and validation .*; found {', '.join(sorted(names))}\."):
+        load(f"folder:{folder}", data)
+
+
+def test_a_class_may_be_called_as_a_split(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "vehicles")
+    (folder / "cat").rename(folder / "train")
+    assert load(f"folder:{folder}", data).classes == ("dog", "train")
+
+
+def test_class_names_have_one_spelling_in_all_splits(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "places", "train", "test")
+    composed, decomposed = "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"
+    (folder / "train" / "cat").rename(folder / "train" / composed)
+    (folder / "test" / "cat").rename(folder / "test" / decomposed)
+    for split in ("train", "test"):  # sorts between the two spellings
+        (folder / split / "dog").rename(folder / split / "cafx")
+    dataset = load(f"folder:{folder}", data)
+    assert dataset.classes == ("cafx", composed)
+    for split in (dataset.train, dataset.test):
+        assert {int(label) for label in split.labels} == {0, 1}
+    with Image.open(folder / "test" / "cafx" / "0.png") as image:
+        shown = np.asarray(image)[..., None]
+    (at,) = [place for place, each in enumerate(dataset.test.images) if (each == shown).all()]
+    assert dataset.test.labels[at] == 0
+
+
+def test_a_class_whose_name_is_not_utf_8_is_refused_and_named(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets")
+    (folder / "cat").rename(folder / os.fsdecode(b"caf\xe9"))
+    expected = r"pets/caf\\udce9: expected the name of a class in UTF-8, found b'caf\\xe9'\. Rename the folder\."
+    with pytest.raises(DataError, match=expected) as refused:
+        load(f"folder:{folder}", data)
+    str(refused.value).encode()
+
+
+def test_a_file_whose_name_is_not_utf_8_is_taken_or_named(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets")
+    (folder / "cat" / "0.png").rename(folder / "cat" / os.fsdecode(b"caf\xe9.png"))
+    (folder / "dog" / "0.png").rename(folder / "dog" / os.fsdecode(b"\xff.png"))
+    (folder / "dog" / os.fsdecode(b"\xff.png")).write_bytes(b"torn")
+    dataset = load(f"folder:{folder}", data)
+    assert sum(sizes(dataset)) == 19
+    (message,) = dataset.left_out
+    assert r"dog/\udcff.png: expected a whole" in message
+    message.encode()
+
+
+def test_decoded_copies_of_earlier_states_are_removed(tmp_path: Path, data: Path) -> None:
+    folder, other = folder_of(tmp_path / "pets"), folder_of(tmp_path / "others" / "pets")
+    load(f"folder:{other}", data)
+    load(f"folder:{folder}", data)
+    load(f"folder:{folder}", data, image_size=8)
+    assert len(list((data / "decoded").iterdir())) == 3
+    (folder / "cat" / "0.png").chmod(0o600)
+    load(f"folder:{folder}", data)
+    assert len(list((data / "decoded").iterdir())) == 2
+
+
+def test_a_folder_in_the_home_is_found(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of(tmp_path / "pets")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load("folder:~/pets", data).name == "pets"
+    monkeypatch.chdir(tmp_path / "pets")
+    assert load("folder:.", data).name == "pets"
+
+
+def test_pictures_that_change_or_go_while_they_are_decoded_are_decoded_anew_or_named(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path / "pets")
+    reading = folder_reader.read
+
+    def changing(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+        if path.name == "1.png":
+            path.unlink()
+        if path.name == "2.png":
+            draw(path)
+        return reading(path, shape)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_reader, "read", changing)
+        first = load(f"folder:{folder}", data)
+    assert sum("1.png: expected a whole" in each for each in first.left_out) == 2
+    second = load(f"folder:{folder}", data)
+    assert (sum(sizes(second)), second.left_out) == (18, ())
 
 
 def test_pictures_of_several_sizes_and_colours_become_one_shape(tmp_path: Path, data: Path) -> None:
@@ -83,6 +221,17 @@ def test_pictures_are_decoded_once_until_one_changes(
     assert capsys.readouterr().out == ""
     draw(folder / "cat" / "0.png")
     os.utime(folder / "cat" / "0.png", ns=(1, 1))
+    assert load(f"folder:{folder}", data).sha256 != before
+
+
+def test_a_picture_that_changes_but_for_its_size_and_time_is_decoded_anew(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets")
+    path = folder / "cat" / "0.bmp"
+    Image.new("L", (24, 20), 10).save(path)
+    stat, before = path.stat(), load(f"folder:{folder}", data).sha256
+    Image.new("L", (24, 20), 20).save(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
     assert load(f"folder:{folder}", data).sha256 != before
 
 
@@ -135,7 +284,7 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path, data: Path) -> 
     (folder / "test" / "cat").rename(folder / "test" / "cow")
     refused(folder, "cat, cow are in one of the two only")
     (folder / "extra").mkdir()
-    refused(folder, "beside train, found extra")
+    refused(folder, "found extra, test, train")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
