@@ -130,14 +130,15 @@ def _judged_and_pushed(
     known.write(best.directory)
     examples.draw(dataset.test, best.evaluation.predicted, best.evaluation.confusion, best.directory)
     card = card_of(best, dataset, inspected, known, store.name)
-    with alone(), candidate(best.result.model, best.evaluation.temperature, card, best.directory) as judged:
+    model, temperature = best.result.model, best.evaluation.temperature
+    with alone(), candidate(model, temperature, card, best.directory, thresholds) as judged:
         verdict = judge(card, judged.root, best.predict, best.evaluation, best.robustness, dataset, store, thresholds)
         if reason and not verdict.accepted:
             verdict = replace(verdict, forced=reason, forced_by=_user())
         write_json(best.directory / "verdict.json", verdict.to_json())
         if not verdict.accepted and not verdict.forced:
             return verdict, None
-        return verdict, push(judged, card, verdict, best.directory, store)
+        return verdict, push(judged, verdict, best.directory, store)
 
 
 def take_part(configs: Sequence[TrainConfig], artifacts: Path, name: str, memory_limit: int, devices: Devices) -> None:

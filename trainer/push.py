@@ -17,6 +17,7 @@ from registry.store import ModelStore
 from trainer import examples, familiar, litert, words
 from trainer.export import export_saved_model
 from trainer.gate import Verdict
+from trainer.thresholds import Thresholds
 
 EXTRA = Path("assets.extra")
 FIGURES = EXTRA / "figures"
@@ -24,10 +25,13 @@ KEPT = (familiar.NAME, examples.PICTURE, examples.INDEX, "evaluation.json")  # o
 
 
 @contextmanager
-def candidate(model: keras.Model, temperature: float, card: ModelCard, run: Path) -> Iterator[ModelStore]:
+def candidate(
+    model: keras.Model, temperature: float, card: ModelCard, run: Path, thresholds: Thresholds
+) -> Iterator[ModelStore]:
     """A store of its own inside the run's directory, with the model's export as its only version, 1.
 
-    A server can be started on it, and nothing that is not accepted has entered `models/`. It goes on the way out.
+    A server can be started on it, and nothing that is not accepted has entered `models/`. It is removed on the way
+    out. Where the LiteRT form cannot be made, the version lacks it, and its card says why.
 
     Raises:
         OSError, RegistryError: the disk is full or may not be written.
@@ -36,14 +40,28 @@ def candidate(model: keras.Model, temperature: float, card: ModelCard, run: Path
         store = ModelStore(Path(root), card.name)
         with store.stage() as staged:
             export_saved_model(model, staged, temperature)
-            with tempfile.TemporaryDirectory(prefix=".litert-", dir=run) as source:
-                export_saved_model(model, Path(source), temperature, convolutions=True)
-                litert.convert(Path(source), staged, staged / litert.FLATBUFFER)
-            store.publish(staged, card)
+            litert_form = _add_litert(model, temperature, staged, run, thresholds.infra_tolerance)
+            store.publish(staged, replace(card, metrics={**card.metrics, "litert": litert_form}))
         yield store
 
 
-def push(judged: ModelStore, card: ModelCard, verdict: Verdict, run: Path, store: ModelStore) -> int:
+def _add_litert(
+    model: keras.Model, temperature: float, staged: Path, run: Path, tolerance: float
+) -> dict[str, float | str]:
+    """Adds the LiteRT form to a staged version; how far its probabilities differ, or why there is none."""
+    flatbuffer = staged / litert.FLATBUFFER
+    try:
+        with tempfile.TemporaryDirectory(prefix=".litert-", dir=run) as source:
+            export_saved_model(model, Path(source), temperature, convolutions=True)
+            return {"difference": litert.convert(Path(source), staged, flatbuffer, tolerance)}
+    except Exception as error:  # the converter raises anything, and a trained model must not be lost for it
+        flatbuffer.unlink(missing_ok=True)
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        print(f"The model gets no LiteRT form, so RUNTIME=litert cannot serve it: {reason}", flush=True)
+        return {"left_out": reason}
+
+
+def push(judged: ModelStore, verdict: Verdict, run: Path, store: ModelStore) -> int:
     """Publishes the very files that were judged as the next version of `store`.
 
     The version's `assets.extra` gets the card with the verdict, the card in words, and what the directory of the
@@ -52,7 +70,7 @@ def push(judged: ModelStore, card: ModelCard, verdict: Verdict, run: Path, store
     Raises:
         RegistryError: it could not be published; the versions there before are untouched.
     """
-    card = replace(card, verdict=verdict.to_json())
+    card = replace(judged.card(1), verdict=verdict.to_json())
     source = judged.path(1)
     with store.stage() as staged:
         with refusals("publish a version", store.directory):

@@ -141,8 +141,13 @@ def _limits(card: ModelCard) -> str:
         f"It always names one of its classes, also for an image that shows none of them. Of all classes it finds "
         f"{name} least often: {values['recall']:.4f} of them. Of the corruptions above it bears {worst} least: "
         f"{accuracy:.4f}. Images unlike those of {card.data['dataset']}, such as photographs with a background, "
-        f"were not tested; its probabilities say nothing there."
+        f"were not tested; its probabilities say nothing there.{_without_litert(card)}"
     )
+
+
+def _without_litert(card: ModelCard) -> str:
+    reason = card.metrics.get("litert", {}).get("left_out")
+    return f"\n\nIt has no LiteRT form, so `RUNTIME=litert` cannot serve it: {reason}" if reason else ""
 
 
 def _verdict(verdict: Verdict) -> str:

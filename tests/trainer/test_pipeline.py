@@ -229,6 +229,21 @@ def test_the_same_command_given_while_the_first_is_at_work_makes_a_run_of_its_ow
 
 
 @pytest.mark.usefixtures("without_server")
+def test_a_model_whose_litert_form_differs_is_pushed_without_it_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No two ways of summing agree to the last bit, so that nothing passes such a tolerance.
+    exact = {"infra_tolerance": 0.0, "accuracy_floor": 0.0}
+    _, version, store = pipeline.run([QUICK], tmp_path, overrides=exact)
+    reason = "The flatbuffer must answer as the SavedModel does, within 0. Received: a difference of "
+    assert f"so RUNTIME=litert cannot serve it: {reason}" in capsys.readouterr().out
+    assert store.card(version).metrics["litert"]["left_out"].startswith(reason)
+    assert reason in (store.path(version) / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert not (store.path(version) / "assets.extra" / "model.tflite").exists()
+    assert store.verify() == []
+
+
+@pytest.mark.usefixtures("without_server")
 def test_a_loss_that_becomes_nan_ends_the_training_and_the_best_epoch_before_is_pushed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
