@@ -25,6 +25,7 @@ from trainer.data import ImageDataset
 from trainer.devices import ONE, Devices, alone
 from trainer.evaluate import Evaluation, calibrated_temperature, evaluate
 from trainer.export import export_saved_model
+from trainer.fonts import fonts_for
 from trainer.precision import resolved
 from trainer.saved import Latency, SavedModel, latency
 from trainer.schema import Inspection, fulfilled_by
@@ -148,10 +149,11 @@ def _draw(run: Run, dataset: ImageDataset) -> None:
     low, high = run.evaluation.interval
     title = f"{run.config.model} on {dataset.name}"
     tested = f"{title}: test accuracy {run.evaluation.accuracy:.4f} ({low:.4f} to {high:.4f})"
-    figures.curves(run.result.history, run.result.best_epoch, title, directory / "curves.png")
-    figures.confusion_matrix(run.evaluation.confusion, dataset.classes, tested, directory / "confusion.png")
-    calibrated = f"{title}: temperature {run.evaluation.temperature:.3f}, test images"
-    figures.reliability(run.evaluation.raw, run.evaluation.calibrated, calibrated, directory / "reliability.png")
-    robust = f"{title}: accuracy on corrupted test images, {run.robustness.mean:.4f} on average"
-    figures.robustness(run.robustness, run.evaluation.accuracy, robust, directory / "robustness.png")
-    figures.sheet(dataset.test, run.evaluation.predicted, dataset.classes, tested, directory / "sheet.png")
+    with fonts_for([title, *dataset.classes]):
+        figures.curves(run.result.history, run.result.best_epoch, title, directory / "curves.png")
+        figures.confusion_matrix(run.evaluation.confusion, dataset.classes, tested, directory / "confusion.png")
+        calibrated = f"{title}: temperature {run.evaluation.temperature:.3f}, test images"
+        figures.reliability(run.evaluation.raw, run.evaluation.calibrated, calibrated, directory / "reliability.png")
+        robust = f"{title}: accuracy on corrupted test images, {run.robustness.mean:.4f} on average"
+        figures.robustness(run.robustness, run.evaluation.accuracy, robust, directory / "robustness.png")
+        figures.sheet(dataset.test, run.evaluation.predicted, dataset.classes, tested, directory / "sheet.png")
