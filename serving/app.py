@@ -12,7 +12,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
 from registry.errors import RegistryError
-from serving import metrics, tally, tracing
+from serving import metrics, tally
 from serving.api import description, native, open_inference, openapi, tensorflow_serving
 from serving.errors import (
     DeadlineError,
@@ -105,7 +105,6 @@ def create_app(served: Served, settings: Settings) -> Flask:
         return metrics.exposition(settings)
 
     observe(app, settings)
-    tracing.install(app)
     _guard(app, settings)
     _translate_errors(app, settings)
     app.wsgi_app = refusing(app.wsgi_app, settings)  # type: ignore[assignment, method-assign]  # Flask's way

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from registry.card import ModelCard
+from registry.card import CardError, ModelCard
 
 CLOSE = 0.05 * 255  # within this of its corners' colour, they took a pixel for background
 LIGHT = 150  # grey level of the border from which on a background is light; paper in a dim room has 160 or so
@@ -32,9 +32,17 @@ class Look:
 
     @classmethod
     def of(cls, card: ModelCard) -> "Look | None":
-        """What the card says that the trainer found; None where training images looked otherwise, or nobody looked."""
+        """What the card says that the trainer found; None where training images looked otherwise, or nobody looked.
+
+        Raises CardError for what no trainer can have found.
+        """
         look = card.data.get("look")
-        return cls(look["side"]) if look and card.input.shape[2] == 1 else None
+        if not look or card.input.shape[2] != 1:
+            return None
+        found, longest = look.get("side") if isinstance(look, dict) else None, max(card.input.shape[:2])
+        if type(found) is not int or not 0 < found <= longest:
+            raise CardError(f"The card's `look` must have a `side` from 1 to {longest}. Received: {look!r:.60}.")
+        return cls(found)
 
 
 def light_background(picture: Image.Image) -> Colour | None:

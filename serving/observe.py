@@ -17,6 +17,8 @@ from serving.settings import Settings
 # What does not say otherwise, as the page does, is not for a cache.
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
+NOT_COUNTED = "serving.not_counted"  # in the environment of a request that no client sent
+
 # What is printed as it came must not be able to forge a line, nor to fill a disk.
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -46,7 +48,8 @@ def observe(app: Flask, settings: Settings) -> None:
         response.headers["X-Request-ID"] = request_id.get() or ""
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
-        tally.reply(tally.Reply(face, response.status_code, version, seconds, g.get("rejected")))
+        if NOT_COUNTED not in request.environ:
+            tally.reply(tally.Reply(face, response.status_code, version, seconds, g.get("rejected")))
         if settings.access_log:
             fields = {"face": face, "code": response.status_code, "version": version, "seconds": round(seconds, 6)}
             logger.info("%s %s", request.method, quote(request.path), extra={"fields": fields})
@@ -72,4 +75,5 @@ def prediction(predictor: Predictor, answer: Answer, waiting: int, asked: float)
     phases = {"parse": asked - g.begin - waited, "queue": answer.queued, "compute": answer.computed}
     tracing.phases(phases, asked)
     phases["queue"] += waited
-    tally.prediction(tally.Prediction(phases, answer.batch, waiting, answer.probabilities, predictor.card.classes))
+    if NOT_COUNTED not in request.environ:
+        tally.prediction(tally.Prediction(phases, answer.batch, waiting, answer.probabilities, predictor.card.classes))

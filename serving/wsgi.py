@@ -9,12 +9,13 @@ from pathlib import Path
 
 from flask import Flask
 
-from serving import first_start
+from serving import first_start, tracing
 from serving.app import create_app
 from serving.lean_import import without_remarks
 from serving.model import Predictor, Served, find
 from serving.reload import Follower, Load
 from serving.settings import Settings
+from serving.trial import try_out
 
 WORKER_BOOT_ERROR = 3  # the exit status on which gunicorn's arbiter stops instead of trying for ever
 
@@ -27,7 +28,9 @@ def worker_app() -> Flask:
     served = Served()
     # Not a daemon: a worker that stops while TensorFlow is being imported could crash in its C++.
     threading.Thread(target=_follow, args=(served, settings), name="follow the registry").start()
-    return create_app(served, settings)
+    app = create_app(served, settings)
+    tracing.install(app)
+    return app
 
 
 def _loader(settings: Settings) -> Load:
@@ -53,7 +56,9 @@ def _loader(settings: Settings) -> Load:
         return load
 
     def load(directory: Path, version: int) -> Predictor:
-        return runtime()(directory, version)
+        predictor = runtime()(directory, version)
+        try_out(predictor, settings)
+        return predictor
 
     return load
 
