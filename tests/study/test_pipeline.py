@@ -57,7 +57,9 @@ def test_a_part_of_the_study_leaves_the_committed_summary_alone(folder: Path) ->
 
 def test_a_run_that_fails_says_which_and_why(folder: Path) -> None:
     lost = replace(QUICK[0], id="lost", config=replace(QUICK[0].config, dataset="idx:nowhere"))
-    with pytest.raises(RunError, match=r"loading the data: nowhere.*expected an IDX file.*worker-1.log"):
+    with pytest.raises(
+        RunError, match=r"loading the data: nowhere.*expected a folder with four IDX files.*worker-1.log"
+    ):
         study([lost], folder, workers=1)
 
 

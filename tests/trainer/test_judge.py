@@ -56,11 +56,11 @@ def served_model(artifacts: Path) -> keras.Model:
     return keras.saving.load_model(path, compile=False)
 
 
-def test_a_model_trained_on_shuffled_labels_is_no_better_than_guessing(
+def test_a_model_trained_on_wrong_labels_is_no_better_than_guessing(
     sample: ImageDataset, store: ModelStore, tmp_path: Path
 ) -> None:
-    shuffled = np.random.default_rng(0).permutation(sample.train.labels)
-    model = trained_on(Split(sample.train.images, shuffled), sample, tmp_path)
+    wrong = (sample.train.labels + 5) % 10
+    model = trained_on(Split(sample.train.images, wrong), sample, tmp_path)
     for against in (store, ModelStore(tmp_path / "models", store.name)):
         reasons = failed(judged(model, sample, against, store))
         assert "not clearly above what guessing gets, 0.1000" in reasons["accuracy_floor"]
