@@ -26,14 +26,13 @@ from trainer.config import TrainConfig
 from trainer.data import model_name
 from trainer.idx import DataError
 from trainer.thresholds import parse
-from tuning.options import Options
+from tuning.options import SUPERVISED, Options
 from tuning.space import SPACES, Search
 
 COPIED = (  # options that are called in `Options` as on the command line
     *("workers", "finalists", "final_seeds", "time_limit"),
     *("fresh", "tensorboard", "memory_limit", "allow_anomalies"),
 )
-SUPERVISED = "TUNING_SUPERVISED"  # set in workers whose standard input ends with the search
 
 
 def parser() -> argparse.ArgumentParser:
@@ -113,7 +112,7 @@ def options_of(arguments: argparse.Namespace, search: Search) -> Options:
 
 def main() -> int:
     arguments = parser().parse_args()
-    if os.environ.get(SUPERVISED):
+    if os.environ.get(SUPERVISED):  # its standard input ends with the search
         threading.Thread(target=_end_with_the_search, daemon=True).start()
     try:
         search, part = search_of(arguments), role()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from registry.names import RULE, is_name
 
+SUPERVISED = "TUNING_SUPERVISED"  # in the environment of the workers that a search started itself
+
 
 @dataclass(frozen=True)
 class Options:

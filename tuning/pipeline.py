@@ -21,18 +21,27 @@ from trainer.judge import check_kind
 from trainer.report import REFUSAL, refusal, summary
 from tuning import finalists, report, worker
 from tuning.journal import Journal, SearchError, write_whole
-from tuning.options import Options
+from tuning.options import SUPERVISED, Options
 from tuning.oracles import build_oracle
 from tuning.progress import Progress
 from tuning.recorded import SILENCE_S
 from tuning.search import FAREWELL_S, chief, lead, work_here
 from tuning.space import Search
 
+IDENTITY = "search.json"  # what a search that goes on must have in common with its beginning
+
 
 def work(search: Search, options: Options) -> None:
-    """What a worker does."""
+    """What a worker does.
+
+    Raises:
+        SearchError: the chief cannot be reached, or the data has changed since the search began.
+    """
     logs = options.directory / "tensorboard" if options.tensorboard else None
-    if worker.work(search, _dataset(search, options), options.directory / "trials", logs):
+    dataset = _dataset(search, options)
+    if os.environ.get(SUPERVISED):  # on another machine there is no search.json, or one of an earlier search
+        _check_unchanged(dataset, options)
+    if worker.work(search, dataset, options.directory / "trials", logs):
         os.execv(sys.executable, _command())  # noqa: S606 - this process again, with empty memory
 
 
@@ -80,6 +89,15 @@ def _dataset(search: Search, options: Options) -> ImageDataset:
     return pipeline.loaded(search.base, options.artifacts / "data", options.memory_limit * 2**20, options.model_name)
 
 
+def _check_unchanged(dataset: ImageDataset, options: Options) -> None:
+    """Refuses to mix trials and finalists of different data."""
+    if json.loads((options.directory / IDENTITY).read_text())["data"] != dataset.sha256:
+        raise SearchError(
+            f"The data of the search in {options.directory} has changed since it began. --fresh begins anew with the "
+            "data as it is now, --name NAME makes a search beside it."
+        )
+
+
 def _command() -> list[str]:
     """What started this process: a worker is the same command in another environment."""
     return [sys.executable, *sys.orig_argv[1:]]
@@ -95,7 +113,7 @@ def _taken_up(search: Search, options: Options) -> Journal:
     check_kind(dataset, ModelStore(options.artifacts / "models", dataset.name), options.reason)
     schema.inspect(dataset, options.allow_anomalies)
     identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256}))
-    path = directory / "search.json"
+    path = directory / IDENTITY
     if not path.exists() and any(not each.name.startswith(".") for each in directory.iterdir()):
         raise SearchError(f"{directory} must be empty or hold a search. --name NAME makes one elsewhere.")
     if options.fresh:
@@ -172,6 +190,7 @@ def _search(search: Search, options: Options, journal: Journal, serving: ExitSta
 
 def _retrain(search: Search, options: Options, journal: Journal, exhausted: bool) -> int:
     """Trains the finalists in full, and lets the best of them be judged. Returns the exit code."""
+    _check_unchanged(_dataset(search, options), options)
     best = finalists.finalists(search, journal, options.finalists)
     configs = finalists.full_configs(search, best, options.final_seeds)
     print(f"\nTraining the best {len(best)} in full, from {options.final_seeds} seeds each", flush=True)

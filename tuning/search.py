@@ -19,6 +19,7 @@ from keras_tuner.src.distribute.oracle_chief import OracleServicer
 from keras_tuner.src.protos import get_service_grpc
 
 from tuning.journal import Journal, SearchError
+from tuning.options import SUPERVISED
 from tuning.progress import Progress
 from tuning.recorded import Recorded
 
@@ -126,7 +127,7 @@ def _start(name: str, workers: int, port: int, command: Sequence[str], logs: Pat
         "KERASTUNER_TUNER_ID": name,
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
         "KERASTUNER_ORACLE_PORT": str(port),
-        "TUNING_SUPERVISED": "1",
+        SUPERVISED: "1",
     }
     if workers > 1:
         share = str(max(1, len(os.sched_getaffinity(0)) // workers))

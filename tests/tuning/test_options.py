@@ -1,0 +1,56 @@
+"""How a search is called, and what its model is; a search is of one state of the data."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SAMPLE
+from trainer.config import TrainConfig
+from trainer.idx import DataError
+from tuning.__main__ import options_of, parser, search_of
+from tuning.journal import SearchError
+from tuning.options import SUPERVISED, Options
+from tuning.space import Search
+
+
+def options(*arguments: str) -> Options:
+    given = parser().parse_args(arguments)
+    return options_of(given, search_of(given))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "search", "model"),
+    [
+        ([], "fashion_mnist", "fashion_mnist"),
+        (["--dataset", "cifar10:3.0.2"], "cifar10", "cifar10"),
+        (["--dataset", "mnist:3.0.1", "--name", "digits"], "digits", "mnist"),
+        (["--dataset", "folder:/data/花", "--model-name", "flowers"], "flowers", "flowers"),
+        (["--dataset", "folder:/data/собаки/"], "собаки", "собаки"),
+    ],
+)
+def test_a_search_is_called_as_its_model_unless_it_has_a_name(arguments: list[str], search: str, model: str) -> None:
+    found = options(*arguments)
+    assert (found.name, found.model_name) == (search, model)
+
+
+def test_a_search_in_the_folder_of_the_data_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path / "pets")
+    assert options("--dataset", "folder:.").directory.name == "pets"
+
+
+def test_a_folder_without_a_usable_name_needs_one() -> None:
+    with pytest.raises(DataError, match="with --model-name"):
+        options("--dataset", "folder:/data/\N{DOG}")
+
+
+def test_a_worker_mixes_no_trials_of_other_data_into_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuning import pipeline
+
+    settings = Options(artifacts=tmp_path, name="small", model_name="clothes")
+    settings.directory.mkdir(parents=True)
+    (settings.directory / "search.json").write_text(json.dumps({"data": "ab" * 32}))
+    monkeypatch.setenv(SUPERVISED, "1")
+    with pytest.raises(SearchError, match=r"tuning/small has changed since it began\. --fresh begins anew"):
+        pipeline.work(Search(TrainConfig(dataset=f"idx:{SAMPLE}")), settings)
