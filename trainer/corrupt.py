@@ -122,8 +122,9 @@ def robustness(predict: Predict, split: Split, seed: int = 0) -> Robustness:
     """Judges a model on every corruption of a split; the same images for each model that is asked."""
     kinds = [(name, strength) for name, (_, strengths) in CORRUPTIONS.items() for strength in strengths]
     if len(split) > MOST:
-        chosen = np.linspace(0, len(split) - 1, MOST).astype(int)
-        split = Split(split.images[chosen], split.labels[chosen])
+        chosen = np.zeros(len(split), bool)
+        chosen[np.linspace(0, len(split) - 1, MOST).astype(int)] = True
+        split = split[chosen]
     right = np.zeros((len(kinds), len(split)), bool)
     together = many(split.images.shape[1:])
     for start in range(0, len(split), together):

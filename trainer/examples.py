@@ -1,17 +1,19 @@
 """A few test images for each cell of the confusion matrix, in one picture, for whoever looks at a served model.
 
-`examples.png` holds images of the model's size side by side; `examples.json` says which of them show what:
-{"size": [height, width], "columns": images a row, "cells": [{"true": class, "predicted": class, "first": place of the
-first of its images, "count": how many}]}.
+`examples.png` holds images side by side, those of more than 96 pixels a side made smaller; `examples.json` says which
+of them show what: {"size": [height, width] of each, "columns": images a row, "cells": [{"true": class,
+"predicted": class, "first": place of the first of its images, "count": how many}]}.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from trainer import pictures
 from trainer.data import Split
 from trainer.runs import write_json
 
@@ -19,6 +21,7 @@ PICTURE, INDEX = "examples.png", "examples.json"
 OF_A_CELL = 8
 COLUMNS = 24
 MOST = 600  # images in all; of many classes, the most frequent confusions are shown
+LARGEST_SIDE = 96  # pixels; the whole sheet of larger images would take gigabytes
 
 
 def draw(test: Split, predicted: np.ndarray, confusion: np.ndarray, directory: Path) -> None:
@@ -40,11 +43,20 @@ def draw(test: Split, predicted: np.ndarray, confusion: np.ndarray, directory: P
             break
         cells.append({"true": true, "predicted": guess, "first": len(chosen), "count": len(images)})
         chosen += images.tolist()
-    height, width, channels = test.images.shape[1:]
+    height, width, channels = _size(test.images.shape[1:])
     rows = -(-len(chosen) // COLUMNS)
     sheet = np.zeros((rows * height, COLUMNS * width, channels), np.uint8)
     for place, index in enumerate(chosen):
         top, left = place // COLUMNS * height, place % COLUMNS * width
-        sheet[top : top + height, left : left + width] = test.images[index]
+        sheet[top : top + height, left : left + width] = pictures.fit_array(
+            test.images[index], (height, width, channels)
+        )
     Image.fromarray(sheet.squeeze(axis=2) if channels == 1 else sheet).save(directory / PICTURE, optimize=True)
     write_json(directory / INDEX, {"size": [height, width], "columns": COLUMNS, "cells": cells})
+
+
+def _size(shape: Sequence[int]) -> tuple[int, int, int]:
+    """The shape in which an image of `shape` is shown."""
+    height, width, channels = shape
+    shrink = max(1, max(height, width) / LARGEST_SIDE)
+    return max(1, round(height / shrink)), max(1, round(width / shrink)), channels

@@ -10,13 +10,14 @@ Adversarial Attacks", NeurIPS 2018, section 2.1, here on cells of the image inst
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from trainer.data import ImageDataset, Split
 from trainer.decoded import Images, many
@@ -76,15 +77,22 @@ def fit(dataset: ImageDataset) -> Familiar:
 def measured(familiar: Familiar, test: Split, seed: int = 0) -> dict[str, Any]:
     """How well the score tells strange images from test images: for each kind, the AUROC and the share found.
 
-    Noise and mirrored contrast are made here; digits are scikit-learn's handwritten ones, scaled, where it is
-    installed and the model takes grey images.
+    Noise and mirrored contrast are made here; digits are scikit-learn's handwritten ones, scaled, where the model
+    takes grey images.
     """
+    shape, chance = test.images.shape[1:], np.random.default_rng(seed)
+    makers: dict[str, tuple[int, Callable[[slice], np.ndarray]]] = {
+        "noise": (STRANGERS, lambda part: chance.integers(0, 256, (part.stop - part.start, *shape), np.uint8)),
+        "mirrored contrast": (min(STRANGERS, len(test)), lambda part: 255 - np.asarray(test.images[part])),
+    }
+    if shape[2] == 1:
+        drawn = _digits()
+        makers["digits"] = (len(drawn), lambda part: _scaled(drawn[part], shape))
     own = familiar.scores(test.images)
-    noise = np.random.default_rng(seed).integers(0, 256, (STRANGERS, *test.images.shape[1:]), np.uint8)
-    strangers = {"noise": noise, "mirrored contrast": 255 - np.asarray(test.images[:STRANGERS])}
-    if test.images.shape[3] == 1 and importlib.util.find_spec("sklearn"):
-        strangers["digits"] = _digits(test.images.shape[1], test.images.shape[2])
-    scores = {kind: familiar.scores(images) for kind, images in strangers.items()}
+    scores = {
+        kind: np.concatenate([familiar.scores(make(part)) for part in _parts(count, shape)])
+        for kind, (count, make) in makers.items()
+    }
     return {
         "unfamiliar_test_images": float((own > 1).mean()),
         "strangers": {
@@ -104,10 +112,15 @@ def _averaging(side: int) -> np.ndarray:
     return matrix
 
 
+def _parts(count: int, shape: Sequence[int]) -> Iterator[slice]:
+    """So many images of a shape, some at a time, so that memory stays bounded whatever their size."""
+    together = many(shape)
+    return (slice(at, min(at + together, count)) for at in range(0, count, together))
+
+
 def _cells(images: Images, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """float32 (n, channels x cells x cells), some images at a time."""
-    together = many(images.shape[1:])
-    chunks = (np.asarray(images[at : at + together]) for at in range(0, len(images), together))
+    """float32 (n, channels x cells x cells)."""
+    chunks = (np.asarray(images[part]) for part in _parts(len(images), images.shape[1:]))
     return np.concatenate(
         [(rows @ np.moveaxis(chunk, 3, 1).astype(np.float32) @ columns).reshape(len(chunk), -1) for chunk in chunks]
     )
@@ -125,12 +138,15 @@ def _auroc(familiar: np.ndarray, strange: np.ndarray) -> float:
     return float((below + upto).mean() / (2 * len(ordered)))
 
 
-def _digits(height: int, width: int) -> np.ndarray:
-    from PIL import Image
-    from sklearn.datasets import load_digits
+def _digits() -> np.ndarray:
+    """uint8 (1797, 8, 8): handwritten digits, which are the classes of few data sets."""
+    from sklearn.datasets import load_digits  # a second to import, for this alone
 
-    drawn = (load_digits().images * 255 / 16).astype(np.uint8)
-    size = (width, height)
-    return np.stack([np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BICUBIC)) for each in drawn])[
-        ..., None
-    ]
+    return (load_digits().images * 255 / 16).astype(np.uint8)
+
+
+def _scaled(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Grey images uint8 (n, any height, any width) as uint8 (n, *shape)."""
+    size = (shape[1], shape[0])
+    scaled = [np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BICUBIC)) for each in images]
+    return np.stack(scaled)[..., None]

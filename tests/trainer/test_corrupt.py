@@ -1,11 +1,13 @@
 """Corruptions are the stated ones, the same for every model, and their accuracies are those of the images."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from trainer import corrupt
 from trainer.corrupt import CORRUPTIONS, Robustness, corrupted, robustness
 from trainer.data import ImageDataset, Split
+from trainer.decoded import ImageFile
 
 KINDS = [(name, strength) for name, (_, strengths) in CORRUPTIONS.items() for strength in strengths]
 
@@ -54,8 +56,7 @@ def test_blur_keeps_the_light_and_noise_has_its_deviation() -> None:
     assert noisy.mean() == pytest.approx(128, abs=0.5)
 
 
-def test_every_model_is_asked_about_the_same_images(sample: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corrupt, "many", lambda _: 64)
+def test_every_model_is_asked_about_the_same_images(sample: ImageDataset) -> None:
     seen: list[bytes] = []
 
     def predict(images: np.ndarray) -> np.ndarray:
@@ -77,10 +78,24 @@ def test_the_mean_counts_every_corruption_alike() -> None:
     assert measured.mean == 0.625
 
 
-def test_of_a_great_split_as_many_images_are_judged_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corrupt, "MOST", 10)
+def test_of_a_great_split_as_many_images_are_judged_evenly() -> None:
     # Sorted by class, as some data sets are.
-    split = Split(np.zeros((100, 8, 8, 1), np.uint8), np.repeat(np.arange(10), 10))
+    split = Split(np.zeros((20_000, 2, 2, 1), np.uint8), np.repeat(np.arange(10), 2000))
     measured = robustness(lambda images: np.eye(10)[np.zeros(len(images), int)], split)
-    assert measured.right.shape == (len(KINDS), 10)
-    assert measured.right.sum(axis=1).tolist() == [1] * len(KINDS)
+    assert measured.right.shape == (len(KINDS), 5000)
+    assert measured.right.sum(axis=1).tolist() == [500] * len(KINDS)
+
+
+def test_large_images_are_corrupted_a_few_at_a_time(
+    sparse_images: Callable[..., ImageFile], peak: Callable[..., int]
+) -> None:
+    split = Split(sparse_images(6000, 128, 128, 3), np.zeros(6000, int))  # 295 MB
+
+    def first_answer(images: np.ndarray) -> np.ndarray:
+        raise InterruptedError  # all that is held at once is held by now
+
+    def judge_one_batch() -> None:
+        with pytest.raises(InterruptedError):
+            robustness(first_answer, split)
+
+    assert peak(judge_one_batch) < 50e6

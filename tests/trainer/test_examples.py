@@ -1,13 +1,15 @@
 """The images kept for a cell of the confusion matrix are test images of that cell."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from trainer import examples
-from trainer.data import ImageDataset
+from trainer.data import ImageDataset, Split
+from trainer.decoded import ImageFile
 
 
 def test_each_cell_shows_test_images_that_were_called_so(sample: ImageDataset, tmp_path: Path) -> None:
@@ -27,8 +29,24 @@ def test_each_cell_shows_test_images_that_were_called_so(sample: ImageDataset, t
         assert (shown == fitting[0, ..., 0]).all()
 
 
-def test_many_classes_take_no_more_room_than_a_few(tmp_path: Path, sample: ImageDataset) -> None:
-    labels = np.arange(200)
-    split = type(sample.test)(sample.test.images, labels)
-    examples.draw(split, labels, np.eye(200, dtype=int) * 1, tmp_path)
-    assert (tmp_path / examples.PICTURE).stat().st_size < 300_000
+def test_of_many_classes_the_most_frequent_cells_are_shown(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(200), 8)[:-4]  # 1,596 images, of the last class half as many
+    split = Split(np.zeros((len(labels), 8, 8, 1), np.uint8), labels)
+    confusion = np.diag(np.bincount(labels))
+    examples.draw(split, labels, confusion, tmp_path)
+    cells = json.loads((tmp_path / examples.INDEX).read_text())["cells"]
+    assert sum(cell["count"] for cell in cells) == 600
+    assert all(confusion[cell["true"], cell["predicted"]] == 8 for cell in cells)
+    with Image.open(tmp_path / examples.PICTURE) as sheet:
+        assert sheet.size == (24 * 8, 25 * 8)
+
+
+def test_large_images_are_shown_small_and_take_little_memory(
+    tmp_path: Path, sparse_images: Callable[..., ImageFile], peak: Callable[..., int]
+) -> None:
+    labels = np.repeat(np.arange(60), 10)
+    split = Split(sparse_images(600, 256, 512, 3), labels)  # 236 MB
+    assert peak(lambda: examples.draw(split, labels, np.diag(np.bincount(labels)), tmp_path)) < 50e6
+    assert json.loads((tmp_path / examples.INDEX).read_text())["size"] == [48, 96]
+    with Image.open(tmp_path / examples.PICTURE) as sheet:
+        assert sheet.size == (24 * 96, 20 * 48)

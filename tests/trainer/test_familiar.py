@@ -1,5 +1,6 @@
 """The score tells strange images from those of the data set, whatever its size and colours."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from trainer import familiar
 from trainer.data import ImageDataset, Split
+from trainer.decoded import ImageFile
 
 
 def test_strange_images_are_told_from_test_images(sample: ImageDataset) -> None:
@@ -44,3 +46,13 @@ def test_images_that_do_not_differ_are_no_division_by_zero() -> None:
     split = Split(np.full((9, 28, 28, 1), 7, np.uint8), np.arange(9) % 3)
     fitted = familiar.fit(ImageDataset("made", "here", ("a", "b", "c"), split, split, split, "0"))
     assert np.isfinite(fitted.scores(split.images)).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_images_are_looked_at_a_few_at_a_time(
+    channels: int, sparse_images: Callable[..., ImageFile], peak: Callable[..., int]
+) -> None:
+    split = Split(sparse_images(2000, 256, 256, channels), np.arange(2000) % 3)  # 131 MB of grey, thrice that of colour
+    small = Split(split.images[:100], split.labels[:100])
+    fitted = familiar.fit(ImageDataset("made", "here", ("a", "b", "c"), small, small, small, "0"))
+    assert peak(lambda: familiar.measured(fitted, split)) < 50e6

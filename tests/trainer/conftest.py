@@ -1,0 +1,39 @@
+"""What the trainer's tests share: images too many for memory, and a measure of what a call holds at once."""
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from trainer.decoded import ImageFile
+
+
+@pytest.fixture
+def sparse_images(tmp_path: Path) -> "Callable[..., ImageFile]":
+    """Black images of a shape (n, height, width, channels) in a file that takes no room on the disk."""
+    from trainer.decoded import ImageFile
+
+    def make(*shape: int) -> ImageFile:
+        np.lib.format.open_memmap(tmp_path / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+        return ImageFile(tmp_path / "images.npy")
+
+    return make
+
+
+@pytest.fixture
+def peak() -> Callable[[Callable[[], object]], int]:
+    """The most bytes that Python and NumPy held at once, above what they held before, while something was called."""
+
+    def measure(call: Callable[[], object]) -> int:
+        tracemalloc.start()
+        try:
+            call()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    return measure
