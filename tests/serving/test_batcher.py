@@ -68,20 +68,49 @@ def test_alone_a_request_is_run_at_once_in_its_own_thread() -> None:
 
 
 def test_one_that_is_told_to_lead_before_it_began_to_wait_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batcher, join = Gated(), Batcher(8, 64), Batcher._join
-    with ThreadPoolExecutor(2) as pool:
+    model, make_lock = Gated(), threading.Lock
+
+    class Lock:
+        """A lock; when the late request first leaves one, it has joined the queue and not begun to wait."""
+
+        def __init__(self) -> None:
+            lock = make_lock()
+            self.acquire, self.release = lock.acquire, lock.release
+
+        def __enter__(self) -> None:
+            self.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self.release()
+            if threading.current_thread() is late and not model.gate.is_set():
+                model.gate.set()
+                first.result(30)  # the run that was under way is over, and the lead passed on
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Lock", Lock)
+        batcher = Batcher(8, 64)
+    answers: list[Answer] = []
+    late = threading.Thread(target=lambda: answers.append(batcher.predict(model, image(2), NEVER)))
+    with ThreadPoolExecutor(1) as pool:
         first = ask(pool, batcher, model, image(1))
-
-        def join_slowly(*arguments: Any) -> Any:
-            joined = join(*arguments)
-            model.gate.set()
-            first.result(30)  # the run that was under way is over, and the lead passed on
-            return joined
-
-        monkeypatch.setattr(Batcher, "_join", join_slowly)
-        second = pool.submit(batcher.predict, model, image(2), NEVER)
-        assert second.result(30).probabilities.tolist() == [[2]]
+        late.start()
+        late.join(30)
+    assert [answer.probabilities.tolist() for answer in answers] == [[[2]]]
     assert model.runs == [1, 1]
+
+
+def test_each_request_reports_its_own_time_in_the_queue() -> None:
+    now = [0.0]
+    model, batcher = Gated(), Batcher(8, 64, lambda: now[0])
+    with ThreadPoolExecutor(3) as pool:
+        futures = []
+        for now[0] in (0.0, 10.0, 13.0):
+            futures.append(ask(pool, batcher, model, image(1)))
+        now[0] = 20.0
+        model.gate.set()
+        answers = [future.result(30) for future in futures]
+    assert [answer.batch for answer in answers] == [1, 2, 2]
+    assert [answer.queued for answer in answers] == [0, 10, 7]
 
 
 def test_those_that_come_during_a_run_share_the_next_and_get_their_own_rows() -> None:
@@ -102,6 +131,14 @@ def test_no_run_is_larger_than_the_largest_unless_one_request_is() -> None:
         model.gate.set()
         assert [len(future.result(30).probabilities) for future in futures] == [1, 3, 2, 9, 1]
     assert model.runs == [1, 3, 2, 9, 1]
+
+
+def test_a_run_takes_as_many_images_as_it_may() -> None:
+    model, batcher = Gated(), Batcher(8, 4)
+    with ThreadPoolExecutor(4) as pool:
+        futures = [ask(pool, batcher, model, image(1, count)) for count in (1, 1, 3, 1)]
+        model.gate.set()
+        assert [future.result(30).batch for future in futures] == [1, 4, 4, 1]
 
 
 def test_versions_never_share_a_run() -> None:

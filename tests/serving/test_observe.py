@@ -25,6 +25,9 @@ KEY = "correct-horse"
 HASH = hashlib.sha256(KEY.encode()).hexdigest()
 
 
+FACES = ("other", "native", "tensorflow_serving", "open_inference", "description")
+
+
 def value(name: str, **labels: str) -> float:
     tally.add_up()
     return REGISTRY.get_sample_value(f"serving_{name}", labels) or 0.0
@@ -45,6 +48,24 @@ def test_a_prediction_is_counted_timed_and_looked_at(client: FlaskClient) -> Non
     client.post("/predict", data=PIXELS, content_type=OCTETS)
     after = [value(name, **labels) for name, labels in names]
     assert [new - old for new, old in zip(after, before, strict=True)] == [1] * len(names)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/models/fashion_mnist", "/v2/health/ready", "/model", "/metrics"])
+def test_probes_and_descriptions_do_not_count_as_predictions(client: FlaskClient, path: str) -> None:
+    names: list[tuple[str, dict[str, str]]] = [
+        *(("requests_total", {"face": face, "code": "200", "version": ""}) for face in FACES),
+        *(("request_seconds_count", {"face": face}) for face in FACES),
+    ]
+    before = [value(name, **labels) for name, labels in names]
+    assert client.get(path).status_code == 200
+    after = [value(name, **labels) for name, labels in names]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+
+
+def test_requests_that_wait_are_told_where_nothing_was_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    value("queue_requests")  # adds up what other tests left
+    monkeypatch.setattr(arrival, "waiting", lambda: 3)
+    assert value("queue_requests") == 3
 
 
 def test_metrics_are_in_prometheus_format(client: FlaskClient) -> None:
