@@ -125,7 +125,7 @@ class Worker(ThreadWorker):
     def enqueue_req(self, conn: TConn) -> None:
         conn.arrived = time.monotonic()
         conn.refused = self._taken - len(self._staying) >= self._limit
-        # Those to be refused pass by all that wait, and so do probes.
+        # Those to be refused pass by all that wait, and so do probes, and connections that their clients have closed.
         conn.aside = conn.refused or _begins(conn.sock, PROBES)
         self._taken += not conn.aside
         self._watch.begin(conn)
@@ -209,11 +209,12 @@ class Worker(ThreadWorker):
 
 
 def _begins(sock: socket.socket, words: tuple[bytes, ...]) -> bool:
-    """Whether what the client has sent, and nobody has read yet, begins with one of the words."""
+    """Whether what the client has sent, and nobody has read yet, begins with one of the words, or is the end."""
     try:
-        return sock.recv(max(map(len, words)), socket.MSG_PEEK | socket.MSG_DONTWAIT).startswith(words)
+        begin = sock.recv(max(map(len, words)), socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:
         return False  # the client has gone, which its thread will notice
+    return not begin or begin.startswith(words)
 
 
 def _readable(sock: socket.socket, milliseconds: int) -> bool:
