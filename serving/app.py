@@ -85,6 +85,7 @@ def create_app(served: Served, settings: Settings) -> Flask:
     app.json = OrjsonProvider(app)
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        CLIENT_TIMEOUT=settings.client_timeout,
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
         MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images.py` is who counts them
     )

@@ -13,7 +13,7 @@ from serving import arrival
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 
 CODINGS = ("gzip", "deflate")
-_PAUSED = "The body must arrive without long breaks. Received: a part of it."
+_PAUSED = "The body must arrive in time and without long breaks. Received: a part of it."
 WBITS_ANY = 47  # zlib's word for "gzip or zlib, whichever the head says"
 WBITS_RAW = -15  # deflate without a head, which some clients send under the same name
 
@@ -30,8 +30,8 @@ def read() -> bytes:
 
     Raises:
         RequestEntityTooLarge: more than MAX_CONTENT_LENGTH bytes, before or after inflating.
-        RequestTimeout: the client stopped sending.
-        InvalidImageError: it was cut off, by the client or for want of time, or the compressed data is broken.
+        RequestTimeout: the client stopped sending, or took longer than it may.
+        InvalidImageError: the client cut it off, or the compressed data is broken.
         UnsupportedMediaTypeError: another coding.
     """
     coding = request.headers.get("Content-Encoding", "identity").lower()
@@ -78,7 +78,9 @@ def _raw() -> bytes:
         # Or was cut off: the worker lets no socket keep a thread waiting for ever.
         raise RequestTimeout(_PAUSED) from None
     if len(body) < (length := request.content_length or 0):
-        raise InvalidImageError(f"The body must have its {length} bytes, and in time. Received: {len(body)} bytes.")
+        if time.monotonic() - arrival.moment() > current_app.config["CLIENT_TIMEOUT"]:
+            raise RequestTimeout(_PAUSED)
+        raise InvalidImageError(f"The body must have its {length} bytes. Received: {len(body)} bytes.")
     return body
 
 
