@@ -161,6 +161,15 @@ class Server:
     banner: str
     url: str
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def workers(self) -> list[int]:
+        """The process ids of gunicorn's workers."""
+        pid = self.process.pid
+        return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
     def wait_until_ready(self) -> list[int]:
         """Every status of /readyz on the way to 200."""
         statuses, end = [], time.monotonic() + DEADLINE
@@ -203,6 +212,12 @@ def running(models: Path, *, log: Path, **environ: str) -> Iterator[Server]:
 def start(tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
     """Start a server of one's own: `with start(models, THREADS="1") as server`."""
     return partial(running, log=tmp_path / "log")
+
+
+@pytest.fixture(scope="module")
+def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Server]]:
+    """As `start`, for a fixture whose server several tests of a module share."""
+    return lambda models, **environ: running(models, log=tmp_path_factory.mktemp("server") / "log", **environ)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,182 @@
+"""Connections that are slow, idle, many, or speak no HTTP: none of them costs anybody else an answer."""
+
+import json
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving.wire import TIMEOUT, Connection, answered, connections, get, predict
+
+LITE = {"RUNTIME": "litert"}  # which starts sooner
+
+Start = Callable[..., AbstractContextManager[Any]]
+
+
+@contextmanager
+def few_descriptors(count: int) -> Iterator[None]:
+    """A process that is started inside may have so many files and sockets open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def lone(models: Path, start_shared: Callable[..., AbstractContextManager[Any]]) -> Iterator[Any]:
+    """A server with one thread, whose clients have a second for each request."""
+    with start_shared(models, **LITE, THREADS="1", CLIENT_TIMEOUT="1") as server:
+        server.wait_until_ready()
+        yield server
+
+
+def test_silent_connections_keep_nobody_from_an_answer(lone: Any) -> None:
+    with connections(lone, 5) as silent, Connection(lone.port) as client:
+        assert client.ask(predict()).status == 200
+        assert not answered(silent)
+
+
+def test_a_busy_connection_keeps_nobody_from_an_answer(lone: Any) -> None:
+    asking = threading.Event()
+
+    def keep_asking(connection: Connection) -> None:
+        while asking.is_set():
+            assert connection.ask(predict()).status == 200
+
+    with Connection(lone.port) as busy:
+        asking.set()
+        thread = threading.Thread(target=keep_asking, args=(busy,))
+        thread.start()
+        try:
+            for _ in range(5):
+                with Connection(lone.port) as client:
+                    assert client.ask(predict()).status == 200
+        finally:
+            asking.clear()
+            thread.join()
+
+
+def test_requests_that_come_together_are_answered_in_their_order(lone: Any) -> None:
+    with Connection(lone.port) as client:
+        client.send(b"".join(predict(X_Request_ID=f"number-{number}") for number in range(5)))
+        identities = [client.reply().headers["X-Request-ID"] for _ in range(5)]
+    assert identities == [f"number-{number}" for number in range(5)]
+
+
+def test_a_connection_may_pause_between_requests(lone: Any) -> None:
+    with Connection(lone.port) as client:
+        for pause in (2.5, 0):
+            assert client.ask(predict()).status == 200
+            time.sleep(pause)
+
+
+def test_a_client_that_pauses_within_a_body_is_told_so(lone: Any) -> None:
+    with Connection(lone.port) as client:
+        client.send(predict()[:-100])
+        with Connection(lone.port) as other:
+            reply = other.ask(get("/healthz"))
+            assert reply.status == 200
+        reply = client.reply()
+        assert reply.status == 408
+        assert "in time" in json.loads(reply.body)["detail"]
+        assert client.is_closed()
+    assert "Traceback" not in lone.log.read_text()
+
+
+def test_a_client_that_does_not_read_keeps_nobody_from_an_answer(models: Path, start: Start) -> None:
+    with start(models, **LITE, THREADS="2") as server:
+        server.wait_until_ready()
+        with Connection(server.port) as deaf, Connection(server.port) as client:
+            request = predict(bytes(784 * 256), "/predict?pixels=1")  # its answer has half a megabyte
+            deaf.sock.settimeout(1)
+            with suppress(TimeoutError):
+                while True:  # until the server reads no more, since its own answers are not read
+                    deaf.send(request)
+            assert client.ask(predict()).status == 200
+            deaf.sock.settimeout(TIMEOUT)
+            assert deaf.reply().status == 200
+
+
+def test_a_client_that_does_not_hang_up_keeps_nobody_from_an_answer(lone: Any) -> None:
+    with connections(lone, 5) as answered_ones:
+        for each in answered_ones:
+            assert each.ask(predict(Connection="close")).status == 200
+        with Connection(lone.port) as client:
+            assert client.ask(predict()).status == 200
+        assert all(each.is_closed() for each in answered_ones)
+
+
+def test_connections_that_have_ended_leave_no_count_behind(models: Path, start: Start) -> None:
+    # gunicorn then lets 72 connections in at a time.
+    with few_descriptors(200), start(models, **LITE) as server:
+        server.wait_until_ready()
+        for headers in ({"Connection": "close"}, {}):
+            for _ in range(150):
+                with Connection(server.port) as client:
+                    assert client.ask(predict(**headers)).status == 200
+
+
+def test_a_service_without_a_free_descriptor_answers_when_it_has_one_again(models: Path, start: Start) -> None:
+    with few_descriptors(200), start(models, **LITE) as server:
+        server.wait_until_ready()
+        workers = server.workers()
+        with few_descriptors(1000), connections(server, 400):
+            time.sleep(0.5)
+        with Connection(server.port) as client:
+            assert client.ask(predict()).status == 200
+        assert server.workers() == workers
+        assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 40_000 + b"\r\n\r\n", 431),
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: ten\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_http_is_answered_with_an_id_and_the_headers_of_other_answers(
+    lone: Any, request_: bytes, status: int
+) -> None:
+    with Connection(lone.port) as client:
+        reply = client.ask(request_)
+        assert reply.status == status
+        assert len(reply.headers["X-Request-ID"]) == 32
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        assert reply.headers["Cache-Control"] == "no-store"
+        assert client.is_closed()
+
+
+def test_one_scrape_shows_what_all_workers_did(models: Path, start: Start) -> None:
+    """The scraped worker is always the same one, since it is asked on one connection."""
+    with start(models, **LITE, WORKERS="2", ACCESS_LOG="1") as server, Connection(server.port) as scraper:
+        server.wait_until_ready()
+        asked, end = 0, time.monotonic() + TIMEOUT
+        opened: list[Connection] = []
+        try:
+            while len(processes(server)) < 2 or asked < 10:
+                assert time.monotonic() < end, "one worker answered everything"
+                opened.append(Connection(server.port))
+                reply = opened[-1].ask(predict())
+                asked += reply.status == 200  # a worker that has not yet loaded its model answers 503
+            wanted = f'serving_requests_total{{code="200",face="native",version="1"}} {float(asked)}'
+            while wanted not in scraper.ask(get("/metrics")).body.decode().splitlines():
+                assert time.monotonic() < end, wanted
+                time.sleep(0.1)
+        finally:
+            for each in opened:
+                each.__exit__()
+
+
+def processes(server: Any) -> set[int]:
+    """The processes that have answered a prediction, by the access log."""
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    return {line["process"] for line in lines if line["message"] == "POST /predict" and line["code"] == 200}

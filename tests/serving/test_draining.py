@@ -1,0 +1,97 @@
+"""SIGTERM: the service is not ready any more, answers whom it has let in, and ends without waiting for anybody else."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.serving.wire import Connection, connections, get, predict
+
+LITE = {"RUNTIME": "litert"}  # which starts sooner
+# The time that requests under way are given is far longer than that in which the service must end without them.
+PATIENT = LITE | {"GRACEFUL_TIMEOUT": "300"}
+END = 60  # seconds in which a service without requests ends at the latest
+
+Start = Callable[..., AbstractContextManager[Any]]
+
+
+def ask_until_closed(connection: Connection, request: bytes, statuses: list[int]) -> None:
+    """Ask again and again on one connection, until the server says that it closes it, or does so without a word."""
+    with suppress(EOFError, ConnectionError):
+        while True:
+            reply = connection.ask(request)
+            statuses.append(reply.status)
+            if reply.headers["Connection"] == "close":
+                return
+
+
+def test_a_service_that_ends_is_alive_and_predicts_but_is_not_ready(models: Path, start: Start) -> None:
+    requests = [get("/readyz"), get("/v2/health/ready"), get("/healthz"), get("/v2/health/live"), predict()]
+    with start(models, **LITE) as server:
+        server.wait_until_ready()
+        with connections(server, len(requests)) as clients:
+            answers: list[list[int]] = [
+                [each.ask(request).status] for each, request in zip(clients, requests, strict=True)
+            ]
+            asking = [
+                threading.Thread(target=ask_until_closed, args=each)
+                for each in zip(clients, requests, answers, strict=True)
+            ]
+            for thread in asking:
+                thread.start()
+            server.process.send_signal(signal.SIGTERM)
+            for thread in asking:
+                thread.join()
+        assert server.process.wait(END) == 0
+    ready, v2_ready, *others = answers
+    for statuses in (ready, v2_ready):
+        changes = [status for place, status in enumerate(statuses) if status != statuses[place - 1] or place == 0]
+        assert changes == [200, 503]
+    assert [set(statuses) for statuses in others] == [{200}, {200}, {200}]
+
+
+def test_whoever_has_connected_before_the_end_is_answered(models: Path, start: Start) -> None:
+    with start(models, **LITE) as server:
+        server.wait_until_ready()
+        (worker,) = server.workers()
+        # The kernel has taken these connections, and the worker that stands still has not.
+        os.kill(worker, signal.SIGSTOP)
+        with connections(server, 5) as clients:
+            for each in clients:
+                each.send(predict(Connection="close"))
+            server.process.send_signal(signal.SIGTERM)
+            os.kill(worker, signal.SIGCONT)
+            assert [each.reply().status for each in clients] == [200] * 5
+            assert all(each.is_closed() for each in clients)
+        assert server.process.wait(END) == 0
+
+
+def test_idle_connections_do_not_hold_up_the_end(models: Path, start: Start) -> None:
+    with start(models, **PATIENT) as server:
+        server.wait_until_ready()
+        with connections(server, 6) as clients:
+            for kept in clients[:2]:
+                assert kept.ask(predict()).status == 200
+            for gone in clients[2:4]:  # answered for the last time, and not closed by the client
+                assert gone.ask(predict(Connection="close")).status == 200
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(END) == 0
+
+
+def test_a_worker_that_ends_leaves_its_last_figures_to_the_others(models: Path, start: Start) -> None:
+    name = 'serving_requests_total{code="200",face="native",version="1"} 3.0'
+    with start(models, **LITE) as server:
+        server.wait_until_ready()
+        (worker,) = server.workers()
+        with Connection(server.port) as client:
+            for _ in range(3):
+                assert client.ask(predict()).status == 200
+        os.kill(worker, signal.SIGTERM)
+        while worker in server.workers():
+            pass
+        server.wait_until_ready()
+        with Connection(server.port) as client:
+            assert name in client.ask(get("/metrics")).body.decode().splitlines()

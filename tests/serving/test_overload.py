@@ -1,0 +1,202 @@
+"""More requests than the service can answer in time: the others are refused at once, in their protocol's own form."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.serving.gated import GatedModel
+from tests.serving.wire import Connection, answered, connections, get, head, in_order_of_arrival, predict
+
+SMALL = {"XLA": "0", "THREADS": "1", "MAX_QUEUE": "1"}  # one request is answered, and one may wait
+ADMITTED = 2
+PROBLEM = "application/problem+json"
+FORMS = {
+    "/predict": ("detail", PROBLEM),
+    "/v1/models/fashion_mnist:predict": ("error", "application/json"),
+    "/v2/models/fashion_mnist/infer": ("error", "application/json"),
+}
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory) -> GatedModel:
+    return GatedModel(tmp_path_factory.mktemp("gated"))
+
+
+@dataclass
+class Small:
+    """A server that admits two requests, before a model that a test can hold."""
+
+    server: Any
+    gated: GatedModel
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @contextmanager
+    def full(self) -> Iterator[list[Connection]]:
+        """Requests fill the server and are answered in the end; their connections."""
+        waiting: list[Connection] = []
+        with ExitStack() as opened:
+            refused = False
+            # Requests of the test before may still have their places for a moment.
+            while not refused or len(waiting) < ADMITTED:
+                connection = Connection(self.port)
+                connection.send(predict(GatedModel.HELD))
+                if refused := answered([connection], 0.2):
+                    with connection:
+                        assert connection.reply().status in (503, 429)
+                else:
+                    waiting.append(opened.enter_context(connection))
+            yield waiting
+            with self.gated.open():
+                statuses = Counter(each.reply().status for each in waiting)
+        assert statuses[200] == ADMITTED, statuses
+
+    def sample(self, name: str) -> float:
+        """The value of one line of /metrics."""
+        with Connection(self.port) as client:
+            lines = client.ask(get("/metrics")).body.decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+
+
+@pytest.fixture(scope="module")
+def small(gated: GatedModel, start_shared: Callable[..., AbstractContextManager[Any]]) -> Iterator[Small]:
+    with start_shared(gated.models, **SMALL, ACCESS_LOG="1") as server:
+        server.wait_until_ready()
+        yield Small(server, gated)
+
+
+def test_as_many_requests_as_may_wait_are_answered_and_the_others_refused_before(small: Small) -> None:
+    with connections(small, 8) as clients:
+        for each in clients:
+            each.send(predict(GatedModel.HELD))
+        replies = in_order_of_arrival(clients)
+        assert [next(replies)[1].status for _ in range(8 - ADMITTED)] == [503] * (8 - ADMITTED)
+        with small.gated.open():
+            assert [reply.status for _, reply in replies] == [200] * ADMITTED
+
+
+def test_a_refusal_has_its_protocol_s_form_and_says_when_to_come_again(small: Small) -> None:
+    with small.full() as waiting:
+        for path, (member, kind) in FORMS.items():
+            with Connection(small.port) as client:
+                reply = client.ask(predict(path=path, X_Request_ID="mine"))
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+            assert "Try again" in json.loads(reply.body)[member]
+            assert reply.headers["Content-Type"] == kind
+            assert reply.headers["X-Request-ID"] == "mine"
+            assert reply.headers["X-Content-Type-Options"] == "nosniff"
+            assert reply.headers["Cache-Control"] == "no-store"
+        assert not answered(waiting)
+
+
+def test_a_connection_that_was_refused_is_answered_when_there_is_time_again(small: Small) -> None:
+    with Connection(small.port) as client:
+        with small.full():
+            assert client.ask(predict()).status == 503
+        statuses = {503}
+        while statuses == {503}:
+            statuses = {client.ask(predict()).status}
+        assert statuses == {200}
+
+
+def test_clients_that_hang_up_take_no_place(small: Small) -> None:
+    with Connection(small.port) as first, Connection(small.port) as second:
+        with connections(small, 5) as idle:
+            for each in idle:
+                assert each.ask(get("/healthz")).status == 200
+            first.send(predict(GatedModel.HELD))
+            assert not answered([first], 0.2)
+        second.send(predict(GatedModel.HELD))
+        assert not answered([second], 0.5)
+        with small.gated.open():
+            assert first.reply().status == second.reply().status == 200
+
+
+def test_refusals_are_counted(small: Small) -> None:
+    with small.full(), connections(small, 3) as clients:
+        name = 'serving_rejected_total{reason="overload"}'
+        before = small.sample(name)
+        assert [each.ask(predict()).status for each in clients] == [503] * 3
+        assert small.sample(name) - before == 3
+
+
+def test_requests_that_wait_and_how_long_they_did_are_seen_in_the_metrics(small: Small) -> None:
+    name = 'serving_phase_seconds_sum{phase="queue"}'
+    before = small.sample(name)
+    with small.full():
+        time.sleep(1.2)  # metrics may be a second behind
+        assert small.sample("serving_queue_requests") == 1
+    assert small.sample(name) - before > 1
+
+
+def test_a_refusal_leaves_a_line_in_the_access_log_which_its_path_cannot_forge(small: Small) -> None:
+    with small.full(), connections(small, 2) as clients:
+        assert clients[0].ask(predict(X_Request_ID="refused-1")).status == 503
+        clients[1].ask(predict(path="/%0a[ERROR]%20forged", X_Request_ID="refused-2"))
+    text = small.server.log.read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    (line,) = [line for line in lines if line.get("request_id") == "refused-1"]
+    assert (line["message"], line["code"]) == ("POST /predict", 503)
+    (line,) = [line for line in lines if line.get("request_id") == "refused-2"]
+    assert "\n" not in line["message"]
+    assert "forged" in line["message"]
+
+
+def test_a_client_that_asks_before_it_sends_its_body_is_refused_without_it(small: Small) -> None:
+    with small.full(), Connection(small.port) as client:
+        client.send(head("/predict", 784, Expect="100-continue"))
+        reply = client.reply()
+        assert reply.status == 503
+        assert reply.headers["Connection"].lower() == "close"
+        assert client.is_closed()
+
+
+def test_a_refused_client_hears_so_whatever_it_still_sends(small: Small) -> None:
+    with small.full(), Connection(small.port) as client:
+        assert client.ask(head("/predict", 2**23) + bytes(2**23)).status == 503
+
+
+def test_probes_are_answered_while_others_are_refused(small: Small) -> None:
+    # Half-sent probes are none, and keep no real one waiting.
+    with small.full() as waiting, connections(small, 5) as halves:
+        for each in halves:
+            each.send(b"GET /healthz HT")
+        for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
+            with Connection(small.port) as client:
+                assert client.ask(get(path)).status == 200
+        assert not answered(waiting)
+
+
+@pytest.fixture(scope="module")
+def hasty(gated: GatedModel, start_shared: Callable[..., AbstractContextManager[Any]]) -> Iterator[Small]:
+    with start_shared(gated.models, **SMALL, OVERLOAD_STATUS="429", DEADLINE_MS="3000") as server:
+        server.wait_until_ready()
+        yield Small(server, gated)
+
+
+def test_refusals_have_the_status_that_was_chosen(hasty: Small) -> None:
+    with hasty.full(), Connection(hasty.port) as client:
+        reply = client.ask(predict())
+        assert (reply.status, reply.headers["Retry-After"]) == (429, "1")
+        assert json.loads(reply.body)["title"] == "Too Many Requests"
+
+
+def test_a_request_that_waits_longer_than_its_deadline_is_answered_so(hasty: Small) -> None:
+    with connections(hasty, 2) as (first, second):
+        first.send(predict(GatedModel.HELD))
+        assert not answered([first], 0.5)
+        second.send(predict(GatedModel.HELD))
+        answered([second], 3.5)
+        with hasty.gated.open():
+            reply = second.reply()
+            assert (reply.status, json.loads(reply.body)["title"]) == (504, "Gateway Timeout")
+            assert first.reply().status == 200
+    assert hasty.sample('serving_rejected_total{reason="deadline"}') == 1
