@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
-from serving import arrival
 from serving.app import create_app
-from serving.batcher import Batcher
 from serving.errors import OverloadedError
 from serving.model import Served
 from serving.settings import Settings
@@ -79,23 +76,13 @@ def test_more_files_than_allowed_are_refused_with_the_limit(predictor: Any) -> N
 def test_a_refused_request_may_come_again_in_a_second(
     predictor: Any, image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(_images: NDArray[np.uint8]) -> None:
         raise OverloadedError("busy")
 
-    monkeypatch.setattr(Batcher, "predict", refuse)
+    monkeypatch.setattr(predictor, "predict", refuse)
     client = create_app(Served(predictor), Settings(overload_status=status)).test_client()
     reply = client.post("/predict", json={"image": image.tolist()})
     assert (reply.status_code, reply.headers["Retry-After"]) == (status, "1")
-
-
-def test_a_request_past_its_deadline_is_a_gateway_timeout(
-    predictor: Any, image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arrival.current, "at", time.monotonic() - 11)
-    client = create_app(Served(predictor), Settings()).test_client()
-    reply = client.post("/predict", json={"image": image.tolist()})
-    assert (reply.status_code, reply.json["title"]) == (504, "Gateway Timeout")
-    assert predictor.seen is None
 
 
 def test_an_error_that_nobody_foresaw_tells_the_log_and_not_the_client(

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 
-from serving import arrival, tally, tracing
+from serving import tally, tracing
 from serving.app import create_app
 from serving.keys import Keys
 from serving.logs import JsonFormatter, request_id
@@ -188,49 +187,6 @@ def test_a_path_cannot_forge_a_line_of_the_log(predictor: Any, caplog: pytest.Lo
     with caplog.at_level(logging.INFO, "serving"):
         create_app(Served(predictor), Settings(access_log=1)).test_client().get("/%0a[ERROR] forged")
     assert "\n" not in caplog.messages[-1]
-
-
-def test_the_time_without_a_thread_is_queueing_not_parsing(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = {phase: value("phase_seconds_sum", phase=phase) for phase in ("parse", "queue")}
-    now = time.monotonic()
-    monkeypatch.setattr(arrival.current, "at", now - 5)
-    monkeypatch.setattr(arrival.current, "begun", now)
-    client.post("/predict", data=PIXELS, content_type=OCTETS)
-    spent = {phase: value("phase_seconds_sum", phase=phase) - before[phase] for phase in before}
-    assert spent["queue"] >= 5 > spent["parse"]
-
-
-def test_a_request_beyond_the_limit_is_refused_unread_and_probes_are_not(
-    client: FlaskClient, predictor: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arrival.current, "refused", True)
-    before = value("rejected_total", reason="overload")
-    for path, face in (
-        ("/predict", "native"),
-        ("/v1/models/fashion_mnist:predict", "tensorflow_serving"),
-        ("/v2/models/fashion_mnist/infer", "open_inference"),
-    ):
-        counted = value("requests_total", face=face, code="503", version="")
-        reply = client.post(path, data=PIXELS, content_type=OCTETS, headers={"X-Request-ID": face})
-        assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
-        assert reply.headers["X-Request-ID"] == face
-        assert "Try again" in reply.json["detail" if face == "native" else "error"]
-        assert value("requests_total", face=face, code="503", version="") - counted == 1
-    assert value("rejected_total", reason="overload") - before == 3
-    assert client.get("/readyz").status_code == 200
-    assert predictor.seen is None
-
-
-def test_an_ending_worker_is_alive_but_not_ready(client: FlaskClient) -> None:
-    arrival.draining.set()
-    try:
-        assert client.get("/healthz").status_code == 200
-        assert client.get("/readyz").status_code == client.get("/v2/health/ready").status_code == 503
-        assert client.post("/predict", data=PIXELS, content_type=OCTETS).status_code == 200
-    finally:
-        arrival.draining.clear()
 
 
 def test_a_traced_prediction_has_its_phases_under_the_caller_s_trace(predictor: Any) -> None:

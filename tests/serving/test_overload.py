@@ -59,11 +59,11 @@ class Small:
                 statuses = Counter(each.reply().status for each in waiting)
         assert statuses[200] == ADMITTED, statuses
 
-    def sample(self, name: str) -> float:
-        """The value of one line of /metrics."""
+    def samples(self) -> dict[str, float]:
+        """What /metrics says: name and labels -> value."""
         with Connection(self.port) as client:
             lines = client.ask(get("/metrics")).body.decode().splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if name[0] != "#"}
 
 
 @pytest.fixture(scope="module")
@@ -120,21 +120,25 @@ def test_clients_that_hang_up_take_no_place(small: Small) -> None:
             assert first.reply().status == second.reply().status == 200
 
 
-def test_refusals_are_counted(small: Small) -> None:
-    with small.full(), connections(small, 3) as clients:
-        name = 'serving_rejected_total{reason="overload"}'
-        before = small.sample(name)
-        assert [each.ask(predict()).status for each in clients] == [503] * 3
-        assert small.sample(name) - before == 3
+def test_refusals_are_counted_for_each_protocol(small: Small) -> None:
+    with small.full(), connections(small, len(FORMS)) as clients:
+        before = small.samples()
+        for each, path in zip(clients, FORMS, strict=True):
+            assert each.ask(predict(path=path)).status == 503
+        after = small.samples()
+    name = 'serving_rejected_total{reason="overload"}'
+    assert after[name] - before[name] == len(FORMS)
+    requests = [name for name in after if name.startswith('serving_requests_total{code="503"')]
+    assert sorted(after[name] - before.get(name, 0) for name in requests)[-len(FORMS) :] == [1] * len(FORMS)
 
 
 def test_requests_that_wait_and_how_long_they_did_are_seen_in_the_metrics(small: Small) -> None:
     name = 'serving_phase_seconds_sum{phase="queue"}'
-    before = small.sample(name)
+    before = small.samples().get(name, 0)
     with small.full():
         time.sleep(1.2)  # metrics may be a second behind
-        assert small.sample("serving_queue_requests") == 1
-    assert small.sample(name) - before > 1
+        assert small.samples()["serving_queue_requests"] == 1
+    assert small.samples()[name] - before > 1
 
 
 def test_a_refusal_leaves_a_line_in_the_access_log_which_its_path_cannot_forge(small: Small) -> None:
@@ -199,4 +203,4 @@ def test_a_request_that_waits_longer_than_its_deadline_is_answered_so(hasty: Sma
             reply = second.reply()
             assert (reply.status, json.loads(reply.body)["title"]) == (504, "Gateway Timeout")
             assert first.reply().status == 200
-    assert hasty.sample('serving_rejected_total{reason="deadline"}') == 1
+    assert hasty.samples()['serving_rejected_total{reason="deadline"}'] == 1
