@@ -208,15 +208,22 @@ def running(models: Path, *, log: Path, **environ: str) -> Iterator[Server]:
                     process.kill()
 
 
+def skip_where_a_server_is_named() -> None:
+    if url := os.environ.get("SERVING_URL"):
+        pytest.skip(f"it starts a server of its own, which is not the one at {url}")
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
     """Start a server of one's own: `with start(models, THREADS="1") as server`."""
+    skip_where_a_server_is_named()
     return partial(running, log=tmp_path / "log")
 
 
 @pytest.fixture(scope="module")
 def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Server]]:
     """As `start`, for a fixture whose server several tests of a module share."""
+    skip_where_a_server_is_named()
     return lambda models, **environ: running(models, log=tmp_path_factory.mktemp("server") / "log", **environ)
 
 
