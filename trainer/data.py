@@ -119,8 +119,8 @@ def load(
     known, schema = "", None
     if kind == "idx" and rest:
         found = idx.load(_path(rest))
-        if fashion_mnist.is_it(found):
-            known, found = fashion_mnist.NAME, replace(found, validation=fashion_mnist.VALIDATION)
+        if clothes := fashion_mnist.recognized(found):
+            found, known = clothes, fashion_mnist.NAME if clothes.classes == fashion_mnist.CLASSES else ""
     elif kind == "folder" and rest:
         from trainer import folder
 
@@ -143,7 +143,9 @@ def _path(text: str) -> Path:
 
 def _dataset(name: str, found: Decoded) -> ImageDataset:
     found = _without_unused_classes(found)
-    if len(set(found.classes)) < max(2, len(found.classes)):
+    if len(found.classes) < 2:
+        raise DataError(f"{found.source}: expected images of at least two classes, found {', '.join(found.classes)}.")
+    if len(set(found.classes)) < len(found.classes):
         raise DataError(f"{found.source}: expected class names that differ, found {', '.join(found.classes)}.")
     train, validation, test = _cut(found)
     if not (len(train) and len(validation) and len(test) and min(train.images.shape[1:])):

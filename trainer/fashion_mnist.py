@@ -11,6 +11,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ SHA256 = {
 }
 
 NAME = "fashion_mnist"
+CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 VALIDATION = 12_000  # of the 60,000 training images, the last ones: the paper's cut
 
 FOLDER_VARIABLE = "FASHION_MNIST_DIR"
@@ -71,6 +76,14 @@ def check(found: Decoded, source: str) -> None:
                 f"{source} does not hold Fashion-MNIST: its {split} {kind} have SHA-256 {actual}, "
                 f"expected {expected}. Remove it and run again."
             )
+
+
+def recognized(found: Decoded) -> Decoded | None:
+    """Fashion-MNIST, where IDX files hold it: with its own cut, and its class names where there are numbers only."""
+    if not is_it(found):
+        return None
+    numbers = tuple(map(str, range(len(CLASSES))))
+    return replace(found, validation=VALIDATION, classes=CLASSES if found.classes == numbers else found.classes)
 
 
 def is_it(found: Decoded) -> bool:

@@ -45,6 +45,7 @@ def folder_of(root: Path, train: tuple[int, ...], test: tuple[int, ...], classes
         ((2, 28, 28), (2, 28, 28), b"a\nb\n", "found 2, 0 and 2 of shape"),
         ((10, 0, 0), (4, 0, 0), b"a\nb\n", "found 8, 2 and 4 of shape"),
         ((10, 28, 28), (4, 28, 28), b"a\na\n", "class names that differ, found a, a"),
+        ((1, 28, 28), (1, 28, 28), b"a\nb\n", "images of at least two classes, found a"),
         ((10, 28, 28), (4, 28, 28), b"a\n \nb\n", r"classes\.txt: expected a class name in each line; line 2 is blank"),
         ((10, 28, 28), (4, 28, 28), b"a\n \n", r"classes\.txt: expected at least 2 class names, found 1"),
         ((10, 28, 28), (4, 28, 28), "caf\u00e9\ncafe\u0301\n".encode(), "class names that differ, found café, café"),

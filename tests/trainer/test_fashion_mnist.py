@@ -12,10 +12,9 @@ import pytest
 
 from trainer import decoded, fashion_mnist, schema
 from trainer.data import load
+from trainer.fashion_mnist import CLASSES
 from trainer.idx import FILES, DataError
 from trainer.thresholds import thresholds_for
-
-CLASSES = (*("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),)
 
 
 def split_of(first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,12 +71,24 @@ def test_it_is_as_its_schema_says_and_has_its_own_thresholds(tmp_path: Path) -> 
     assert thresholds_for(dataset.known).accuracy_floor == 0.8
 
 
-def test_its_own_files_are_known_by_their_content_whatever_their_folder_is_called(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "classes", "known"),
+    [
+        (None, CLASSES, "fashion_mnist"),
+        (CLASSES, CLASSES, "fashion_mnist"),
+        (tuple("abcdefghij"), tuple("abcdefghij"), ""),  # its schema has other names
+    ],
+)
+def test_its_own_files_are_known_by_their_content_whatever_their_folder_is_called(
+    names: tuple[str, ...] | None, classes: tuple[str, ...], known: str, tmp_path: Path
+) -> None:
     for (split, kind), name in FILES.items():
         (tmp_path / name).write_bytes(content(SPLITS[split][kind == "labels"]))
-    (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
+    if names:
+        (tmp_path / "classes.txt").write_text("\n".join(names))
     dataset = load(f"idx:{tmp_path}", tmp_path, name="clothes")
-    assert dataset.known == "fashion_mnist"
+    assert (dataset.classes, dataset.known) == (classes, known)
+    assert schema.inspect(dataset).anomalies == ()
     assert (len(dataset.train), number(dataset.validation.images[0])) == (48_000, 48_000)
 
 
