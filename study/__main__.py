@@ -11,7 +11,7 @@ from study.experiments import ALL
 from study.pool import RunError
 from trainer.command_line import INTERRUPTED, Parser, fail
 
-SUMMARY = Path(__file__).parent / "RESULTS.md"
+ROOT = Path(__file__).parent.parent
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=1, help="runs an experiment, with seeds from 0 (1)")
     add("--only", default="", metavar="ID,ID", help=f"experiments to run now: {', '.join(each.id for each in ALL)}")
     add("--workers", type=int, default=0, help="runs side by side; 0: one a core")
+    add("--write-results", action="store_true", help="write study/RESULTS.md too, in a git checkout")
     add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
     return options
 
@@ -31,12 +32,15 @@ def main() -> int:
     given = parser().parse_args()
     only = [name for name in given.only.replace(",", " ").split() if name]
     folder = Path(given.artifacts) / "study"
+    if given.write_results and not (ROOT / ".git").exists():
+        return fail(f"`--write-results` needs a git checkout, whose study/RESULTS.md it writes. Received: {ROOT}.", 2)
+    summary = ROOT / "study" / "RESULTS.md" if given.write_results else None
     try:
         from study.pipeline import study
     except ModuleNotFoundError as error:
         return fail(f"The package {error.name} is not installed here; `make install` does so.", 2)
     try:
-        path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=SUMMARY)
+        path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=summary)
     except (ValueError, RunError) as error:
         return fail(str(error), 2)
     except OSError as error:

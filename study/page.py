@@ -24,7 +24,10 @@ def html(sections: Sequence[Section]) -> str:
 
 def markdown(sections: Sequence[Section]) -> str:
     """The same without figures."""
-    parts = [f"# {TITLE}", "Written by `make study`; `report.html` in `artifacts/study` has the figures too."]
+    parts = [
+        f"# {TITLE}",
+        "Written by `make study ARGS=--write-results`; `report.html` in `artifacts/study` has the figures too.",
+    ]
     for section in sections:
         if section.figures and not section.tables:
             continue  # its words are about what is not here

@@ -84,4 +84,6 @@ def _report(experiments: Sequence[Experiment], folder: Path, summary: Path | Non
     (folder / "report.html").write_text(page.html(sections), "utf-8")
     if summary and len(runs) == len(experiments):
         summary.write_text(page.markdown(sections), "utf-8")
+    elif summary:
+        print(f"{summary} is left as it was, because not every experiment has been run.", flush=True)
     return folder / "report.html"

@@ -1,6 +1,10 @@
 """Layers: a file imports from its own package or from those below it, never from above or beside."""
 
 import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -47,6 +51,18 @@ def test_a_package_imports_only_from_below(package: str) -> None:
     for file in (ROOT / package).rglob("*.py"):
         breaches = imports(file) & (above | MAY_NOT_IMPORT.get(package, set()))
         assert not breaches, f"{file.relative_to(ROOT)} imports {sorted(breaches)}"
+
+
+def test_the_trainer_needs_no_more_than_its_extra_installs() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installed = {re.match(r"[\w-]+", each).group().replace("_", "-") for each in extras["train"]}
+    distributions = packages_distributions()
+    found = {name for file in (ROOT / "trainer").rglob("*.py") for name in imports(file)}
+    others = found - set(sys.stdlib_module_names) - {"jax", "trainer", "registry"}  # jax is an extra of its own
+    assert "sklearn" in others
+    for name in others:
+        known = {each.lower().replace("_", "-") for each in distributions[name]}
+        assert known & installed, f"{name} is imported, and `train` installs none of {known}"
 
 
 def test_one_file_alone_imports_tensorflow_in_serving() -> None:

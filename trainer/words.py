@@ -46,7 +46,8 @@ def _data(card: ModelCard) -> str:
     counts = ", ".join(f"{count:,} for {split}" for split, count in data["images"].items())
     return (
         f"{data['dataset']}, from {data['source']}: {counts}. SHA-256 of all images and labels: `{data['sha256']}`. "
-        f"The validation images chose the epoch, the model and the temperature; the test images chose nothing."
+        f"The validation images chose the epoch, the model and the temperature. The test images chose none of these, "
+        f"but the gate decides on them whether a model is pushed."
         + "".join(f"\n\nAllowed, though not as it should be: {each}" for each in data.get("anomalies", ()))
     )
 

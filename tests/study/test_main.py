@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from study import __main__ as command
+from study import pipeline
 from tests.conftest import ROOT
 
 
@@ -24,4 +26,25 @@ def test_a_mistake_is_one_line_with_exit_code_2(tmp_path: Path, options: list[st
     assert done.stderr.startswith("error: ")
     assert done.stderr.endswith(message)
     assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], None), (["--write-results"], ROOT / "study" / "RESULTS.md")])
+def test_the_committed_results_are_written_on_request_alone(
+    options: list[str], expected: Path | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+    monkeypatch.setattr(pipeline, "study", lambda *_, **named: asked.append(named["summary"]))
+    monkeypatch.setattr(sys, "argv", ["study", *options, "--artifacts", str(tmp_path)])
+    assert command.main() == 0
+    assert asked == [expected]
+
+
+def test_outside_a_checkout_there_are_no_results_to_write(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["study", "--write-results", "--artifacts", str(tmp_path / "artifacts")])
+    assert command.main() == 2
+    assert "error: `--write-results` needs a git checkout" in capsys.readouterr().err
     assert not (tmp_path / "artifacts").exists()

@@ -49,10 +49,13 @@ def test_a_second_study_repeats_no_finished_run(folder: Path, capsys: pytest.Cap
     assert "2 runs: 2 are kept, 0 to do." in capsys.readouterr().out
 
 
-def test_a_part_of_the_study_leaves_the_committed_summary_alone(folder: Path) -> None:
+def test_a_part_of_the_study_leaves_the_committed_summary_alone_and_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     summary = folder.parent / "partly.md"
     study([*QUICK, SMALL[1]], folder, only=[QUICK[0].id], summary=summary)
     assert not summary.exists()
+    assert f"{summary} is left as it was" in capsys.readouterr().out
 
 
 def test_a_run_that_fails_says_which_and_why(folder: Path) -> None:

@@ -109,6 +109,7 @@ def test_the_card_in_words_has_what_a_user_must_know(artifacts: Path) -> None:
     shirt = card.metrics["per_class"]["Shirt"]
     assert f"| Shirt | {shirt['precision']:.4f} | {shirt['recall']:.4f} |" in text
     assert "The gate accepted it." in text
+    assert "The test images chose none of these, but the gate decides on them" in text
     assert card.data["sha256"] in text
     assert {path.name for path in (extra / "figures").iterdir()} >= {"reliability.png", "robustness.png"}
 
