@@ -8,7 +8,7 @@ GIF89a specification, TIFF 6.0, RFC 9649 (WebP); what is allocated was read off 
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving.errors import InvalidImageError, TooLargeError
 
@@ -48,11 +48,13 @@ class Head:
         format: as Pillow calls it.
         size: width and height.
         memory: bytes that decoding its first frame takes at most.
+        reduction: how many times shorter its sides are once it is decoded; only JPEG can do that.
     """
 
     format: str
     size: tuple[int, int]
     memory: int
+    reduction: int = 1
 
 
 def head(content: bytes, name: str, side: int) -> Head | None:
@@ -67,17 +69,17 @@ def head(content: bytes, name: str, side: int) -> Head | None:
         InvalidImageError: broken or cut off, or a variety of its format that is not taken.
         TooLargeError: more scans, chunks or the like than any honest file has.
     """
-    found = next((each for beginning, each in _FORMATS.items() if content.startswith(beginning)), None)
-    if found is None or (found[0] == "WEBP" and content[8:12] != b"WEBP"):
+    kind, read = next((each for beginning, each in _FORMATS.items() if content.startswith(beginning)), (None, None))
+    if kind is None or read is None or (kind == "WEBP" and content[8:12] != b"WEBP"):
         return None
-    kind, read = found
     try:
-        width, height, memory = read(_File(content, name, side))
+        found = read(_File(content, name, side))
     except (struct.error, IndexError, ZeroDivisionError):
         raise InvalidImageError(
             f"{name} must be a {TAKEN} image. Received: {len(content)} bytes of {kind}, broken or cut off."
         ) from None
-    return Head(kind, (width, height), memory)
+    # Decoders hold a row or two beside the image, of 8 bytes a pixel at most.
+    return replace(found, memory=found.memory + 16 * found.size[0])
 
 
 def is_image(content: bytes) -> bool:
@@ -106,10 +108,7 @@ class _File:
             )
 
 
-Found = tuple[int, int, int]  # width, height, bytes of memory
-
-
-def _jpeg(file: _File) -> Found:
+def _jpeg(file: _File) -> Head:
     content, at, segments, scans, exif, frame, whole = file.content, 2, 0, 0, 0, 0, True
     while marker := _MARKER.search(content, at):
         kind, at = marker[1][0], marker.end()
@@ -135,10 +134,10 @@ def _jpeg(file: _File) -> Found:
         most = max(across for across, _ in factors) * max(down for _, down in factors)
         share = sum(across * down for across, down in factors) / most
         memory += round(2 * share * (width + 63) * (height + 63))
-    return width, height, memory
+    return Head("JPEG", (width, height), memory, scale)
 
 
-def _png(file: _File) -> Found:
+def _png(file: _File) -> Head:
     width, height, depth, colour = file.unpack(">IIBB", 16)
     at, chunks, texts = 8, 0, 0
     while at + 8 <= len(file.content):
@@ -148,10 +147,11 @@ def _png(file: _File) -> Found:
             file.at_most(TEXTS, texts := texts + 1, "compressed texts")
         at += 12 + length
     depths = {0: depth / 8, 3: 1}  # others take four bytes whatever they are
-    return width, height, width * height * max(1, round(depths.get(colour, 4))) + texts * 2**21
+    memory = width * height * max(1, round(depths.get(colour, 4))) + texts * 2**21
+    return Head("PNG", (width, height), memory)
 
 
-def _gif(file: _File) -> Found:
+def _gif(file: _File) -> Head:
     width, height, flags = file.unpack("<HHB", 6)
     at, blocks = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0), 0
     while file.content[at] != ord(","):
@@ -164,10 +164,10 @@ def _gif(file: _File) -> Found:
         at += 1
     left, top, wide, high = file.unpack("<4H", at + 1)
     width, height = max(width, left + wide), max(height, top + high)
-    return width, height, width * height
+    return Head("GIF", (width, height), width * height)
 
 
-def _bmp(file: _File) -> Found:
+def _bmp(file: _File) -> Head:
     if file.unpack("<I", 14) == (12,):
         width, height, _, bits = file.unpack("<4H", 18)
     else:
@@ -175,10 +175,10 @@ def _bmp(file: _File) -> Found:
         height = abs(height)
         # Lengths of runs would be multiplied in Python, and by the width of the image.
         file.one_of(BMP_COMPRESSIONS, compression, "BMP")
-    return width, height, width * height * (1 if bits <= 8 else 4)
+    return Head("BMP", (width, height), width * height * (1 if bits <= 8 else 4))
 
 
-def _webp(file: _File) -> Found:
+def _webp(file: _File) -> Head:
     content = file.content
     if content[12:16] == b"VP8X":
         width, height = (1 + int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
@@ -187,15 +187,21 @@ def _webp(file: _File) -> Found:
         width, height = 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
     else:
         width, height = (length & 0x3FFF for length in file.unpack("<HH", 26))
-    # Two canvases, the decoded frame, its bytes and the image itself; the file is copied twice.
-    memory = 20 * width * height + 2 * len(content)
-    if b"VP8L" in content or b"ALPH" in content:
-        groups = min(WEBP_GROUPS, width * height // 16, 8 * len(content) // WEBP_GROUP_BITS)
-        memory += groups * WEBP_GROUP_BYTES + min(groups * WEBP_GROUP_BYTES, WEBP_BYTES_FOR_BYTE * len(content))
-    return width, height, memory
+    at, chunks, lossless = 12, 0, 0
+    while at + 8 <= len(content):
+        kind, length = struct.unpack_from("<4sI", content, at)
+        file.at_most(CHUNKS, chunks := chunks + 1, "chunks")
+        if kind in (b"VP8L", b"ALPH"):
+            lossless = max(lossless, min(length, len(content)))
+        at += 24 if kind == b"ANMF" else 8 + length + length % 2  # of a frame, the chunks follow
+    # Two canvases, the frame's bytes and the image itself, and of lossless ones the frame; the file is copied twice.
+    memory = (20 if lossless else 16) * width * height + 2 * len(content)
+    groups = min(WEBP_GROUPS, width * height // 16, 8 * lossless // WEBP_GROUP_BITS)
+    memory += groups * WEBP_GROUP_BYTES + min(groups * WEBP_GROUP_BYTES, WEBP_BYTES_FOR_BYTE * lossless)
+    return Head("WEBP", (width, height), memory)
 
 
-def _tiff(file: _File) -> Found:
+def _tiff(file: _File) -> Head:
     order = "<" if file.content[:2] == b"II" else ">"
     tags = _tags(file, order, file.unpack(f"{order}I", 4)[0])
     for pointer in _TIFF_DIRECTORIES:
@@ -206,7 +212,7 @@ def _tiff(file: _File) -> Found:
         return _numbers(file, order, tags, tag, default)[0]
 
     width, height, samples = number(256, 0), number(257, 0), number(277, 1)
-    file.one_of(TIFF_COMPRESSIONS, number(259, 1), "TIFF")
+    file.one_of(TIFF_COMPRESSIONS, compression := number(259, 1), "TIFF")
     tiled = 324 in tags
     across, down = (number(322, width), number(323, height)) if tiled else (width, min(height, number(278, height)))
     pieces = -(-width // across) * -(-height // down) * (samples if number(284, 1) == 2 else 1)
@@ -215,8 +221,11 @@ def _tiff(file: _File) -> Found:
     # Pieces that lie on one another would each be inflated.
     if sum(_numbers(file, order, tags, 325 if tiled else 279)) > len(file.content):
         raise IndexError
-    one = across * down * (4 + samples * max(_numbers(file, order, tags, 258, 1)) / 8)
-    return width, height, width * height * 4 + round(one)
+    bits = samples * max(_numbers(file, order, tags, 258, 1))
+    # libtiff decodes one piece after the other, and YCbCr into colours.
+    piece = 0 if compression == 1 else across * down * (bits / 8 + (4 if number(262, 0) == 6 else 0))
+    bytes_of_pixel = 4 if samples > 1 else -(-bits // 8)
+    return Head("TIFF", (width, height), width * height * bytes_of_pixel + round(piece))
 
 
 Tags = dict[int, tuple[int, int, int]]  # type, count and place of a tag's values
@@ -241,7 +250,7 @@ def _numbers(file: _File, order: str, tags: Tags, tag: int, *default: int) -> tu
     return (file.unpack(f"{order}{count}{layout}", at) if layout else ()) or default
 
 
-_FORMATS: dict[bytes, tuple[str, Callable[[_File], Found]]] = {
+_FORMATS: dict[bytes, tuple[str, Callable[[_File], Head]]] = {
     b"\xff\xd8\xff": ("JPEG", _jpeg),
     b"\x89PNG\r\n\x1a\n": ("PNG", _png),
     b"GIF87a": ("GIF", _gif),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.errors import InvalidImageError
+from serving.file_heads import Head
 from serving.likeness import LOOKED_AT, Look, imitate, light_background
 
 COLOURS = {1: "L", 3: "RGB"}  # the mode that Pillow gives to so many channels
@@ -98,13 +99,21 @@ def side(shape: Sequence[int]) -> int:
     return max(SIDE, 2 * max(shape[:2]))
 
 
-def memory_of_fitting(size: tuple[int, int], shape: Sequence[int]) -> int:
-    """Bytes that `fit` takes at most for an image of this size, beside the image itself."""
-    width, height = (min(length, 2 * side(shape)) for length in size)
-    # It is held shrunk and turned, in colours of 4 bytes; of it smaller, a few arrays of 16 bits look for a thing.
-    smaller = min(width, 2 * LOOKED_AT) * min(height, 2 * LOOKED_AT)
-    tile = min(size[0] * size[1], 2 * TILE**2)
-    return 8 * width * height + 24 * smaller + 16 * tile
+def memory_of_fitting(found: Head, shape: Sequence[int]) -> int:
+    """Bytes that `fit` takes at most, beside the decoded image itself."""
+    decoded = tuple(-(-length // found.reduction) for length in found.size)
+    (width, across, wide), (height, down, high) = (_steps(length, side(shape)) for length in decoded)
+    sides = -(-width // across), -(-height // down)
+    shrunk = sides[0] * sides[1]
+    # A thing is looked for in one that is smaller still, in a few arrays of 16 bits.
+    smaller = shrunk // max(1, max(sides) // LOOKED_AT) ** 2
+    return 8 * shrunk + 24 * smaller + 16 * min(width, wide) * min(height, high)
+
+
+def _steps(length: int, side: int) -> tuple[int, int, int]:
+    """A side of an image, how many times shorter it becomes, and how much of it is converted at a time."""
+    factor = max(1, length // side)
+    return length, factor, factor * -(-TILE // factor)
 
 
 def _said(notes: dict[str, bool]) -> str | None:
@@ -137,9 +146,8 @@ def _shrunk(image: Image.Image, mode: str, side: int, behind: str) -> tuple[Imag
     Returns:
         It, laid on the colour `behind`, and whether it was opaque already.
     """
-    (width, height), (across, down) = image.size, (max(1, length // side) for length in image.size)
+    (width, across, wide), (height, down, high) = (_steps(length, side) for length in image.size)
     shrunk, opaque = Image.new(mode, (-(-width // across), -(-height // down))), True
-    wide, high = across * -(-TILE // across), down * -(-TILE // down)
     for top in range(0, height, high):
         for left in range(0, width, wide):
             tile = image.crop((left, top, min(left + wide, width), min(top + high, height)))

@@ -159,7 +159,7 @@ def _read(name: str, content: bytes, shape: Sequence[int], settings: Settings, l
     if time.monotonic() > (due := arrival.due(settings.deadline_ms)):
         raise DeadlineError("The images took longer to decode than a request may. Send fewer, or smaller ones.")
     found = _head(name, content, shape, settings)
-    needed = found.memory + memory_of_fitting(found.size, shape)
+    needed = found.memory + memory_of_fitting(found, shape)
     if needed > settings.max_decoding_bytes:
         raise TooLargeError(
             f"{name} must be decoded within {settings.max_decoding_bytes} bytes of memory. Received: {found.format} "

@@ -3,7 +3,9 @@
 import io
 import json
 import struct
+import time
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from serving.errors import InvalidImageError, TooLargeError
+from serving import arrival
+from serving.errors import DeadlineError, InvalidImageError, TooLargeError
 from serving.images import Batch, from_files, from_json
 from serving.settings import Settings
 
@@ -163,6 +166,8 @@ def test_a_photo_with_damaged_notes_of_its_camera_is_taken() -> None:
         (Image.new("1", (28, 28), 1), 255, "black and white to grey"),
         (Image.new("RGB", (28, 28), (90, 90, 90)).quantize(2), 90, "palette to grey"),
         (Image.fromarray(np.full((28, 28), 200 * 257, np.uint16)), 200, "16-bit grey to grey"),
+        (Image.fromarray(np.full((28, 28), 65535, np.uint16)), 255, "16-bit grey to grey"),
+        (Image.fromarray(np.full((28, 28), 2 * 257 - 1, np.uint16)), 1, "16-bit grey to grey"),
     ],
 )
 def test_every_kind_of_png_keeps_its_brightness(picture: Image.Image, value: int, converted: str) -> None:
@@ -239,6 +244,24 @@ def test_a_decompression_bomb_is_refused_by_its_header_alone() -> None:
         bomb += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
     with pytest.raises(TooLargeError, match=r"at most 10000 pixels\. Received: 50000x50000, which is 2500000000\.$"):
         read(bomb)
+
+
+def test_a_long_thin_image_within_the_limit_is_taken() -> None:
+    assert read(png(np.zeros((1, 10_000), np.uint8))).sources[0].converted == "resized from 10000x1"
+
+
+def test_after_the_deadline_nothing_more_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrival.current, "at", time.monotonic() - 1)
+    broken = png(np.zeros((30, 30), np.uint8))[:-30]
+    with pytest.raises(DeadlineError, match="longer to decode than a request may"):
+        from_files([(None, broken)], SHAPE, replace(LIMITS, deadline_ms=500))
+    with pytest.raises(InvalidImageError, match="broken or cut off"):
+        from_files([(None, broken)], SHAPE, replace(LIMITS, deadline_ms=60_000))
+
+
+def test_files_may_not_hold_more_pixels_of_the_model_than_a_body_may() -> None:
+    with pytest.raises(TooLargeError, match=r"^A request may hold 2 image files of 28 x 28 x 1, .* Received: 3\.$"):
+        from_files([(None, png(np.zeros((9, 9), np.uint8)))] * 3, SHAPE, replace(LIMITS, max_body_bytes=2000))
 
 
 def test_an_image_of_just_the_allowed_size_is_taken() -> None:

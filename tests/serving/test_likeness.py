@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -78,8 +79,9 @@ def test_a_photograph_comes_out_close_to_the_image_it_was_made_of(path: Path) ->
         (Image.new("L", (28, 28), 255), None),
         (Image.fromarray(np.full((56, 56), 20, np.uint8)), "resized from 56x56"),
         (Image.fromarray(np.random.default_rng(0).integers(0, 256, (56, 56), np.uint8)), "resized from 56x56"),
+        (Image.fromarray(np.random.default_rng(0).integers(156, 256, (56, 56), np.uint8)), "resized from 56x56"),
     ],
-    ids=["of the model's size", "dark", "busy"],
+    ids=["of the model's size", "dark", "busy", "light but uneven"],
 )
 def test_an_image_without_a_light_even_border_or_of_the_right_size_is_left_alone(
     picture: Image.Image, converted: str | None
@@ -87,6 +89,26 @@ def test_an_image_without_a_light_even_border_or_of_the_right_size_is_left_alone
     batch = read(png(picture))
     assert batch.sources[0].preprocessing is None
     assert batch.sources[0].converted == converted
+
+
+@pytest.mark.parametrize(("size", "left_alone"), [((32, 20), True), ((20, 32), False)])
+def test_an_image_of_the_size_of_a_model_that_is_not_square_is_left_alone(
+    size: tuple[int, int], left_alone: bool
+) -> None:
+    picture = Image.new("L", size, 255)
+    picture.paste(0, (5, 5, 12, 12))
+    (source,) = from_files([("photo", png(picture))], (20, 32, 1), Settings(), Look(20)).sources
+    assert (source.preprocessing is None) == left_alone
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_large_photograph_comes_out_as_a_small_one_and_is_told_in_its_own_pixels(kind: str) -> None:
+    small, large = photo_of_a_box(), photo_of_a_box().resize((4000, 3000), Image.Resampling.NEAREST)
+    ours, theirs = read(png(small, "PNG")), read(png(large, kind))
+    assert np.abs(ours.images.astype(int) - theirs.images).mean() < 3
+    trimmed = re.search(r"trimmed to (\d+)x(\d+)", theirs.sources[0].preprocessing or "")
+    assert trimmed
+    assert [int(each) for each in trimmed.groups()] == pytest.approx([410, 1010], abs=25)
 
 
 def test_a_cut_out_thing_is_laid_on_white() -> None:
