@@ -1,4 +1,4 @@
-"""One training run as data: a frozen TrainConfig that refuses nonsense at birth, and the recipes built of it."""
+"""One training run as data: a frozen TrainConfig that validates its fields, and the recipes built of it."""
 
 from __future__ import annotations
 

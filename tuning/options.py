@@ -13,7 +13,7 @@ SUPERVISED = "TUNING_SUPERVISED"  # in the environment of the workers that a sea
 
 @dataclass(frozen=True)
 class Options:
-    """What a search is told beside what to search; refuses nonsense at birth.
+    """What a search is told beside what to search; validates its fields when constructed.
 
     Attributes:
         artifacts: where the data, the runs and the models lie.

@@ -1,5 +1,6 @@
 """A config validates its fields when constructed."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -49,3 +50,8 @@ def test_weight_decay_goes_with_adamw_only() -> None:
 def test_equal_configs_share_a_fingerprint_and_different_ones_do_not() -> None:
     assert TrainConfig().fingerprint() == TrainConfig().fingerprint()
     assert TrainConfig().fingerprint() != TrainConfig(seed=1).fingerprint()
+
+
+def test_a_path_that_is_not_utf_8_is_refused_because_no_card_could_name_it() -> None:
+    with pytest.raises(ValueError, match=r"`dataset` must be in UTF-8\. Received: b'folder:/caf\\xe9'\."):
+        TrainConfig(dataset=os.fsdecode(b"folder:/caf\xe9"))

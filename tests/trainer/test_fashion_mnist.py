@@ -3,6 +3,7 @@
 The images here are made, 70,000 that differ, and their hashes stand in the place of the published ones.
 """
 
+import gzip
 import hashlib
 import struct
 from pathlib import Path
@@ -101,3 +102,24 @@ def test_other_images_or_labels_by_its_name_are_refused(split: str, kind: str, t
     expected = rf"a mirror does not hold Fashion-MNIST: its {split} {kind} have SHA-256 [0-9a-f]{{64}}, expected"
     with pytest.raises(DataError, match=expected):
         fashion_mnist.check(found, "a mirror")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["{}.gz", "{}"])
+def test_files_in_a_folder_become_a_set_that_tfds_reads_in_its_own_order(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow_datasets as tfds
+
+    (tmp_path / "files").mkdir()
+    for (split, kind), usual in FILES.items():
+        called = usual.replace("-idx", ".idx") if name == "{}" else usual  # as on Kaggle
+        path = tmp_path / "files" / name.format(called)
+        values = content(SPLITS[split][kind == "labels"])
+        path.write_bytes(gzip.compress(values, 1) if path.suffix == ".gz" else values)
+    monkeypatch.setenv(fashion_mnist.FOLDER_VARIABLE, str(tmp_path / "files"))
+    dataset = load("fashion_mnist", tmp_path / "data")
+    np.testing.assert_array_equal(np.concatenate([dataset.train.images, dataset.validation.images]), SPLITS["train"][0])
+    np.testing.assert_array_equal(dataset.test.labels, SPLITS["test"][1])
+    builder = tfds.builder("fashion_mnist", data_dir=tmp_path / "data")
+    assert len(builder.as_dataset(split="test")) == 10_000
