@@ -61,12 +61,6 @@ def test_probes_and_descriptions_do_not_count_as_predictions(client: FlaskClient
     assert [new - old for new, old in zip(after, before, strict=True)] == [1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
 
 
-def test_requests_that_wait_are_told_where_nothing_was_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
-    value("queue_requests")  # adds up what other tests left
-    monkeypatch.setattr(arrival, "waiting", lambda: 3)
-    assert value("queue_requests") == 3
-
-
 def test_metrics_are_in_prometheus_format(client: FlaskClient) -> None:
     client.post("/v1/models/fashion_mnist:predict", data="{")
     reply = client.get("/metrics")
@@ -146,6 +140,16 @@ def test_keys_come_from_a_file_with_remarks(tmp_path: Path) -> None:
     assert keys.needed
     assert keys.accept(KEY)
     assert not keys.accept("")
+
+
+def test_each_of_several_keys_opens_and_a_line_may_have_a_remark_behind_its_hash(tmp_path: Path) -> None:
+    names = ("first", "second", "third", "fourth")
+    first, second, third, fourth = (hashlib.sha256(name.encode()).hexdigest() for name in names)
+    path = tmp_path / "keys"
+    path.write_text(f"{third} # a client\n{fourth.upper()}\t# another, with no key any more: {HASH}\n")
+    keys = Keys(Settings(api_keys=f"{first},{second}", api_keys_file=path))
+    assert [keys.accept(name) for name in names] == [True] * 4
+    assert not keys.accept(KEY)
 
 
 def test_a_key_that_is_no_hash_is_refused_and_not_repeated(tmp_path: Path) -> None:

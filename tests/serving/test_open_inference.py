@@ -98,6 +98,15 @@ def test_the_best_classes_are_named(client: FlaskClient, images: Any) -> None:
     assert tail[4:20] == b"0.910000:3:Dress"
 
 
+@pytest.mark.parametrize("asked", [10, 99])
+def test_no_more_classes_are_named_than_there_are(client: FlaskClient, images: Any, asked: int) -> None:
+    outputs = [{"name": "probabilities", "parameters": {"classification": asked}}]
+    content = {"inputs": [tensor(images, data=images.tolist())], "outputs": outputs}
+    (output,) = client.post(f"{MODEL}/infer", json=content).json["outputs"]
+    assert output["shape"] == [3, 10]
+    assert len(output["data"]) == 30
+
+
 def one(**change: Any) -> dict[str, Any]:
     return {"inputs": [{"name": "images", "shape": [1, 28, 28, 1], "datatype": "UINT8", "data": [0] * 784} | change]}
 
@@ -114,6 +123,7 @@ OUTPUTS = '`outputs` must be a list of one object, {"name": "probabilities"}. Re
         ({}, "`inputs` must be a list of one tensor, images. Received: null."),
         ({"inputs": [{}, {}]}, "`inputs` must be a list of one tensor, images. Received: a list of 2."),
         (one(name="pixels"), 'The input must be images. Received: "pixels".'),
+        (one(name=None), "The input must be images. Received: null."),
         (one(datatype="BYTES"), 'The datatype of input "images" must be one of UINT8, '),
         (one(shape=[1, 784]), 'The shape of input "images" must be [-1, 28, 28, 1], -1 for any number.'),
         (one(shape=[0, 28, 28, 1]), 'The shape of input "images" must be '),
@@ -174,6 +184,14 @@ def test_a_binary_body_that_is_not_as_told_is_refused(
     reply = client.post(f"{MODEL}/infer", **binary(content, tail, told))
     assert reply.status_code == 400
     assert reply.json["error"].startswith(error)
+
+
+@pytest.mark.parametrize("size", [783, 785])
+def test_a_binary_size_that_is_not_the_tensor_s_is_refused(client: FlaskClient, size: int) -> None:
+    content = {"inputs": [tensor(np.zeros((1, 28, 28, 1)), parameters={"binary_data_size": size})]}
+    reply = client.post(f"{MODEL}/infer", **binary(content, bytes(784)))
+    assert reply.status_code == 400
+    assert reply.json["error"].startswith('Input "images" must have 784 bytes after the JSON')
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 256.0, 0.5])
