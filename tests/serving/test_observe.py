@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 
-from serving import arrival, tally, tracing
+from serving import tally, tracing
 from serving.app import create_app
 from serving.keys import Keys
 from serving.logs import JsonFormatter, request_id
