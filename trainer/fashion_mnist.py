@@ -7,6 +7,7 @@ content is checked whatever the source; Debian compresses the files anew, so it 
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import tempfile
@@ -164,7 +165,7 @@ def _prepare_from(builder: Any, files: Mapping[idx.Part, Path]) -> None:
         flush=True,
     )
     with tempfile.TemporaryDirectory(prefix="tfds-", dir=builder.data_path.parent.parent) as temporary:
-        _link(files, Path(temporary))
+        _copy(files, Path(temporary))
         # TFDS knows the hashes of the original .gz files. The content is checked above, so it may
         # take these files at their own hashes.
         for url, info in list(builder.url_infos.items()):
@@ -175,15 +176,9 @@ def _prepare_from(builder: Any, files: Mapping[idx.Part, Path]) -> None:
         )
 
 
-def _link(files: Mapping[idx.Part, Path], folder: Path) -> None:
-    """Puts the files into `folder` under the compressed names that TFDS looks for."""
-    import gzip
-    import shutil
-
+def _copy(files: Mapping[idx.Part, Path], folder: Path) -> None:
+    """Copies the files into `folder` under the compressed names that TFDS looks for."""
     for part, path in files.items():
-        name = f"{idx.FILES[part]}.gz"
-        if path.suffix == ".gz":
-            (folder / name).symlink_to(path.resolve())
-        else:
-            with path.open("rb") as source, gzip.open(folder / name, "wb", 1) as target:
-                shutil.copyfileobj(source, target)
+        content = path.read_bytes()
+        compressed = content if content.startswith(idx.GZIP) else gzip.compress(content, 1)
+        (folder / f"{idx.FILES[part]}.gz").write_bytes(compressed)

@@ -35,6 +35,7 @@ _FILE = re.compile(
     r"(?P<set>.*?)[-_.]?(?P<split>train|test|t10k)[-_.](?P<kind>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?", re.I
 )
 _UINT8 = 0x08
+GZIP = b"\x1f\x8b"  # how a compressed file begins; browsers unpack files and leave .gz in their names
 LISTED = 10  # of the files that lie where others were expected
 CHUNK = 1000  # rows that are hashed at a time, so that any number of images fits into memory
 
@@ -96,7 +97,7 @@ def load(folder: Path) -> Decoded:
 
 
 def read(path: Path, dimensions: int, sha256: str | None = None) -> np.ndarray:
-    """Reads one IDX file of uint8 values, gzipped where its name ends in `.gz`.
+    """Reads one IDX file of uint8 values, compressed by gzip or not.
 
     Args:
         path: the file.
@@ -159,10 +160,8 @@ def _classes(path: Path, prefix: str, count: int) -> tuple[str, ...]:
 
 def _content(path: Path) -> bytes:
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as file:
-                return file.read()
-        return path.read_bytes()
+        content = path.read_bytes()
+        return gzip.decompress(content) if content.startswith(GZIP) else content
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error}). Fetch the file anew.") from error
     except OSError as error:

@@ -21,8 +21,9 @@ def test_images_and_labels_are_read() -> None:
     assert np.bincount(labels).tolist() == [20] * 10
 
 
-def test_an_uncompressed_file_reads_the_same(tmp_path: Path) -> None:
-    plain = tmp_path / "t10k-labels-idx1-ubyte"
+@pytest.mark.parametrize("name", ["t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte.gz"])
+def test_an_uncompressed_file_reads_the_same_whatever_its_name_says(name: str, tmp_path: Path) -> None:
+    plain = tmp_path / name
     plain.write_bytes(gzip.decompress(LABELS.read_bytes()))
     assert (idx.read(plain, 1) == idx.read(LABELS, 1)).all()
 
