@@ -10,10 +10,12 @@ from serving import (
     first_start,  # noqa: F401  # here, before the workers are forked, so that they share it
     metrics_directory,
 )
+from serving.keys import Keys
 from serving.settings import Settings
 from serving.worker import refuse_connections
 
 _settings = Settings.from_environ(os.environ)
+Keys(_settings)  # read here, for all workers
 
 wsgi_app = "serving.wsgi:worker_app()"
 bind = _settings.address

@@ -3,6 +3,8 @@
 import hashlib
 import hmac
 import re
+from functools import cache
+from pathlib import Path
 
 from serving.settings import Settings, SettingsError
 
@@ -20,23 +22,7 @@ class Keys:
     """
 
     def __init__(self, settings: Settings) -> None:
-        text = settings.api_keys or ""
-        if settings.api_keys_file:
-            try:
-                # What follows a hash in its line, such as the name of its owner, is a remark.
-                lines = settings.api_keys_file.read_text(encoding="utf-8").splitlines()
-            except (OSError, ValueError) as error:
-                raise SettingsError(f"API_KEYS_FILE must be a file of hashes. Received: {error}.") from error
-            text += " " + " ".join(line.split()[0] for line in lines if line.strip() and not line.startswith("#"))
-        if (settings.api_keys or settings.api_keys_file) and not text.replace(",", " ").split():
-            # Or everybody might ask, where somebody meant to prevent just that.
-            raise SettingsError("API_KEYS and API_KEYS_FILE must hold at least one hash. Received: none.")
-        self._hashes = [each.lower().encode() for each in text.replace(",", " ").split()]
-        if not all(_HASH.fullmatch(each.decode()) for each in self._hashes):
-            # The value is not repeated: it may well be a key that somebody forgot to hash.
-            raise SettingsError(
-                "API_KEYS must be SHA-256 hashes of 64 hexadecimal digits, commas between. Received: something else."
-            )
+        self._hashes = _read(settings.api_keys, settings.api_keys_file)
 
     @property
     def needed(self) -> bool:
@@ -47,3 +33,25 @@ class Keys:
         given = hashlib.sha256(key.encode()).hexdigest().encode()
         # Compared with all of them, since stopping at the first that fits would tell its place.
         return sum(hmac.compare_digest(given, each) for each in self._hashes) > 0
+
+
+@cache  # gunicorn's master reads them before it forks, so that a later worker needs no file that may be gone by then
+def _read(listed: str | None, file: Path | None) -> list[bytes]:
+    text = listed or ""
+    if file:
+        try:
+            # What follows a hash in its line, such as the name of its owner, is a remark.
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"API_KEYS_FILE must be a file of hashes. Received: {error}.") from error
+        text += " " + " ".join(line.split()[0] for line in lines if line.strip() and not line.startswith("#"))
+    hashes = [each.lower().encode() for each in text.replace(",", " ").split()]
+    if (listed or file) and not hashes:
+        # Or everybody might ask, where somebody meant to prevent just that.
+        raise SettingsError("API_KEYS and API_KEYS_FILE must hold at least one hash. Received: none.")
+    if not all(_HASH.fullmatch(each.decode()) for each in hashes):
+        # The value is not repeated: it may well be a key that somebody forgot to hash.
+        raise SettingsError(
+            "API_KEYS must be SHA-256 hashes of 64 hexadecimal digits, commas between. Received: something else."
+        )
+    return hashes

@@ -1,5 +1,6 @@
 """A real service that loses a worker while its registry, or the place of its metrics, is not as it was: it lives on."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -141,6 +142,21 @@ def test_a_service_whose_metrics_directory_was_cleaned_goes_on(
         server.wait_until_ready()
         assert answers(server) == 1
         assert "serving_model_version{" in requests.get(f"{server.url}/metrics", timeout=DEADLINE).text
+
+
+def test_a_worker_that_is_replaced_after_the_file_of_keys_is_gone_asks_for_the_same_keys(
+    store: ModelStore, start: Callable[..., AbstractContextManager[Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text(hashlib.sha256(b"correct-horse").hexdigest())
+    with start(store.root, RUNTIME="litert", API_KEYS_FILE=str(tmp_path / "keys")) as server:
+        server.wait_until_ready()
+        (tmp_path / "keys").unlink()
+        replace_a_worker(server)
+        server.wait_until_ready()
+        for key, status in (("correct-horse", 200), ("battery-staple", 401)):
+            headers = RAW | {"X-API-Key": key}
+            reply = requests.post(f"{server.url}/predict", data=bytes(784), headers=headers, timeout=DEADLINE)
+            assert reply.status_code == status
 
 
 @pytest.fixture
