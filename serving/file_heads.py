@@ -36,6 +36,7 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _SCAN, _END = 0xDA, 0xD9
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes by type
+_TIFF_NUMBERS = {3: "H", 4: "I", 13: "I"}  # types that sizes and places may have
 _TIFF_TEXTS = {1, 2, 7}  # types that Pillow leaves as bytes
 _TIFF_DIRECTORIES = (34665, 34853, 40965)  # tags that point to more tags which Pillow reads
 
@@ -235,19 +236,24 @@ def _tags(file: _File, order: str, at: int) -> Tags:
     (count,) = file.unpack(f"{order}H", at)
     file.at_most(TAGS, count, "tags")
     tags: Tags = {}
+    numbers = 0
     for entry in range(at + 2, at + 2 + 12 * count, 12):
         tag, kind, values, place = file.unpack(f"{order}HHII", entry)
+        file.at_most(NUMBERS, numbers := numbers + (0 if kind in _TIFF_TEXTS else values), "numbers in its tags")
+        if tag in tags:
+            raise IndexError  # readers differ in which of two they take
         within = _TIFF_SIZES.get(kind, 1) * values <= 4
-        tags.setdefault(tag, (kind, values, entry + 8 if within else place))
-    numbers = sum(values for kind, values, _ in tags.values() if kind not in _TIFF_TEXTS)
-    file.at_most(NUMBERS, numbers, "numbers in its tags")
+        tags[tag] = kind, values, entry + 8 if within else place
     return tags
 
 
 def _numbers(file: _File, order: str, tags: Tags, tag: int, *default: int) -> tuple[int, ...]:
-    kind, count, at = tags.get(tag, (0, 0, 0))
-    layout = {1: "B", 3: "H", 4: "I", 13: "I"}.get(kind)
-    return (file.unpack(f"{order}{count}{layout}", at) if layout else ()) or default
+    if tag not in tags:
+        return default
+    kind, count, at = tags[tag]
+    if kind not in _TIFF_NUMBERS or not count:
+        raise IndexError
+    return file.unpack(f"{order}{count}{_TIFF_NUMBERS[kind]}", at)
 
 
 _FORMATS: dict[bytes, tuple[str, Callable[[_File], Head]]] = {

@@ -133,10 +133,20 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: tiff([(259, 3, 1, 1), (273, 4, 10, 300), (278, 3, 1, 1), (279, 4, 9, 400)]),
         "at most 9 strips",
     ),
+    "TIFF of many strips in bytes": (
+        lambda: tiff([(259, 3, 1, 1), (273, 1, 200_000, 8), (278, 3, 1, 8)]) + bytes(200_000),
+        "broken or cut off",
+    ),
+    "TIFF that tells its strips twice": (
+        lambda: tiff([(259, 3, 1, 1), (273, 4, 1, 8), (274, 4, 900, 8), (278, 3, 1, 9)]).replace(
+            struct.pack("<H", 274), struct.pack("<H", 273)
+        ),
+        "broken or cut off",
+    ),
     "TIFF of a huge tile": (
         lambda: tiff([(322, 4, 1, 65520), (323, 4, 1, 65520), (324, 4, 1, 300), (325, 4, 1, 4)]),
         "must be decoded within 100663296 bytes of memory",
     ),
-    "WebP of Huffman codes": (lambda: webp_of_groups(1024, 65536), "must be decoded within 100663296 bytes of memory"),
+    "WebP of Huffman codes": (lambda: webp_of_groups(600, 20_000), "must be decoded within 100663296 bytes of memory"),
     "WebP of chunks": (lambda: webp_of_chunks(20_000), "at most 20000 chunks"),
 }

@@ -1,6 +1,7 @@
 """Files that ask for far more than their bytes are refused before they are decoded; honest ones are not."""
 
 import struct
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_what_lies_behind_a_jpeg_or_in_its_metadata_is_not_counted() -> None:
     [
         ("RGB", "JPEG", {"progressive": True, "subsampling": 0}),
         ("RGB", "JPEG", {"restart_marker_blocks": 1}),
-        ("RGBA", "PNG", {}),
+        ("RGBA", "PNG", {"compress_level": 0}),
         ("RGB", "WEBP", {}),
         ("RGB", "TIFF", {"compression": "tiff_lzw"}),
         ("P", "GIF", {}),
@@ -80,3 +81,30 @@ def test_a_file_that_tells_two_sizes_is_refused() -> None:
     body = b"VP8X" + struct.pack("<II", 10, 0) + canvas + bytes(content[12:])
     with pytest.raises(InvalidImageError):
         from_files([("file", b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body)], SHAPE, Settings())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("mode", "kind", "options"),
+    [
+        ("RGB", "JPEG", {"progressive": True, "exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}),
+        ("P", "PNG", {"transparency": 3}),
+        ("P", "GIF", {"comment": b"a remark"}),
+        ("P", "BMP", {}),
+        ("RGBA", "WEBP", {"lossless": True}),
+        ("L", "WEBP", {}),
+        ("RGB", "TIFF", {"compression": "tiff_lzw"}),
+        ("L", "TIFF", {}),
+    ],
+)
+def test_damaged_files_are_taken_or_refused_in_a_sentence(mode: str, kind: str, options: dict[str, Any]) -> None:
+    chance = np.random.default_rng(0)
+    whole = hostile.saved(Image.effect_noise((20, 30), 60).convert(mode), kind, **options)
+    for _ in range(500):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        # Mostly in the head, of which every byte means something.
+        most = len(whole) if chance.random() < 0.3 else min(len(whole), 120)
+        places = chance.integers(0, most, chance.integers(1, 4))
+        damaged[places] = chance.choice([0, 1, 127, 255, chance.integers(256)], len(places))
+        with suppress(InvalidImageError, TooLargeError):
+            from_files([("file", damaged.tobytes())], SHAPE, Settings(max_image_pixels=10**6))
