@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from registry.card import CardError, ModelCard
 from registry.errors import RegistryError
 from registry.store import ModelStore
-from trainer import gate, infra
+from trainer import gate
 from trainer.corrupt import Robustness, robustness
 from trainer.data import ImageDataset
 from trainer.evaluate import Evaluation
@@ -52,8 +50,7 @@ def check_kind(dataset: ImageDataset, store: ModelStore, reason: str | None) -> 
 
 def judge(
     card: ModelCard,
-    candidate: Path,
-    predict: infra.Predict,
+    served_live: Check,
     evaluation: Evaluation,
     robust: Robustness,
     dataset: ImageDataset,
@@ -64,8 +61,7 @@ def judge(
 
     Args:
         card: the model's card.
-        candidate: a directory as the service's MODELS, that holds the export alone.
-        predict: the Keras model's probabilities, at the temperature that was exported.
+        served_live: what `trainer.infra` found of the export.
         evaluation: of the Keras model on the test images, with the temperature that was exported.
         robust: of the Keras model on the test images.
         store: where the version is that it would replace.
@@ -76,8 +72,7 @@ def judge(
         gate.calibration_bound(evaluation, thresholds),
     ]
     served, compared = _against_served(card, evaluation, robust, dataset, store, thresholds)
-    last = infra.infra(candidate, dataset.classes, dataset.test.images, predict, thresholds)
-    return Verdict(thresholds, (*checks, *compared, last), served)
+    return Verdict(thresholds, (*checks, *compared, served_live), served)
 
 
 def _against_served(

@@ -19,6 +19,7 @@ from trainer.data import ImageDataset, load
 from trainer.decoded import MEMORY_LIMIT
 from trainer.devices import ONE, Devices, alone
 from trainer.gate import Verdict
+from trainer.infra import infra
 from trainer.judge import check_kind, judge
 from trainer.models import check_size
 from trainer.precision import resolved
@@ -132,7 +133,8 @@ def _judged_and_pushed(
     card = card_of(best, dataset, inspected, known, store.name)
     model, temperature = best.result.model, best.evaluation.temperature
     with alone(), candidate(model, temperature, card, best.directory, thresholds) as judged:
-        verdict = judge(card, judged.root, best.predict, best.evaluation, best.robustness, dataset, store, thresholds)
+        live = infra(judged.root, dataset.classes, dataset.test.images, best.predict, thresholds)
+        verdict = judge(card, live, best.evaluation, best.robustness, dataset, store, thresholds)
         if reason and not verdict.accepted:
             verdict = replace(verdict, forced=reason, forced_by=_user())
         write_json(best.directory / "verdict.json", verdict.to_json())

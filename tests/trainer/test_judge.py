@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from registry.store import ModelStore
-from trainer import judge as judging
 from trainer.config import TrainConfig
 from trainer.corrupt import robustness
 from trainer.data import ImageDataset, Split
@@ -29,17 +28,12 @@ def store(artifacts: Path) -> ModelStore:
     return ModelStore(artifacts / "models", "fashion_mnist_sample")
 
 
-@pytest.fixture(autouse=True)
-def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests are about the statistics; test_infra.py has the server."""
-    monkeypatch.setattr(judging.infra, "infra", lambda *_: Check("infra", True, 0.0, 1e-3, "Not asked here."))
-
-
 def judged(model: keras.Model, sample: ImageDataset, store: ModelStore, card_store: ModelStore) -> Verdict:
     evaluation = evaluate(model, sample.test, 10, calibrated_temperature(model, sample.validation))
     robust = robustness(model.predict_on_batch, sample.test)
-    card, predict = card_store.card(1), model.predict_on_batch
-    return judge(card, Path("unused"), predict, evaluation, robust, sample, store, THRESHOLDS)
+    # These tests are about the statistics; test_infra.py has the server.
+    live = Check("infra", True, 0.0, 1e-3, "Not asked here.")
+    return judge(card_store.card(1), live, evaluation, robust, sample, store, THRESHOLDS)
 
 
 def failed(verdict: Verdict) -> dict[str, str]:
