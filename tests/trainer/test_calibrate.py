@@ -71,6 +71,14 @@ def test_bins_reach_from_just_above_zero_to_one() -> None:
     assert expected_calibration_error(confidence, np.ones(4)) == pytest.approx((1 - confidence).mean())
 
 
+def test_a_confidence_on_the_edge_of_two_bins_belongs_to_the_lower_one() -> None:
+    # 0.6 is 9/15. One bin for both would let the error of one make up for the other's: 0.1 instead of 0.5.
+    confidence, right = np.array([0.6, 0.6 + 1e-9]), np.array([False, True])
+    assert expected_calibration_error(confidence, right) == pytest.approx((0.6 + 0.4) / 2)
+    # Beside one just below, it is in the same bin.
+    assert expected_calibration_error(np.array([0.6, 0.6 - 1e-9]), right) == pytest.approx(0.1)
+
+
 def test_chance_alone_makes_an_error_that_shrinks_with_the_images() -> None:
     few, many = (chance_error(np.full(count, 0.7), 0.99) for count in (100, 10_000))
     # One bin: the error is |share - 0.7|, whose 99 % quantile is 2.58 standard deviations.

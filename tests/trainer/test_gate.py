@@ -12,6 +12,7 @@ from trainer.calibrate import calibration
 from trainer.corrupt import Robustness
 from trainer.evaluate import Evaluation, wilson_interval
 from trainer.gate import Check, Verdict
+from trainer.significance import binomial_tail
 from trainer.thresholds import Thresholds
 
 CLASSES = ("Bag", "Coat", "Shirt", "Trouser")
@@ -68,6 +69,12 @@ def test_a_class_that_is_lost_is_named() -> None:
 def test_too_few_images_of_a_class_prove_nothing() -> None:
     few = evaluation([1.0, 1.0, 0.0, 1.0], images=5)
     assert gate.recall_floor(few, CLASSES, Thresholds()).passed
+
+
+def test_one_of_several_classes_below_the_floor_by_chance_is_none_that_is_lost() -> None:
+    # 46 of 250 found: alone, a chance of 0.009 for a class at the floor; that one of four is so low, 0.036.
+    assert 0.005 < binomial_tail(46, 250, 0.25) < 0.02
+    assert gate.recall_floor(evaluation([0.9, 0.9, 46 / 250, 0.9]), CLASSES, Thresholds()).passed
 
 
 def test_confidence_that_does_not_fit_is_refused() -> None:
@@ -135,6 +142,16 @@ def test_robustness_may_fall_by_the_bound_and_no_more() -> None:
     assert refused.value == pytest.approx(-0.1)
     assert "Accuracy on corrupted images is 0.7000, the served version's 0.8000" in refused.sentence
     assert gate.robustness_kept(worse, old, Thresholds(robustness_drop=0.1)).passed
+
+
+def test_robustness_is_held_to_the_level_of_a_one_sided_test() -> None:
+    # 82 of 2,000 images lost: 0.041, whose chance at a true loss of 0.03 is 0.006, between the level and half of it.
+    kinds = (("noise", 8.0),)
+    old = np.ones((1, 2000), bool)
+    new = old.copy()
+    new[0, :82] = False
+    refused = gate.robustness_kept(Robustness(kinds, new), Robustness(kinds, old), Thresholds())
+    assert not refused.passed
 
 
 CARD = ModelCard(

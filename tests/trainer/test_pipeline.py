@@ -15,9 +15,9 @@ from PIL import Image
 
 from registry.store import ModelStore, RegistryError
 from tests.conftest import SAMPLE
-from trainer import judge, pipeline
+from trainer import pipeline
 from trainer import runs as training_runs
-from trainer.calibrate import softmax
+from trainer.calibrate import fit_temperature, softmax
 from trainer.config import TrainConfig
 from trainer.corrupt import CORRUPTIONS
 from trainer.data import ImageDataset
@@ -92,6 +92,20 @@ def test_the_probabilities_served_are_the_calibrated_ones(artifacts: Path, sampl
     np.testing.assert_allclose(served, softmax(logits, temperature), atol=1e-5)
 
 
+def test_the_temperature_is_fitted_on_the_validation_images_and_not_on_those_that_test(
+    artifacts: Path, sample: ImageDataset
+) -> None:
+    (path,) = artifacts.glob("runs/*/model.keras")
+    model = keras.saving.load_model(path, compile=False)
+    validation, test = (
+        fit_temperature(model.predict(split.images, verbose=0), split.labels)
+        for split in (sample.validation, sample.test)
+    )
+    assert abs(validation - test) > 0.01
+    card = ModelStore(artifacts / "models", "fashion_mnist_sample").card(1)
+    assert card.metrics["calibration"]["temperature"] == pytest.approx(validation, rel=1e-3)
+
+
 def test_the_gate_s_verdict_lies_with_the_run_and_in_the_card(artifacts: Path) -> None:
     verdict = json.loads(next(artifacts.glob("runs/*/verdict.json")).read_text())
     assert verdict == ModelStore(artifacts / "models", "fashion_mnist_sample").card(1).verdict
@@ -117,7 +131,7 @@ def test_the_card_in_words_has_what_a_user_must_know(artifacts: Path) -> None:
 @pytest.fixture
 def without_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate without its infra check: a server takes seconds to start, and other tests of this file start one."""
-    monkeypatch.setattr(judge.infra, "infra", lambda *_: Check("infra", True, 0.0, 1e-3, "Left out."))
+    monkeypatch.setattr(pipeline, "infra", lambda *_: Check("infra", True, 0.0, 1e-3, "Left out."))
 
 
 @pytest.mark.usefixtures("without_server")
@@ -201,7 +215,7 @@ def test_a_run_that_was_finished_before_an_interruption_is_not_trained_again(
             pipeline.run([QUICK], tmp_path)
     (directory,) = (tmp_path / "runs").iterdir()
     before = keras.saving.load_model(directory / "model.keras").get_weights()
-    monkeypatch.setattr(judge.infra, "infra", lambda *_: Check("infra", True, 0.0, 1e-3, "Left out."))
+    monkeypatch.setattr(pipeline, "infra", lambda *_: Check("infra", True, 0.0, 1e-3, "Left out."))
     runs, _, _ = pipeline.run([QUICK], tmp_path, reason="one epoch is not enough")
     assert runs[0].directory == directory
     for ours, theirs in zip(runs[0].result.model.get_weights(), before, strict=True):

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT, SAMPLE
-from trainer import runs
+from trainer import checkpoint, runs
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
 from trainer.evaluate import evaluate
@@ -48,6 +48,63 @@ def test_patience_1_is_the_papers_algorithm_1(sample: ImageDataset, tmp_path: Pa
     assert len(accuracies) < 30
     assert all(later > earlier for earlier, later in itertools.pairwise(accuracies[:-1]))
     assert accuracies[-1] <= accuracies[-2] == result.validation_accuracy
+
+
+def test_the_first_of_equally_good_epochs_is_kept_and_patience_counts_from_it(
+    sample: ImageDataset, tmp_path: Path
+) -> None:
+    # At such a rate no prediction changes: every epoch is as good as the first.
+    result = train(replace(QUICK, optimizer="sgd", learning_rate=1e-9, epochs=9, patience=2), sample, tmp_path)
+    assert len(set(result.history["val_accuracy"])) == 1
+    assert result.best_epoch == 0
+    assert len(result.history["val_accuracy"]) == 3
+
+
+def stop_after(epochs: int) -> keras.callbacks.Callback:
+    """Ends a training after so many epochs, as an interruption would."""
+
+    def stop(epoch: int, logs: object) -> None:
+        callback.model.stop_training = epoch + 1 >= epochs
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=stop)
+    return callback
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_two_epochs_and_two_after_an_interruption_are_four(
+    sample: ImageDataset, tmp_path: Path, optimizer: str
+) -> None:
+    # The rate follows the optimizer's count of steps, and the moments carry over: both must outlive the interruption.
+    rate = {"momentum": 0.02, "adamw": 1e-3}[optimizer]
+    config = replace(QUICK, optimizer=optimizer, learning_rate=rate, schedule="cosine", shift=1)
+    for name in ("unbroken", "broken"):
+        (tmp_path / name).mkdir()
+    unbroken = train(config, sample, tmp_path / "unbroken")
+    assert len(train(config, sample, tmp_path / "broken", [stop_after(2)]).history["loss"]) == 2
+    resumed = train(config, sample, tmp_path / "broken")
+    assert resumed.history["loss"] == pytest.approx(unbroken.history["loss"], rel=1e-4)
+    one, other = (checkpoint.newest(tmp_path / name / "checkpoint").state for name in ("unbroken", "broken"))
+    for ours, theirs in zip(one, other, strict=True):
+        # Threads may add up floats in another order; what is lost with the optimizer's state is a hundred times that.
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_resumed_training_keeps_the_best_weights_from_before_the_interruption(
+    sample: ImageDataset, tmp_path: Path
+) -> None:
+    def ruin(epoch: int, logs: object) -> None:
+        if epoch == 1:  # a network of zeros learns nothing any more
+            ruins.model.set_weights([np.zeros_like(each) for each in ruins.model.get_weights()])
+
+    ruins = keras.callbacks.LambdaCallback(on_epoch_begin=ruin)
+    config = replace(QUICK, epochs=3)
+    begun = train(config, sample, tmp_path, [ruins, stop_after(2)])
+    resumed = train(config, sample, tmp_path)
+    first, *later = resumed.history["val_accuracy"]
+    assert len(later) == 2
+    assert begun.best_epoch == resumed.best_epoch == 0
+    assert max(later) < first
+    assert evaluate(resumed.model, sample.validation, 10).accuracy == pytest.approx(first)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "rmsprop", "adam", "adamw"])
