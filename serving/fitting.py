@@ -36,6 +36,7 @@ COLOUR_NAMES = {
 # An image is shrunk by averages before anything else, as long as its sides stay at least so long: memory stays small.
 SIDE = 1024
 TILE = 512  # pixels a side that are converted together, for the same reason
+SMALL = 2**20  # pixels of an image that is converted at once, which is faster
 ORIENTATION = 0x0112  # EXIF's tag, a number of type 3
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -107,7 +108,8 @@ def memory_of_fitting(found: Head, shape: Sequence[int]) -> int:
     shrunk = sides[0] * sides[1]
     # A thing is looked for in one that is smaller still, in a few arrays of 16 bits.
     smaller = shrunk // max(1, max(sides) // LOOKED_AT) ** 2
-    return 8 * shrunk + 24 * smaller + 16 * min(width, wide) * min(height, high)
+    at_once = shrunk if shrunk == width * height <= SMALL else min(width, wide) * min(height, high)
+    return 8 * shrunk + 24 * smaller + 16 * at_once
 
 
 def _steps(length: int, side: int) -> tuple[int, int, int]:
@@ -147,6 +149,8 @@ def _shrunk(image: Image.Image, mode: str, side: int, behind: str) -> tuple[Imag
         It, laid on the colour `behind`, and whether it was opaque already.
     """
     (width, across, wide), (height, down, high) = (_steps(length, side) for length in image.size)
+    if across == down == 1 and width * height <= SMALL:
+        return _recoloured(image, mode, behind)
     shrunk, opaque = Image.new(mode, (-(-width // across), -(-height // down))), True
     for top in range(0, height, high):
         for left in range(0, width, wide):

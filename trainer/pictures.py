@@ -60,6 +60,7 @@ COMPRESSIONS: dict[str, set[object]] = {
 # A picture is shrunk by averages before anything else, as long as its sides stay at least so long: memory stays small.
 SIDE = 1024
 TILE = 512  # pixels a side that are converted together, for the same reason
+SMALL = 2**20  # pixels of a picture that is converted at once, which is faster
 ORIENTATION = 0x0112  # EXIF's tag, a number of type 3
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -202,6 +203,8 @@ def _orientation(image: Image.Image) -> int:
 def _shrunk(image: Image.Image, mode: str, side: int) -> Image.Image:
     """The picture in the colours of `mode`, each side divided by the largest number that leaves it `side` long."""
     (width, height), (across, down) = image.size, (max(1, length // side) for length in image.size)
+    if across == down == 1 and width * height <= SMALL:
+        return _recoloured(image, mode)
     shrunk = Image.new(mode, (-(-width // across), -(-height // down)))
     wide, high = across * -(-TILE // across), down * -(-TILE // down)
     for top in range(0, height, high):
