@@ -135,7 +135,7 @@ def _shirt_is_worst(runs: Runs) -> Claim:
         "Shirt is the worst class and is taken for T-shirt.",
         "basic-sgd-0.01: Shirt has the lowest recall of all classes, and no other class is called as often for it as "
         "T-shirt/top; it holds if that is so with every seed, and fails if with none.",
-        f"of {mean.sum():.0f} shirts {mean[shirt]:.0f} are named rightly; "
+        f"of {mean.sum():.0f} shirts {mean[shirt]:.0f} are classified correctly; "
         + ", ".join(f"{mean[index]:.0f} are called {classes[index]}" for index in mistaken),
         _verdict([(all(so), not any(so))]),
     )

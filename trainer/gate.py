@@ -90,14 +90,18 @@ def recall_floor(evaluation: Evaluation, classes: Classes, thresholds: Threshold
     lost = [index for index, p in enumerate(p_values) if p < thresholds.recall_level]
     recall = np.where(images > 0, evaluation.recall, np.inf)  # a class without test images has none
     lowest = int(recall.argmin())
-    named = ", ".join(f"{classes[i]} ({right[i]} of {images[i]:,} images)" for i in lost) or "no class"
+    named = ", ".join(f"{classes[i]} ({right[i]} of {images[i]:,} images)" for i in lost)
+    found = (
+        f"Recall is significantly below {floor:.4f} for {named}"
+        if lost
+        else f"No class has recall significantly below {floor:.4f}"
+    )
     return Check(
         "recall_floor",
         not lost,
         float(recall[lowest]),
         floor,
-        f"Recall is clearly below the floor of {floor:.4f} for {named}; the lowest is {recall[lowest]:.4f}, "
-        f"of {classes[lowest]}.",
+        f"{found}; the lowest is {recall[lowest]:.4f}, of {classes[lowest]}.",
     )
 
 
@@ -179,8 +183,8 @@ def recall_kept(
         not worse,
         corrected[worst],
         thresholds.recall_level,
-        f"Recall is {_worse(thresholds.recall_drop)} than the served version's for "
-        f"{named if worse else f'no class; the most doubtful is {named}'}.",
+        f"{'Recall' if worse else 'No recall'} is {_worse(thresholds.recall_drop)} than the served version's"
+        f"{'' if worse else '; the lowest p-value is'} for {named}.",
     )
 
 

@@ -36,7 +36,10 @@ ANSWER_SECONDS = 30.0
 
 _ROOT = Path(__file__).parent.parent
 # What the caller has set for a service of their own must not decide this check: the server gets these alone.
-_ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR")
+_ENVIRONMENT = (
+    *("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TMPDIR"),
+    *("PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE"),
+)
 # Loopback is asked directly, whatever proxy the environment names.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # How a camera stores an upright image for each EXIF orientation; 6 and 8 are what telephones write most.

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,7 +147,8 @@ def take_part(configs: Sequence[TrainConfig], artifacts: Path, name: str, memory
     """What the processes that do not lead have to do: to train on their share of every batch, and keep nothing."""
     dataset = loaded(configs[0], artifacts / "data", memory_limit, name)
     for config in configs:
-        with tempfile.TemporaryDirectory(prefix="trainer-") as directory:
+        # Where the loss diverges, the process that leads says so.
+        with tempfile.TemporaryDirectory(prefix="trainer-") as directory, suppress(DivergedError):
             train(config, dataset, Path(directory), devices=devices)
 
 

@@ -23,7 +23,7 @@ def model_card(card: ModelCard, verdict: Verdict) -> str:
         "Accuracy by class": _by_class(card),
         "Calibration": _calibration(card),
         "Robustness": _robustness(card),
-        "Unfamiliar images": _familiarity(card),
+        "Out-of-distribution images": _familiarity(card),
         "Limits": _limits(card),
         "Verdict": _verdict(verdict),
     }
@@ -35,7 +35,7 @@ def _use(card: ModelCard) -> str:
     height, width, channels = card.input.shape
     colours = "grey values" if channels == 1 else f"{channels} colour channels"
     return (
-        f"It names the one class, of {len(card.classes)}, that an image shows: {', '.join(card.classes)}. It takes "
+        f"It classifies an image as one of {len(card.classes)} classes: {', '.join(card.classes)}. It takes "
         f"images of {height} x {width} pixels with {colours} from 0 to 255, not scaled, and gives one probability "
         f"a class. It is meant for images like those that it was tested on; base no decision about a person on it."
     )
@@ -80,8 +80,8 @@ def _by_class(card: ModelCard) -> str:
         for name, values in metrics["per_class"].items()
     ]
     return (
-        f"{metrics['test_accuracy']:.4f} of the test images are named rightly (95 % interval {low:.4f} to {high:.4f})."
-        f"\n\n{_table(['class', 'precision', 'recall', 'F1', 'images'], rows)}"
+        f"{metrics['test_accuracy']:.4f} of the test images are classified correctly (95 % interval {low:.4f} to "
+        f"{high:.4f}).\n\n{_table(['class', 'precision', 'recall', 'F1', 'images'], rows)}"
     )
 
 
@@ -122,9 +122,9 @@ def _familiarity(card: ModelCard) -> str:
         for kind, of in found["strangers"].items()
     ]
     return (
-        f"Beside each answer stands whether the image looks like the training images: averaged into cells, it must be "
-        f"no further from the nearest class than 95 % of the validation images are. Of the test images, "
-        f"{found['unfamiliar_test_images']:.4f} are taken for unfamiliar. Of images that are none of its own:\n\n"
+        f"Each answer says whether the image looks like the training images: averaged into cells, it must be no "
+        f"further from the nearest class than 95 % of the validation images are. Of the test images, "
+        f"{found['unfamiliar_test_images']:.4f} are taken for out of distribution. Of images from elsewhere:\n\n"
         f"{_table(['images', 'AUROC', 'found', 'tried'], rows)}"
     )
 
@@ -139,8 +139,8 @@ def _limits(card: ModelCard) -> str:
         for strength, accuracy in accuracies.items()
     )
     return (
-        f"It always names one of its classes, also for an image that shows none of them. Of all classes it finds "
-        f"{name} least often: {values['recall']:.4f} of them. Of the corruptions above it bears {worst} least: "
+        f"It always predicts one of its classes, even for an image that shows none of them. The class with the lowest "
+        f"recall is {name}: {values['recall']:.4f}. The most damaging corruption above is {worst}: accuracy falls to "
         f"{accuracy:.4f}. Images unlike those of {card.data['dataset']}, such as photographs with a background, "
         f"were not tested; its probabilities say nothing there.{_without_litert(card)}"
     )

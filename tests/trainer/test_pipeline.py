@@ -147,7 +147,7 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
     assert (verdict["accepted"], verdict["thresholds"]["accuracy_floor"]) == (False, 0.999)
     assert not list(directory.glob(".candidate-*")) + list(directory.glob(".export-*"))
 
-    monkeypatch.setattr(pipeline.getpass, "getuser", lambda: "ada")
+    monkeypatch.setenv("LOGNAME", "ada")
     _, version, store = pipeline.run([QUICK], tmp_path, overrides=high, reason="the demonstration is today")
     told = store.card(version).verdict
     assert told is not None
