@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from flask import Flask, Request, Response, g, request
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
@@ -113,11 +113,14 @@ def create_app(served: Served, settings: Settings) -> Flask:
 
 
 def _guard(app: Flask, settings: Settings) -> None:
-    """Turn away who may not predict before anything of the body is read."""
+    """Turn away requests that name no host, and predictions without a key, before anything of the body is read."""
     keys = Keys(settings)
 
     @app.before_request
     def guard() -> None:
+        # RFC 9112, section 3.2 demands this answer, and nginx and Node give it; gunicorn leaves it to the application.
+        if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            raise BadRequest("A request of HTTP/1.1 must have the header Host. Received: none.")
         if request.method != "POST":
             return  # probes and descriptions are for everybody
         if keys.needed and not keys.accept(key := _key()):

@@ -144,6 +144,16 @@ def test_a_service_without_a_free_descriptor_answers_when_it_has_one_again(model
         assert "Traceback" not in server.log.read_text()
 
 
+def test_a_host_is_demanded_where_the_standard_demands_one(lone: Any) -> None:
+    """RFC 9112, section 3.2: a request of HTTP/1.1 without it must be answered with 400; HTTP/1.0 has none."""
+    for version, status in (("1.1", 400), ("1.0", 200)):
+        for request in (get("/healthz"), predict()):
+            with Connection(lone.port) as client:
+                reply = client.ask(request.replace(b"HTTP/1.1\r\nHost: test", f"HTTP/{version}".encode()))
+                assert reply.status == status
+                assert (b"must have the header Host" in reply.body) == (status == 400)
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
