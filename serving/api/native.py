@@ -116,15 +116,16 @@ def _read_batch(shape: tuple[int, ...], settings: Settings, look: Look | None) -
 
 
 def _uploads() -> list[tuple[str | None, bytes]]:
-    """Name and content of each file in the form; within a field they keep the order of the request."""
+    """Name and content of each file in the form; within a field they keep the order of the request.
+
+    Fields of text beside them, such as a token of a web framework, are ignored.
+    """
     fields, uploads = body.form()
-    if fields:
-        # A part may come without a name; Werkzeug then calls it None, whatever its types say.
-        field = str(next(iter(fields)))[:40]
-        raise InvalidImageError(f"The form must hold files only. Received a field that is no file: {field}.")
     files = [(file.filename, file.read()) for _, file in uploads.items(multi=True)]
     if not files:
-        raise InvalidImageError("The form must hold at least one file. Received: none.")
+        # A part may come without a name; Werkzeug then calls it None, whatever its types say.
+        came = f"only the text field {str(next(iter(fields)))[:40]}" if fields else "none"
+        raise InvalidImageError(f"The form must hold at least one file. Received: {came}.")
     return files
 
 

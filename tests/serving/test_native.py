@@ -131,7 +131,7 @@ def test_a_body_of_no_told_type_is_recognized(
     ("form", "message"),
     [
         ({}, "The form must hold at least one file. Received: none."),
-        ({"top": "5"}, "The form must hold files only. Received a field that is no file: top."),
+        ({"top": "5"}, "The form must hold at least one file. Received: only the text field top."),
         (
             {"image": (io.BytesIO(b"text"), "a.png")},
             "a.png must be a PNG, JPEG, GIF, BMP, WebP or TIFF image. Received: 4 bytes",
@@ -146,6 +146,12 @@ def test_a_form_without_proper_files_is_refused(client: FlaskClient, form: dict[
     reply = client.post("/predict", data=form, content_type="multipart/form-data")
     assert reply.status_code == 400
     assert reply.json["detail"].startswith(message)
+
+
+def test_fields_of_text_beside_the_file_are_ignored(client: FlaskClient, image: NDArray[np.uint8]) -> None:
+    form = {"csrf_token": "abc", "image": (io.BytesIO(encoded(image)), "a.png"), "submit": "Send"}
+    reply = client.post("/predict", data=form, content_type="multipart/form-data")
+    assert [each["label"] for each in reply.json["predictions"]] == ["Sandal"]
 
 
 @pytest.mark.parametrize("disposition", ["form-data", 'form-data; name=""', "nonsense"])
