@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from serving.errors import DeadlineError, OverloadedError
 from serving.model import Predictor
+from serving.pixels import Images
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class _Ticket:
     """One request in the queue; its thread sleeps on `signal` until it is answered or told to lead."""
 
     predictor: Predictor
-    images: NDArray[np.uint8]
+    images: Images
     deadline: float
     joined: float
     signal: threading.Lock
@@ -74,7 +75,7 @@ class Batcher:
         """Requests in the queue now, without those in the model."""
         return len(self._queue)
 
-    def predict(self, predictor: Predictor, images: NDArray[np.uint8], deadline: float) -> Answer:
+    def predict(self, predictor: Predictor, images: Images, deadline: float) -> Answer:
         """Ask `predictor`, in company if others wait for it too.
 
         Args:
@@ -94,7 +95,7 @@ class Batcher:
         assert ticket.outcome is not None  # noqa: S101  # whoever wakes it has settled it
         raise ticket.outcome
 
-    def _join(self, predictor: Predictor, images: NDArray[np.uint8], deadline: float) -> tuple[_Ticket, bool]:
+    def _join(self, predictor: Predictor, images: Images, deadline: float) -> tuple[_Ticket, bool]:
         """A new ticket in the queue, and whether it found the model free and leads at once.
 
         Not to be asked of the ticket later: one that is told to lead meanwhile has a signal to wait for.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from registry.store import ModelStore
 from serving.likeness import Look
 from serving.model import Predictor
+from serving.pixels import Images
 from serving.settings import Settings
 
 FOLDER = "assets.extra"
@@ -36,7 +37,7 @@ class Familiar:
     centers: NDArray[np.float32]
     threshold: NDArray[np.float64]
 
-    def scores(self, images: NDArray[np.uint8]) -> list[float]:
+    def scores(self, images: Images) -> list[float]:
         """For uint8 (n, height, width, channels): up to 1 is familiar, beyond is not; rounded to three places."""
         count, height, width, channels = images.shape
         # One flat product for all rows of all images: numpy is slow at many small ones.

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # else opening one would import all plugins
 
 from serving import arrival, plain_json
@@ -23,7 +22,7 @@ from serving.file_heads import TAKEN, Head, head
 from serving.fitting import COLOUR_NAMES, Fitted, fit, memory_of_fitting, side
 from serving.json_text import parse
 from serving.likeness import Look
-from serving.pixels import brief, from_lists, keys_of, times
+from serving.pixels import Images, brief, from_lists, keys_of, times
 from serving.settings import Settings
 
 # The limit is the settings' own, checked on the header; Pillow's would only warn up to twice its value.
@@ -50,7 +49,7 @@ class Source:
 class Batch:
     """Images for the model, uint8 of shape (n, height, width, channels), and the source of each."""
 
-    images: NDArray[np.uint8]
+    images: Images
     sources: tuple[Source, ...]
 
 

@@ -2,14 +2,12 @@
 
 import time
 
-import numpy as np
-from numpy.typing import NDArray
-
 from registry.names import normalized
 from serving import arrival, observe
 from serving.batcher import Answer, Batcher
 from serving.errors import NotReadyError, NotServedError
 from serving.model import Predictor, Served
+from serving.pixels import Images
 from serving.settings import Settings
 
 # Images of one run at most: beyond, a run takes twice as long for twice as many, and everybody waits for it.
@@ -71,7 +69,7 @@ class Inference:
             self.predictor_of(name, version)
         return dict(sorted(states.items())) if wanted is None else {wanted: states[wanted]}
 
-    def run(self, predictor: Predictor, images: NDArray[np.uint8]) -> Answer:
+    def run(self, predictor: Predictor, images: Images) -> Answer:
         """Ask `predictor`, which the request took at its beginning, for uint8 (n, height, width, channels).
 
         Raises:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from registry.card import ModelCard
 from serving.model import ModelError
+from serving.pixels import Images
 
 FLATBUFFER = Path("assets.extra") / "model.tflite"  # the trainer puts it there when it pushes
 # An interpreter is made for one size. Time grows with the images, so runs are split, never padded; more sizes than
@@ -44,7 +45,7 @@ class LiteRTPredictor:
         if answer.shape != (1, len(self.card.classes)) or not np.allclose(answer.sum(axis=1), 1, atol=1e-3):
             raise ModelError(f"The flatbuffer must answer with probabilities. Received: {answer[0].tolist()}.")
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, images: Images) -> NDArray[np.float32]:
         """Class probabilities.
 
         Args:
@@ -79,7 +80,7 @@ class _Run:
         self._interpreter.allocate_tensors()
         self.answer(np.zeros((size, *card.input.shape), np.uint8))
 
-    def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def answer(self, images: Images) -> NDArray[np.float32]:
         self._interpreter.set_tensor(self._input, images.astype(self._dtype))
         self._interpreter.invoke()
         probabilities: NDArray[np.float32] = self._interpreter.get_tensor(self._output)

@@ -10,6 +10,7 @@ from registry.card import ModelCard
 from registry.names import is_name, normalized
 from registry.store import ModelStore, models
 from serving.errors import NotReadyError
+from serving.pixels import Images
 from serving.settings import Settings
 
 
@@ -34,7 +35,7 @@ class Predictor(Protocol):
     @property
     def version(self) -> int: ...
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, images: Images) -> NDArray[np.float32]:
         """Probabilities of shape (n, classes) for raw images of shape (n, height, width, channels)."""
         ...
 

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+from serving.pixels import Images
+
+Run = Callable[[Images], NDArray[np.float32]]
 
 
-def in_fixed_sizes(images: NDArray[np.uint8], sizes: Sequence[int], run: Run) -> NDArray[np.float32]:
+def in_fixed_sizes(images: Images, sizes: Sequence[int], run: Run) -> NDArray[np.float32]:
     """Answer for `images` by calling `run` with batches of these `sizes` only.
 
     Args:
@@ -24,7 +26,7 @@ def in_fixed_sizes(images: NDArray[np.uint8], sizes: Sequence[int], run: Run) ->
     return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
 
-def _run(images: NDArray[np.uint8], sizes: Sequence[int], run: Run) -> NDArray[np.float32]:
+def _run(images: Images, sizes: Sequence[int], run: Run) -> NDArray[np.float32]:
     count = len(images)
     size = next(each for each in sizes if each >= count)
     if size == count:

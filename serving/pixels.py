@@ -13,24 +13,29 @@ from serving.errors import InvalidImageError
 
 KEYS = 5  # of an object that an error message names
 
+# Raw pixels from 0 to 255, (n, height, width, channels): whole numbers, or floats where a client sent fractions.
+Images = NDArray[np.uint8 | np.float32]
+
 
 def from_lists(
     images: list[Any],
     shape: Sequence[int],
     name_of: Callable[[int], str] = "images[{}]".format,
-) -> NDArray[np.uint8]:
-    """Pack `images`, at least one, each height x width x channels of whole numbers from 0 to 255.
+    fractions: bool = False,
+) -> Images:
+    """Pack `images`, at least one, each height x width x channels of numbers from 0 to 255.
 
     Args:
         images: nested lists as JSON gives them; with one channel, height x width will do.
         shape: (height, width, channels) of the model.
         name_of: what an error calls the image of an index.
+        fractions: whether they are allowed, as in `from_numbers`.
 
     Returns:
-        uint8 of shape (n, height, width, channels).
+        Shape (n, height, width, channels); uint8 where all are whole numbers, else float32.
 
     Raises:
-        InvalidImageError: ragged or wrongly shaped lists, non-numbers, fractions, numbers out of range.
+        InvalidImageError: ragged or wrongly shaped lists, or what `from_numbers` refuses.
     """
     height, width, channels = shape
     # The first pixel tells whether a single channel has its own innermost lists.
@@ -45,15 +50,23 @@ def from_lists(
             wanted = f"a list of {times(sizes[depth:])} numbers"
             raise InvalidImageError(f"`{place}` must be {wanted}. Received: {brief(nodes[fault])}.")
         nodes = list(chain.from_iterable(nodes))
-    numbers = from_numbers(nodes, lambda fault: _place(fault, dimensions, name_of))
+    numbers = from_numbers(nodes, lambda fault: _place(fault, dimensions, name_of), fractions)
     return numbers.reshape(-1, height, width, channels)
 
 
-def from_numbers(values: list[Any] | NDArray[Any], name_of: Callable[[int], str]) -> NDArray[np.uint8]:
-    """Pack flat `values` that are all whole numbers from 0 to 255, in a list or in an array of any number type.
+def from_numbers(values: list[Any] | NDArray[Any], name_of: Callable[[int], str], fractions: bool = False) -> Images:
+    """Pack flat `values` that are all numbers from 0 to 255, in a list or in an array of any number type.
+
+    Args:
+        values: the numbers.
+        name_of: what an error calls the number of an index.
+        fractions: whether they are allowed. None above 1 is then refused all the same: such pixels were scaled.
+
+    Returns:
+        uint8 where all are whole numbers, else float32.
 
     Raises:
-        InvalidImageError: the first that is not, called as `name_of` calls its index.
+        InvalidImageError: the first that is not so.
     """
     if isinstance(values, np.ndarray):
         if values.dtype == np.uint8:
@@ -67,12 +80,15 @@ def from_numbers(values: list[Any] | NDArray[Any], name_of: Callable[[int], str]
             except ValueError:
                 pass
         numbers = _as_floats(values)
-    good = (numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))
-    if not good.all():
-        fault = int(np.argmin(good))
-        value = values[fault].item() if isinstance(values, np.ndarray) else values[fault]
-        raise InvalidImageError(_refusal(value, name_of(fault)))
-    return numbers.astype(np.uint8)
+    whole = (numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))
+    if whole.all():
+        return numbers.astype(np.uint8)
+    good = (numbers >= 0) & (numbers <= 255) if fractions else whole
+    if good.all() and numbers.max() > 1:
+        return numbers.astype(np.float32)
+    fault = int(np.argmin(whole if good.all() else good))
+    value = values[fault].item() if isinstance(values, np.ndarray) else values[fault]
+    raise InvalidImageError(_refusal(value, name_of(fault), fractions))
 
 
 def flat(values: Any, count: int, what: str) -> list[Any]:
@@ -140,8 +156,9 @@ def _place(index: int, dimensions: Sequence[int], name_of: Callable[[int], str])
     return name_of(int(image)) + "".join(f"[{level}]" for level in rest)
 
 
-def _refusal(value: Any, place: str) -> str:
-    sentence = f"`{place}` must be a whole number from 0 to 255. Received: {brief(value)}."
-    if isinstance(value, float) and 0 < value < 1:
-        sentence += " Send raw pixels: the model scales them itself."
-    return sentence
+def _refusal(value: Any, place: str, fractions: bool) -> str:
+    scaled = isinstance(value, float) and 0 < value < 1
+    none_above = ", and none above 1" if scaled and fractions else ""
+    hint = " Send raw pixels: the model scales them itself." if scaled else ""
+    kind = "number" if fractions else "whole number"
+    return f"`{place}` must be a {kind} from 0 to 255. Received: {brief(value)}{none_above}.{hint}"

@@ -14,6 +14,7 @@ from registry.card import ModelCard
 from serving.lean_import import without_companions
 from serving.model import ModelError
 from serving.padding import in_fixed_sizes
+from serving.pixels import Images
 
 # TensorFlow reads this while it is imported: errors are shown, its remarks about the processor are not.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -59,7 +60,7 @@ class SavedModelPredictor:
         if xla:
             self._calls = {size: self._faster(size) for size in SIZES}
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, images: Images) -> NDArray[np.float32]:
         """Class probabilities.
 
         Args:
@@ -70,11 +71,11 @@ class SavedModelPredictor:
         """
         return in_fixed_sizes(images, SIZES, self._run)
 
-    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, images: Images) -> NDArray[np.float32]:
         """One run of the model, for a number of images that is one of SIZES."""
         return self._ask(self._calls[len(images)], images)
 
-    def _ask(self, call: Call, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _ask(self, call: Call, images: Images) -> NDArray[np.float32]:
         # numpy converts pixels faster than TensorFlow does, and a tensor of one dtype never traces anew.
         probabilities: NDArray[np.float32] = call(tf.constant(images.astype(self.card.input.dtype))).numpy()
         return probabilities
@@ -120,7 +121,7 @@ class SavedModelPredictor:
         mine, theirs = (self._median(call, images) for call in (concrete, self._plain))
         return concrete if mine < XLA_GAIN * theirs else self._plain
 
-    def _median(self, call: Call, images: NDArray[np.uint8]) -> float:
+    def _median(self, call: Call, images: Images) -> float:
         """Seconds of a call, the median of TRIALS: other work on the machine hardly counts in it."""
         seconds = []
         for _ in range(TRIALS):

@@ -21,7 +21,7 @@ from serving.errors import InvalidImageError, TooLargeError
 from serving.inference import Inference
 from serving.json_text import parse
 from serving.model import Predictor
-from serving.pixels import brief
+from serving.pixels import Images, brief
 from serving.settings import Settings
 
 PROJECT = "cnn-model-service"
@@ -105,7 +105,7 @@ def _given(members: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _images(content: dict[str, Any], binary: memoryview, card: ModelCard, settings: Settings) -> NDArray[np.uint8]:
+def _images(content: dict[str, Any], binary: memoryview, card: ModelCard, settings: Settings) -> Images:
     inputs = content.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise InvalidImageError(f"`inputs` must be a list of one tensor, {card.input.name}. Received: {brief(inputs)}.")
@@ -116,7 +116,7 @@ def _images(content: dict[str, Any], binary: memoryview, card: ModelCard, settin
     shape = tensor.get("shape")
     if isinstance(shape, list) and shape and isinstance(shape[0], int) and shape[0] > settings.max_images:
         raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {brief(shape[0])}.")
-    images, used = read_images(tensor, card.input.shape, binary)
+    images, used = read_images(tensor, card.input, binary)
     if used != len(binary):
         raise InvalidImageError(f"The body must end with its last tensor. Received: {len(binary) - used} bytes more.")
     return images

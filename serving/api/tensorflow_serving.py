@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from flask import Blueprint
-from numpy.typing import NDArray
 
 from registry.card import TensorSpec
 from serving import plain_json
@@ -22,7 +21,7 @@ from serving.images import from_files
 from serving.inference import Inference
 from serving.json_text import parse
 from serving.model import Predictor
-from serving.pixels import brief, from_lists, keys_of
+from serving.pixels import Images, brief, from_lists, keys_of
 from serving.settings import Settings
 
 SIGNATURE = "serving_default"
@@ -70,9 +69,9 @@ def blueprint(inference: Inference) -> Blueprint:
     return face
 
 
-def _read(text: bytes, predictor: Predictor, settings: Settings) -> tuple[str, NDArray[np.uint8]]:
+def _read(text: bytes, predictor: Predictor, settings: Settings) -> tuple[str, Images]:
     """The key that was used in the JSON `text`, and the images under it."""
-    shape = predictor.card.input.shape
+    shape, fractions = predictor.card.input.shape, predictor.card.input.dtype.startswith("float")
     if (plain := plain_json.pixels(text, "instances", shape, settings.max_images)) is not None:
         return "instances", plain
     content = parse(text, settings.max_images, math.prod(shape))
@@ -101,7 +100,7 @@ def _read(text: bytes, predictor: Predictor, settings: Settings) -> tuple[str, N
     if all(isinstance(value, dict) for value in values):
         files = [(f"{key}[{index}]", _decode(value, f"{key}[{index}]")) for index, value in enumerate(values)]
         return key, from_files(files, shape, settings).images
-    return key, from_lists(values, shape, f"{key}[{{}}]".format)
+    return key, from_lists(values, shape, f"{key}[{{}}]".format, fractions)
 
 
 def _decode(value: dict[str, Any], place: str) -> bytes:
@@ -111,7 +110,8 @@ def _decode(value: dict[str, Any], place: str) -> bytes:
         came = keys_of(value) if len(value) != 1 else f'{{"b64": {brief(text)}}}'
         raise InvalidImageError(f'`{place}` must be pixels or {{"b64": text}}. Received: {came}.')
     try:
-        return base64.b64decode(text, validate=True)
+        # Line breaks, as `base64` and MIME put them in, are skipped as TensorFlow Serving does.
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidImageError(f"`{place}` must hold base64. Received: {len(text)} characters that are not.") from None
 

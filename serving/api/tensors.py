@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.card import TensorSpec
 from serving.errors import InvalidImageError
-from serving.pixels import brief, flat, from_numbers
+from serving.pixels import Images, brief, flat, from_numbers
 
 DTYPES = {
     "UINT8": "<u1",
@@ -30,21 +31,21 @@ DTYPES = {
 }
 
 
-def read_images(tensor: dict[str, Any], shape: tuple[int, ...], binary: memoryview) -> tuple[NDArray[np.uint8], int]:
+def read_images(tensor: dict[str, Any], spec: TensorSpec, binary: memoryview) -> tuple[Images, int]:
     """The images of one input tensor.
 
     Args:
         tensor: {"name", "shape", "datatype", "data" or parameters.binary_data_size}.
-        shape: (height, width, channels) of the model; a single channel may be left out.
+        spec: of the model's input; a single channel may be left out.
         binary: what follows the JSON in the body, from this tensor on.
 
     Returns:
-        uint8 of shape (n, height, width, channels), and how many bytes of `binary` were its own.
+        Shape (n, height, width, channels), and how many bytes of `binary` were its own.
 
     Raises:
         InvalidImageError: what the protocol or the model refuses.
     """
-    name = brief(tensor.get("name"))
+    name, shape = brief(tensor.get("name")), spec.shape
     datatype = tensor.get("datatype")
     dtype = DTYPES.get(datatype) if isinstance(datatype, str) else None
     if dtype is None:
@@ -61,10 +62,11 @@ def read_images(tensor: dict[str, Any], shape: tuple[int, ...], binary: memoryvi
             f"The shape of input {name} must be {[-1, *shape]}, -1 for any number. Received: {came}."
         )
     count = math.prod(sizes)
+    fractions = spec.dtype.startswith("float")
     size = _binary_size(tensor)
     if size is None:
         values = flat(tensor.get("data"), count, f"data of input {name}")
-        return from_numbers(values, "data[{}]".format).reshape(-1, *shape), 0
+        return from_numbers(values, "data[{}]".format, fractions).reshape(-1, *shape), 0
     wanted = count * np.dtype(dtype).itemsize
     if "data" in tensor or size != wanted or len(binary) < wanted:
         raise InvalidImageError(
@@ -72,7 +74,7 @@ def read_images(tensor: dict[str, Any], shape: tuple[int, ...], binary: memoryvi
             f"Received: binary_data_size {size}, {len(binary)} bytes{', and data' * ('data' in tensor)}."
         )
     pixels = np.frombuffer(binary[:wanted], dtype)
-    return from_numbers(pixels, "data[{}]".format).reshape(-1, *shape), wanted
+    return from_numbers(pixels, "data[{}]".format, fractions).reshape(-1, *shape), wanted
 
 
 def _binary_size(tensor: dict[str, Any]) -> int | None:

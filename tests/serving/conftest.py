@@ -22,6 +22,7 @@ from registry.card import ModelCard, TensorSpec
 from registry.store import ModelStore
 from serving.app import create_app
 from serving.model import Served
+from serving.pixels import Images
 from serving.settings import Settings
 
 CLASSES = (
@@ -62,12 +63,12 @@ class FakePredictor:
 
     card: ModelCard
     version: int = 7
-    seen: NDArray[np.uint8] | None = None
+    seen: Images | None = None
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, images: Images) -> NDArray[np.float32]:
         self.seen = images
         probabilities = np.full((len(images), len(self.card.classes)), 0.01, np.float32)
-        probabilities[np.arange(len(images)), images[:, 0, 0, 0] % len(self.card.classes)] = 0.91
+        probabilities[np.arange(len(images)), images[:, 0, 0, 0].astype(int) % len(self.card.classes)] = 0.91
         return probabilities
 
 

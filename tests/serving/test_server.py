@@ -125,6 +125,16 @@ def test_the_printed_curl_works(server: Any) -> None:
     assert len(json.loads(done.stdout)["predictions"]) == 1
 
 
+def test_fractions_are_answered_as_the_model_would(server: Any, expected: Expected) -> None:
+    images = np.linspace(0, 255, 3 * 784, dtype=np.float32).reshape(3, 28, 28, 1)
+    v1, v2 = (f"{server.url}/{path}" for path in ("v1/models/fashion_mnist:predict", "v2/models/fashion_mnist/infer"))
+    rows = requests.post(v1, json={"instances": images.tolist()}, timeout=TIMEOUT).json()["predictions"]
+    assert np.allclose(rows, expected(images), atol=1e-5)
+    tensor = {"name": "images", "shape": images.shape, "datatype": "FP32", "data": images.ravel().tolist()}
+    (output,) = requests.post(v2, json={"inputs": [tensor]}, timeout=TIMEOUT).json()["outputs"]
+    assert np.allclose(output["data"], expected(images).ravel(), atol=1e-5)
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_over_the_limit_is_refused_with_the_limit(server: Any, chunked: bool) -> None:
     body = bytes(17 * 2**20)

@@ -67,6 +67,28 @@ def test_files_in_base64_stand_for_images(client: FlaskClient) -> None:
     assert best(rows) == [2]
 
 
+def test_base64_may_have_line_breaks(client: FlaskClient) -> None:
+    text = b64(np.full((28, 28), 2, np.uint8))["b64"]
+    broken = " " + base64.encodebytes(base64.b64decode(text)).decode().replace("\n", "\r\n")
+    assert broken.count("\n") > 1
+    reply = client.post(f"{MODEL}:predict", json={"instances": [{"b64": broken}]})
+    assert best(reply.json["predictions"]) == [2]
+
+
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_fractions_reach_the_model_as_they_are(client: FlaskClient, predictor: Any, key: str) -> None:
+    pixels = np.linspace(0, 255, 784, dtype=np.float32).reshape(1, 28, 28, 1)
+    assert client.post(f"{MODEL}:predict", json={key: pixels.tolist()}).status_code == 200
+    assert (predictor.seen == pixels).all()
+
+
+def test_pixels_that_were_scaled_are_refused(client: FlaskClient) -> None:
+    pixels = np.linspace(0, 1, 784).reshape(1, 28, 28)
+    reply = client.post(f"{MODEL}:predict", json={"instances": pixels.tolist()})
+    assert reply.status_code == 400
+    assert reply.json["error"].endswith("and none above 1. Send raw pixels: the model scales them itself.")
+
+
 @pytest.mark.parametrize("media_type", [None, "application/x-www-form-urlencoded", "text/plain", "nonsense"])
 def test_no_content_type_is_refused(client: FlaskClient, rows: list[Any], media_type: str | None) -> None:
     body = json.dumps({"instances": rows})
