@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer import emnist
-from trainer.decoded import SPLITS, Decoded, ImageFile
+from trainer.decoded import SPLITS, Decoded, ImageFile, many
 
 Part = tuple[str, str]  # the split and the kind of values
 
@@ -37,7 +37,6 @@ _FILE = re.compile(
 _UINT8 = 0x08
 GZIP = b"\x1f\x8b"  # how a compressed file begins; browsers unpack files and leave .gz in their names
 LISTED = 10  # of the files that lie where others were expected
-CHUNK = 1000  # rows that are hashed at a time, so that any number of images fits into memory
 
 
 class DataError(ValueError):
@@ -129,8 +128,9 @@ def content_hash(values: np.ndarray | ImageFile) -> str:
     """SHA-256 of the IDX file that would hold these uint8 values; of one channel, without that dimension."""
     shape = values.shape[:-1] if len(values.shape) == 4 and values.shape[-1] == 1 else values.shape
     digest = hashlib.sha256(bytes([0, 0, _UINT8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape))
-    for start in range(0, len(values), CHUNK):
-        digest.update(np.ascontiguousarray(values[start : start + CHUNK], np.uint8).data)
+    together = many(values.shape[1:])
+    for start in range(0, len(values), together):
+        digest.update(np.ascontiguousarray(values[start : start + together], np.uint8).data)
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from tests.conftest import SAMPLE
 from trainer import idx
+from trainer.decoded import ImageFile
 from trainer.idx import DataError
 
 LABELS = SAMPLE / "t10k-labels-idx1-ubyte.gz"
@@ -31,6 +33,13 @@ def test_an_uncompressed_file_reads_the_same_whatever_its_name_says(name: str, t
 def test_the_content_hash_is_the_hash_of_the_decompressed_file() -> None:
     expected = hashlib.sha256(gzip.decompress(LABELS.read_bytes())).hexdigest()
     assert idx.content_hash(idx.read(LABELS, 1)) == expected
+
+
+def test_large_images_are_hashed_a_few_at_a_time(
+    sparse_images: Callable[..., ImageFile], peak: Callable[..., int]
+) -> None:
+    images = sparse_images(300, 512, 512, 3)  # 236 MB
+    assert peak(lambda: idx.content_hash(images)) < 50e6
 
 
 def test_a_wrong_hash_names_the_file_and_both_hashes() -> None:
