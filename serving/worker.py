@@ -34,6 +34,7 @@ LINGER = 0.5
 YIELD = 0.001  # seconds; more than a worker takes to wake up
 YIELDS = 5  # a worker that does not take its connections in that time is busy, or hangs
 STAY = 5  # milliseconds that a thread waits for a connection's next request
+SILENCE = 1.0  # seconds without a byte after which a connection may have to go for another
 ASIDE_THREADS = 2  # that refuse, and answer probes
 # What is read of a refused request before the answer, for others wait to be refused; the main loop hears the rest.
 REFUSED_BODY = 0.02  # seconds for its body to be there
@@ -196,8 +197,10 @@ class Worker(ThreadWorker):
 
         Not in `accept`, because an event of such a connection may wait in the same turn of the main loop.
         """
+        since = time.monotonic() - SILENCE
         while self.nr_conns + len(self.sockets) >= self.worker_connections:
-            if not (silent := self.pending_conns or self.keepalived_conns):
+            silent = self.pending_conns or self.keepalived_conns
+            if not silent or silent[0].timeout - self.cfg.keepalive > since:
                 return
             conn = silent.popleft()
             self.poller.unregister(conn.sock)

@@ -199,3 +199,11 @@ def processes(server: Any) -> set[int]:
     """The processes that have answered a prediction, by the access log."""
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
     return {line["process"] for line in lines if line["message"] == "POST /predict" and line["code"] == 200}
+
+
+def test_a_thousand_silent_connections_keep_nobody_from_an_answer(models: Path, start: Start) -> None:
+    with few_descriptors(4096), start(models, **LITE) as server:  # more than it takes connections
+        server.wait_until_ready()
+        with connections(server, 1100), Connection(server.port) as client:
+            assert client.ask(get("/healthz")).status == 200
+            assert client.ask(predict()).status == 200

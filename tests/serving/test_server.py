@@ -1,15 +1,11 @@
 """The whole service: a real gunicorn on loopback with a real SavedModel, as clients meet it."""
 
 import json
-import os
 import re
-import resource
 import select
 import shlex
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -34,10 +30,6 @@ Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 def pixels(sample: Path) -> NDArray[np.uint8]:
     with Image.open(sample) as image:
         return np.asarray(image)
-
-
-def port_of(server: Any) -> int:
-    return int(server.url.rpartition(":")[2])
 
 
 def answer(reply: requests.Response) -> NDArray[np.float64]:
@@ -164,38 +156,10 @@ def test_an_error_is_a_problem_document(server: Any) -> None:
     assert reply.json()["detail"] == "`image` must be a list of 28 x 28 numbers. Received: 3."
 
 
-def test_it_is_alive_and_not_ready_until_the_model_is_warm_and_then_serves_to_the_end(
-    models: Path, start: Callable[..., AbstractContextManager[Any]]
-) -> None:
-    sample = SAMPLES[0].read_bytes()
-    with start(models, THREADS="2") as server:
-        alive = requests.get(f"{server.url}/healthz", timeout=TIMEOUT)
-        assert alive.json() == {"status": "alive"}
-        statuses = server.wait_until_ready()
-        assert set(statuses) == {503, 200}
-
-        # A request in flight: its head and half of its body are there when SIGTERM comes.
-        port = port_of(server)
-        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client:
-            head = f"POST /predict HTTP/1.1\r\nHost: test\r\nContent-Length: {len(sample)}\r\n\r\n"
-            client.sendall(head.encode() + sample[:100])
-            time.sleep(0.5)
-            server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-            client.sendall(sample[100:])
-            reply = b"".join(iter(lambda: client.recv(65536), b""))
-        assert reply.startswith(b"HTTP/1.1 200 ")
-        assert b'"version":1' in reply
-        assert server.process.wait(TIMEOUT) == 0
-        log = server.log.read_text()
-        assert "fashion_mnist version 1 is ready after" in log
-        assert "Traceback" not in log
-
-
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
 @pytest.mark.parametrize("chunks", [b"zz\r\n", b"2\r\n{}XX0\r\n\r\n", b"0\r\nno trailer\r\n\r\n"])
 def test_broken_chunks_are_the_client_s_mistake(server: Any, kind: str, chunks: bytes) -> None:
-    port = port_of(server)
+    port = server.port
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client:
         client.sendall(head.encode() + chunks)
@@ -216,7 +180,7 @@ def test_broken_chunks_are_the_client_s_mistake(server: Any, kind: str, chunks: 
     ],
 )
 def test_what_is_no_request_is_answered_with_a_problem(server: Any, head: bytes, status: int) -> None:
-    port = port_of(server)
+    port = server.port
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as client:
         client.sendall(head)
         reply = b"".join(iter(lambda: client.recv(65536), b""))
@@ -242,7 +206,7 @@ def test_each_request_of_a_busy_connection_has_a_deadline_of_its_own(
 
 def half_a_request(server: Any) -> socket.socket:
     """A client that has sent the head of a request for one image, and half of the body."""
-    client = socket.create_connection(("127.0.0.1", port_of(server)), timeout=TIMEOUT)
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT)
     head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\nContent-Length: 784\r\n\r\n"
     client.sendall(head.encode() + bytes(392))
     return client
@@ -286,58 +250,6 @@ def test_the_time_that_a_client_takes_to_send_is_not_held_against_it(
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_thousand_silent_connections_do_not_shut_out_probes_and_predictions(
-    models: Path, start: Callable[..., AbstractContextManager[Any]]
-) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))  # the server's limit, too
-    try:
-        with start(models, RUNTIME="litert") as server, ExitStack() as clients:
-            server.wait_until_ready()
-            for _ in range(1100):
-                clients.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=TIMEOUT))
-            assert requests.get(f"{server.url}/healthz", timeout=TIMEOUT).ok
-            assert requests.post(f"{server.url}/predict", data=bytes(784), headers=RAW, timeout=TIMEOUT).ok
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_sigusr2_is_refused_with_a_sentence_and_the_service_goes_on(
-    models: Path, start: Callable[..., AbstractContextManager[Any]]
-) -> None:
-    with start(models, RUNTIME="litert") as server:
-        server.wait_until_ready()
-        server.process.send_signal(signal.SIGUSR2)
-        end = time.monotonic() + TIMEOUT
-        while "SIGUSR2 is ignored: to upgrade, start the new service" not in server.log.read_text():
-            assert time.monotonic() < end, server.log.read_text()
-            time.sleep(0.05)
-        assert requests.post(f"{server.url}/predict", data=bytes(784), headers=RAW, timeout=TIMEOUT).ok
-        assert "Traceback" not in server.log.read_text()
-
-
-def test_a_stdout_on_a_full_disk_is_no_reason_not_to_serve(models: Path, tmp_path: Path) -> None:
-    environ = os.environ | {"MODELS": str(models), "PORT": "0", "RUNTIME": "litert"}
-    log = tmp_path / "log"
-    with (
-        open("/dev/full", "w") as stdout,
-        log.open("w") as stderr,
-        subprocess.Popen([sys.executable, "-m", "serving"], env=environ, stdout=stdout, stderr=stderr) as process,
-    ):
-        try:
-            end = time.monotonic() + TIMEOUT
-            while "is ready after" not in log.read_text():
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.05)
-        finally:
-            process.terminate()
-    assert log.read_text().startswith(
-        "warning: stdout: No space left on device. Serving fashion_mnist at http://127.0.0.1:"
-    )
-    assert "Traceback" not in log.read_text()
-
-
 def test_nobody_moves_the_service_by_a_header(server: Any) -> None:
     headers = {"SCRIPT_NAME": "/elsewhere", "PATH_INFO": "/metrics"}
     assert requests.get(f"{server.url}/healthz", headers=headers, timeout=TIMEOUT).json() == {"status": "alive"}
@@ -348,43 +260,3 @@ def test_a_path_with_two_slashes_is_a_path_like_others(server: Any, path: str) -
     reply = requests.post(f"{server.url}{path}", allow_redirects=False, timeout=TIMEOUT)
     assert reply.status_code == 404
     assert "json" in reply.headers["Content-Type"]
-
-
-def test_a_model_that_does_not_load_ends_the_service_with_the_reason(
-    tmp_path: Path,
-    publish: Callable[..., Path],
-    start: Callable[..., AbstractContextManager[Any]],
-    weights: NDArray[np.float32],
-    card: Any,
-) -> None:
-    directory = publish(tmp_path / "models", weights, card)
-    (directory / "variables" / "variables.index").write_bytes(b"")
-    with start(tmp_path / "models") as server:
-        assert server.process.wait(TIMEOUT) == 3
-        log = server.log.read_text()
-    assert f"cannot serve: {directory} is damaged: version 1: variables/variables.index has changed" in log
-    assert "Traceback" not in log
-
-
-def test_with_wait_for_model_it_waits_and_serves_what_comes(
-    tmp_path: Path,
-    publish: Callable[..., Path],
-    start: Callable[..., AbstractContextManager[Any]],
-    weights: NDArray[np.float32],
-    card: Any,
-) -> None:
-    with start(tmp_path / "models", WAIT_FOR_MODEL="1") as server:
-        assert server.banner.startswith(f"Waiting for a model in {tmp_path / 'models'} at http://")
-        assert requests.get(f"{server.url}/readyz", timeout=TIMEOUT).status_code == 503
-        publish(tmp_path / "models", weights, card)
-        server.wait_until_ready()
-        assert requests.get(f"{server.url}/readyz", timeout=TIMEOUT).status_code == 200
-        server.process.terminate()
-        assert server.process.wait(TIMEOUT) == 0
-    with start(tmp_path / "empty", WAIT_FOR_MODEL="1") as server:
-        requests.get(f"{server.url}/healthz", timeout=TIMEOUT)
-        server.process.terminate()
-        assert server.process.wait(TIMEOUT) == 0
-        log = server.log.read_text()
-    assert log.count("not ready: no model in") == 1
-    assert f"at {tmp_path / 'empty'}" in log
