@@ -1,4 +1,4 @@
-"""How much memory all requests of a worker may decode images into together, and the wait for one's share of it."""
+"""Limits the memory that all requests of a worker use together to decode images."""
 
 import threading
 import time
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from serving.errors import DeadlineError
 
-COUNTED = 2**20  # bytes; images that take less are bounded by the number of threads
+COUNTED = 2**20  # bytes; images that need less are limited by the number of threads
 
 
 class DecodingMemory:
-    """Bytes that are taken now; who finds too few left waits, in turn, so that a large image gets its share too."""
+    """The memory in use. Requests that find too little free wait in turn, so that large images are not starved."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -20,10 +20,10 @@ class DecodingMemory:
 
     @contextmanager
     def taken(self, size: int, most: int, due: float) -> Iterator[None]:
-        """Hold `size` bytes of at most `most` inside.
+        """Reserve `size` bytes, of `most` in all, for the block.
 
         Raises:
-            DeadlineError: they were not free by `due`, by the monotonic clock.
+            DeadlineError: too few bytes were free until `due`, a time of the monotonic clock.
         """
         if size < COUNTED:
             yield

@@ -1,7 +1,7 @@
-"""What an image file is and what decoding it may take, from its bytes alone: so that hostile ones are never decoded.
+"""Reads what an image file is and what decoding it will cost, so that hostile files are refused before decoding.
 
-A few bytes may ask for much: a scan of a JPEG, a chunk of a PNG, a tag of a TIFF. Each such thing that Pillow or the
-libraries below it answer with work or memory is counted here. Sources: ITU-T T.81 annex B (JPEG), PNG specification,
+A few bytes can cause much work: a scan of a JPEG, a chunk of a PNG, a tag of a TIFF. Whatever costs Pillow, or the
+libraries that it calls, time or memory is counted here. Sources: ITU-T T.81 annex B (JPEG), PNG specification,
 GIF89a specification, TIFF 6.0, RFC 9649 (WebP); what is allocated was read off Pillow 13's sources and measured.
 """
 
@@ -13,23 +13,24 @@ from dataclasses import dataclass, replace
 from serving.errors import InvalidImageError, TooLargeError
 
 TAKEN = "PNG, JPEG, GIF, BMP, WebP or TIFF"
-SCANS = 100  # of a JPEG, each a walk over all its blocks; encoders write a dozen at most
+SCANS = 100  # of a JPEG; each visits all blocks, and encoders write about ten
 SEGMENTS = 1000  # of a JPEG; 16 MiB of metadata are 256
-EXIF_SEGMENTS = 8  # of a JPEG; Pillow joins them, and makes an object of each number
-CHUNKS = 20_000  # of a PNG; encoders put 8 KiB or more into one
+EXIF_SEGMENTS = 8  # of a JPEG; Pillow joins them and creates an object for each number
+CHUNKS = 20_000  # of a PNG or WebP; encoders put 8 KiB or more into one
 TEXTS = 16  # compressed texts of a PNG, which Pillow inflates to at most 1 MiB each
 SUB_BLOCKS = 10_000  # of a GIF before its first image
 TAGS = 1000  # of a TIFF
-NUMBERS = 200_000  # in a TIFF's tags, each an object; 131,072 describe tiles of 16 x 16
+NUMBERS = 200_000  # in a TIFF's tags, an object each; 16 megapixels in tiles of 16 x 16 need 131,072
 BMP_COMPRESSIONS = {0, 3}
 TIFF_COMPRESSIONS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946}  # none, three of CCITT, LZW, JPEG, deflate, PackBits, deflate
 
 # Lossless WebP has up to 65,536 groups of Huffman codes, one for each 4 x 4 pixels, written in 20 bits or more each;
-# libwebp 1.6 took 5.65 KiB for each, and some 70 bytes for each further one of the file.
+# libwebp 1.6 allocated 5.65 KiB for each. Longer codes have tables of up to twice the size, and take more of the file:
+# 100 bytes for each of its bytes is an estimate.
 WEBP_GROUPS = 65_536
 WEBP_GROUP_BITS = 20
 WEBP_GROUP_BYTES = 5800
-WEBP_BYTES_FOR_BYTE = 70
+WEBP_BYTES_FOR_BYTE = 100
 
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")  # but those without a meaning: restarts, fillers, stuffed zeros
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -48,8 +49,8 @@ class Head:
     Attributes:
         format: as Pillow calls it.
         size: width and height.
-        memory: bytes that decoding its first frame takes at most.
-        reduction: how many times shorter its sides are once it is decoded; only JPEG can do that.
+        memory: an upper bound, in bytes, of what decoding its first frame allocates.
+        reduction: the factor by which decoding shortens its sides; 1 but for large JPEG files.
     """
 
     format: str
@@ -64,11 +65,11 @@ def head(content: bytes, name: str, side: int) -> Head | None:
     Args:
         content: the file.
         name: what an error calls it.
-        side: pixels that a JPEG may be shrunk to while it is decoded, by the smaller side.
+        side: length in pixels down to which a JPEG's shorter side may be reduced by decoding.
 
     Raises:
         InvalidImageError: broken or cut off, or a variety of its format that is not taken.
-        TooLargeError: more scans, chunks or the like than any honest file has.
+        TooLargeError: more scans, chunks or the like than encoders write.
     """
     kind, read = next((each for beginning, each in _FORMATS.items() if content.startswith(beginning)), (None, None))
     if kind is None or read is None or (kind == "WEBP" and content[8:12] != b"WEBP"):
@@ -79,7 +80,7 @@ def head(content: bytes, name: str, side: int) -> Head | None:
         raise InvalidImageError(
             f"{name} must be a {TAKEN} image. Received: {len(content)} bytes of {kind}, broken or cut off."
         ) from None
-    # Decoders hold a row or two beside the image, of 8 bytes a pixel at most.
+    # Decoders also hold two rows, of at most 8 bytes a pixel.
     return replace(found, memory=found.memory + 16 * found.size[0])
 
 
@@ -113,7 +114,7 @@ def _jpeg(file: _File) -> Head:
     content, at, segments, scans, exif, frame, whole = file.content, 2, 0, 0, 0, 0, True
     while marker := _MARKER.search(content, at):
         kind, at = marker[1][0], marker.end()
-        # Before the first scan, Pillow reads on behind an end.
+        # Pillow and libjpeg read past an end marker that comes before the first scan.
         if kind == _END and scans:
             break
         file.at_most(SEGMENTS, segments := segments + 1, "segments")
@@ -174,7 +175,7 @@ def _bmp(file: _File) -> Head:
     else:
         width, height, _, bits, compression = file.unpack("<IiHHI", 18)
         height = abs(height)
-        # Lengths of runs would be multiplied in Python, and by the width of the image.
+        # Pillow decodes runs in Python, and allocates as many rows as one of them skips.
         file.one_of(BMP_COMPRESSIONS, compression, "BMP")
     return Head("BMP", (width, height), width * height * (1 if bits <= 8 else 4))
 
@@ -219,7 +220,7 @@ def _tiff(file: _File) -> Head:
     pieces = -(-width // across) * -(-height // down) * (samples if number(284, 1) == 2 else 1)
     what = "tiles" if tiled else "strips"
     file.at_most(pieces, len(_numbers(file, order, tags, 324 if tiled else 273)), what)
-    # Pieces that lie on one another would each be inflated.
+    # Overlapping strips would be decompressed again and again.
     if sum(_numbers(file, order, tags, 325 if tiled else 279)) > len(file.content):
         raise IndexError
     bits = samples * max(_numbers(file, order, tags, 258, 1))

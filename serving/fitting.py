@@ -17,8 +17,8 @@ from serving.file_heads import Head
 from serving.likeness import LOOKED_AT, Look, imitate, light_background
 
 COLOURS = {1: "L", 3: "RGB"}  # the mode that Pillow gives to so many channels
-# The modes that are taken, by their names in replies; of 8 or 16 bits a colour. What 32 bits or fractions mean as
-# shades, no file says.
+# The modes that are accepted, all of 8 or 16 bits a colour, and their names in replies. Files do not say which shades
+# 32-bit or fractional values stand for.
 COLOUR_NAMES = {
     "1": "black and white",
     "L": "grey",
@@ -33,10 +33,10 @@ COLOUR_NAMES = {
     "CMYK": "CMYK",
     "YCbCr": "YCbCr",
 }
-# An image is shrunk by averages before anything else, as long as its sides stay at least so long: memory stays small.
+# To save memory, large images are reduced by averaging before anything else, to sides that are no shorter than this.
 SIDE = 1024
-TILE = 512  # pixels a side that are converted together, for the same reason
-SMALL = 2**20  # pixels of an image that is converted at once, which is faster
+TILE = 512  # pixels a side that are converted at a time, for the same reason
+SMALL = 2**20  # pixels; smaller images are converted in one go, which is faster
 ORIENTATION = 0x0112  # EXIF's tag, a number of type 3
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -125,8 +125,8 @@ def _said(notes: dict[str, bool]) -> str | None:
 def _orientation(image: Image.Image) -> int:
     """How EXIF says that the camera was held; 1, upright, where it says nothing or is damaged.
 
-    Pillow would refuse or misread EXIF for damage anywhere in it; this needs no more than the one number. TIFF files
-    keep theirs elsewhere, and Pillow turns them.
+    This reads one number, where Pillow fails if anything in EXIF is damaged. TIFF files keep it elsewhere, and Pillow
+    turns them itself.
     """
     exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
     order = ">" if exif[:2] == b"MM" else "<"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # else opening one would import all plugins
+from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
 
 from serving import arrival, plain_json
 from serving.decoding_memory import DecodingMemory
@@ -154,7 +154,7 @@ def _check_count(count: int, settings: Settings) -> None:
 
 
 def _read(name: str, content: bytes, shape: Sequence[int], settings: Settings, look: Look | None) -> Fitted:
-    # A body of 16 MiB may unfold to minutes of work.
+    # A body of 16 MiB can hold images that take minutes to decode.
     if time.monotonic() > (due := arrival.due(settings.deadline_ms)):
         raise DeadlineError("The images took longer to decode than a request may. Send fewer, or smaller ones.")
     found = _head(name, content, shape, settings)

@@ -49,10 +49,10 @@ class Settings:
     max_images: int = field(default=256, metadata=_about("most images in one request", 1, 65536))
     # 4096 x 4096: a 12-megapixel photo fits, and decoded in colour it takes 64 MiB at most.
     max_image_pixels: int = field(default=2**24, metadata=_about("most pixels of one image file", 1, 2**30))
-    # A pod of 256 MiB holds them beside LiteRT's 90 and a body.
+    # The largest allowed PNG needs 82 MiB; with LiteRT, 96 MiB fit into a pod of 256 MiB.
     max_decoding_bytes: int = field(
         default=96 * 2**20,
-        metadata=_about("memory that a worker's images may take together while they are decoded", 2**20, 2**40),
+        metadata=_about("bytes of memory that a worker may use to decode images", 2**20, 2**40),
     )
     preprocess: int = field(
         default=1, metadata=_about("0: leave photographs as they are, not as the training images look", 0, 1)

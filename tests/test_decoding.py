@@ -1,4 +1,4 @@
-"""Trainer and service make the same pixels of the same file, or neither takes it: some hundred odd files, both ways."""
+"""Trainer and service decode every file to the same pixels, or both refuse it: some hundred odd files."""
 
 import io
 import re
@@ -209,7 +209,7 @@ def of_service(content: bytes, shape: pictures.Shape) -> np.ndarray | None:
 # Pillow warns of damage; pytest makes errors of warnings, trainer and service do not.
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", FILES)
-def test_trainer_and_service_make_the_same_of_every_file(name: str, tmp_path: Path) -> None:
+def test_trainer_and_service_decode_a_file_to_the_same_pixels(name: str, tmp_path: Path) -> None:
     content = FILES[name]()
     path = tmp_path / "picture.jpg"  # whatever it is
     path.write_bytes(content)
@@ -228,7 +228,7 @@ def test_there_are_some_hundred_files() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize(("orientation", "corner"), [(1, 0), (2, 1), (3, 3), (4, 2), (5, 0), (6, 1), (7, 3), (8, 2)])
-def test_a_picture_stands_as_the_camera_was_held(kind: str, orientation: int, corner: int, tmp_path: Path) -> None:
+def test_a_picture_is_turned_upright(kind: str, orientation: int, corner: int, tmp_path: Path) -> None:
     """The picture is bright in its first corner as stored; the corners are numbered row by row."""
     stored = Image.new("L", (60, 40))
     stored.paste(255, (0, 0, 30, 20))

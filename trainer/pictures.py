@@ -1,8 +1,9 @@
 """Pictures of any size and colour become images of one shape, by the policy that serving applies to what clients send.
 
-A file is what its bytes say, whatever its name. Of an animation, the first frame counts. The picture takes the model's
-colours, transparent parts black, is turned upright as the camera held it, and takes the model's size: bilinear,
-widened when shrinking so that every pixel counts; the whole picture fills the frame, its proportions are not kept.
+The format is told by the bytes, whatever the file's name. Of an animation, the first frame is used. The picture takes
+the model's colours, transparent parts black, is turned upright as the camera held it, and takes the model's size:
+bilinear, widened when shrinking so that every pixel counts; the whole picture fills the frame, its proportions are not
+kept.
 `serving/fitting.py` says the same in code of its own; `tests/test_decoding.py` holds the two equal.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # else opening one would import all plugins
+from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
 
 from trainer.idx import DataError
 
@@ -27,7 +28,7 @@ LARGEST_SIDE = 96
 USUAL_SIDE = 64
 COLOURS = {1: "L", 3: "RGB"}
 GREY = {"1", "L", "LA", "I;16", "I;16B"}
-# Of 8 or 16 bits a colour. What 32 bits or fractions mean as shades, no file says.
+# All of 8 or 16 bits a colour: files do not say which shades 32-bit or fractional values stand for.
 MODES = GREY | {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 TAKEN = "PNG, JPEG, GIF, BMP, WebP or TIFF"
 BEGINNINGS = {
@@ -57,10 +58,10 @@ COMPRESSIONS: dict[str, set[object]] = {
     },
     "BMP": {0, 3},
 }
-# A picture is shrunk by averages before anything else, as long as its sides stay at least so long: memory stays small.
+# To save memory, large pictures are reduced by averaging before anything else, to sides that are no shorter than this.
 SIDE = 1024
-TILE = 512  # pixels a side that are converted together, for the same reason
-SMALL = 2**20  # pixels of a picture that is converted at once, which is faster
+TILE = 512  # pixels a side that are converted at a time, for the same reason
+SMALL = 2**20  # pixels; smaller pictures are converted in one go, which is faster
 ORIENTATION = 0x0112  # EXIF's tag, a number of type 3
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -128,8 +129,8 @@ def read(path: Path, shape: Shape) -> np.ndarray:
 def decode(content: bytes, shape: Shape) -> np.ndarray:
     """The picture in a file's content as uint8 of `shape`; raises anything where it is broken.
 
-    Never by the file's path: Pillow 13 maps TIFF files of shades of grey then, and makes skewed stripes of those that
-    must be turned.
+    Pillow 13 must not be given the file's path: it maps grey TIFF files into memory then, and skews those that have to
+    be turned.
     """
     with _opened(io.BytesIO(content)) as image:
         image.draft(None, (_side(shape),) * 2)
@@ -183,8 +184,8 @@ def _side(shape: Shape) -> int:
 def _orientation(image: Image.Image) -> int:
     """How EXIF says that the camera was held; 1, upright, where it says nothing or is damaged.
 
-    Pillow would refuse or misread EXIF for damage anywhere in it; this needs no more than the one number. TIFF files
-    keep theirs elsewhere, and Pillow turns them.
+    This reads one number, where Pillow fails if anything in EXIF is damaged. TIFF files keep it elsewhere, and Pillow
+    turns them itself.
     """
     exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
     order = ">" if exif[:2] == b"MM" else "<"

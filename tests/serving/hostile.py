@@ -1,4 +1,4 @@
-"""Image files of few bytes that ask for much work or memory, one kind of each format."""
+"""Small image files that would cost much time or memory, several for each format."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def jpeg_of_scans(side: int, scans: int) -> bytes:
-    """A progressive JPEG whose further scans hold no data, and are each a walk over all blocks."""
+    """A progressive JPEG with further scans that hold no data, yet make a decoder visit all blocks."""
     whole = saved(Image.new("L", (side, side), 30), "JPEG", progressive=True, quality=50)
     scan = b"\xff\xda" + struct.pack(">H", 8) + bytes([1, 1, 0x00, 1, 63, 0x00])
     return whole[:-2] + scan * scans + whole[-2:]

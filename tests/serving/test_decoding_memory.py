@@ -1,4 +1,4 @@
-"""What decoding takes stays within its limit, whatever comes and however much at once, and nobody waits for ever."""
+"""Decoding stays within its memory limit, whatever files come, and no request waits past its deadline."""
 
 import os
 import re
@@ -26,7 +26,7 @@ DEADLINE = 120.0  # seconds; far more than anything here takes
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 
 
-def test_who_finds_too_little_memory_waits_until_there_is_enough() -> None:
+def test_a_request_waits_until_enough_memory_is_free() -> None:
     memory, begun, order = DecodingMemory(), threading.Event(), list[str]()
 
     def second() -> None:
@@ -44,7 +44,7 @@ def test_who_finds_too_little_memory_waits_until_there_is_enough() -> None:
     assert order == ["first", "second"]
 
 
-def test_nobody_waits_for_memory_beyond_the_deadline_nor_do_those_behind() -> None:
+def test_no_request_waits_for_memory_past_its_deadline_nor_do_those_queued_behind_it() -> None:
     memory, begun = DecodingMemory(), threading.Event()
 
     def wait(seconds: float) -> float:
@@ -62,11 +62,11 @@ def test_nobody_waits_for_memory_beyond_the_deadline_nor_do_those_behind() -> No
         assert begun.wait(DEADLINE)
         behind = pool.submit(wait, 0.2)
         assert behind.result(DEADLINE) < first.result(DEADLINE)
-    with memory.taken(100 * MIB, 100 * MIB, time.monotonic()):  # and they left all of it
+    with memory.taken(100 * MIB, 100 * MIB, time.monotonic()):  # all of it is free again
         pass
 
 
-def test_an_error_gives_the_memory_back() -> None:
+def test_an_error_frees_the_memory() -> None:
     memory = DecodingMemory()
     for _ in range(3):
         with pytest.raises(ValueError, match="broken"), memory.taken(60 * MIB, 100 * MIB, time.monotonic()):
@@ -75,7 +75,7 @@ def test_an_error_gives_the_memory_back() -> None:
 
 @pytest.fixture(scope="module")
 def greedy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of image files of at most 300 KiB that take as much memory as any that are not refused."""
+    """A folder of small image files that need as much memory as any that are accepted."""
     folder = tmp_path_factory.mktemp("greedy")
     everything = (4096, 4096)
     for name, content in {
@@ -121,11 +121,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def test_sixteen_threads_of_greedy_images_stay_within_the_limit(greedy: Path) -> None:
+def test_sixteen_threads_stay_within_the_limit_together(greedy: Path) -> None:
     command = [sys.executable, "-c", PEAK, str(greedy)]
     environ = os.environ | {"MALLOC_ARENA_MAX": "2"}  # as `python -m serving` sets it
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=DEADLINE, check=True)
-    # What they may take, what malloc keeps of it, and images too small to be counted.
+    # The limit, freed memory that malloc keeps, and images that are too small to be counted.
     assert int(done.stdout) * 1024 < Settings().max_decoding_bytes + 48 * MIB
 
 
@@ -143,7 +143,7 @@ def limit_of(manifest: str) -> int:
         pytest.param("tensorflow", ["base/deployment.yaml"], marks=pytest.mark.slow),
     ],
 )
-def test_a_pod_outlives_greedy_images(
+def test_a_pod_stays_within_its_memory_limit(
     runtime: str,
     manifests: list[str],
     greedy: Path,

@@ -1,4 +1,4 @@
-"""Files that ask for far more than their bytes are refused before they are decoded; honest ones are not."""
+"""Files that would cost far more than their size are refused before they are decoded; ordinary ones are taken."""
 
 import struct
 from contextlib import suppress
@@ -62,7 +62,7 @@ def test_what_lies_behind_a_jpeg_or_in_its_metadata_is_not_counted() -> None:
         ("RGB", "BMP", {}),
     ],
 )
-def test_an_honest_file_is_taken_up_to_some_megapixels(mode: str, kind: str, options: dict[str, Any]) -> None:
+def test_an_ordinary_file_of_some_megapixels_is_taken(mode: str, kind: str, options: dict[str, Any]) -> None:
     rough = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
     content = hostile.saved(rough.resize((2400, 1800)).convert(mode), kind, **options)
     from_files([("file", content)], SHAPE, Settings())
