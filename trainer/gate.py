@@ -178,13 +178,14 @@ def recall_kept(
     worse = [index for index, p in enumerate(corrected) if p < thresholds.recall_level]
     worst = min(range(len(classes)), key=lambda index: (corrected[index], changes[index]))
     named = ", ".join(f"{classes[i]} ({changes[i]:+.4f}, p {_p(corrected[i])})" for i in worse or [worst])
+    found = f"is {_worse(thresholds.recall_drop)} than the served version's"
+    found = f"Recall {found}" if worse else f"No class's recall {found}; the lowest p-value is"
     return Check(
         "recall_kept",
         not worse,
         corrected[worst],
         thresholds.recall_level,
-        f"{'Recall' if worse else 'No recall'} is {_worse(thresholds.recall_drop)} than the served version's"
-        f"{'' if worse else '; the lowest p-value is'} for {named}.",
+        f"{found} for {named}.",
     )
 
 
