@@ -14,9 +14,9 @@ from serving.model import ModelError, NoModelError, Predictor, Served
 
 # While a version loads, its thread gives way ten times sooner than Python's 5 ms, so that requests hardly feel it.
 LOADING_SWITCH_INTERVAL = 0.0005
-# A version may be refused for a passing reason, such as too little memory or a copy that is not finished.
-FIRST_RETRY = 5.0  # seconds; doubled after each failure
-LAST_RETRY = 300.0
+# A version may be refused for a passing reason, such as too little memory or a copy that is not finished. The time to
+# the next attempt doubles without end, because an attempt may leave some MiB in TensorFlow that never come back.
+FIRST_RETRY = 5.0  # seconds
 
 Load = Callable[[Path, int], Predictor]
 
@@ -88,8 +88,7 @@ class Follower:
         try:
             self._swap(store, version)
         except Exception as error:
-            last, _ = self._retries.get(version, (FIRST_RETRY / 2, 0.0))
-            delay = min(2 * last, LAST_RETRY)
+            delay = 2 * self._retries[version][0] if version in self._retries else FIRST_RETRY
             self._retries[version] = (delay, self._clock() + delay)
             self._served.fail(version, str(error))
             metrics.FAILURES.inc()
