@@ -99,7 +99,7 @@ def gather(app: Flask) -> Json:
         version=version(PROJECT),
         openapi_version="3.1.0",
         info={"description": schemas.ABOUT},
-        servers=[{"url": "/"}],
+        servers=[{"url": "./"}],  # of this description, wherever a proxy shows it
     )
     for name, schema in schemas.COMPONENTS.items():
         spec.components.schema(name, schema)
