@@ -12,7 +12,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
 from registry.errors import RegistryError
-from serving import metrics, tally
+from serving import cors, metrics, tally
 from serving.api import description, native, open_inference, openapi, tensorflow_serving
 from serving.errors import (
     DeadlineError,
@@ -109,6 +109,8 @@ def create_app(served: Served, settings: Settings) -> Flask:
     _guard(app, settings)
     _translate_errors(app, settings)
     app.wsgi_app = refusing(app.wsgi_app, settings)  # type: ignore[assignment, method-assign]  # Flask's way
+    if settings.origins:
+        app.wsgi_app = cors.allow(app.wsgi_app, settings.origins)  # type: ignore[assignment, method-assign]
     return app
 
 

@@ -1,9 +1,13 @@
 """The settings of the service: read from the environment once, checked at birth, listed by `--help`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+# Scheme, host and port, as a browser names the site of a page (RFC 6454, section 6.2).
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/@?#]+")
 
 
 class SettingsError(ValueError):
@@ -65,6 +69,9 @@ class Settings:
         default=None, metadata=_about("SHA-256 of each key that may predict, with commas between [everybody may]")
     )
     api_keys_file: Path | None = field(default=None, metadata=_about("file of such hashes, one a line [none]"))
+    cors_origins: str | None = field(
+        default=None, metadata=_about("sites whose pages may call, such as https://a.example, or * for all [none]")
+    )
     metrics_directory: Path | None = field(default=None, metadata=_about("where workers share metrics [a new one]"))
     access_log: int = field(default=0, metadata=_about("1: log each request", 0, 1))
     log_format: str = field(default="json", metadata=_about("json or text"))
@@ -82,6 +89,12 @@ class Settings:
         for name, choices in (("runtime", ("tensorflow", "litert")), ("log_format", ("json", "text"))):
             if (value := getattr(self, name)) not in choices:
                 raise SettingsError(f"{name.upper()} must be {' or '.join(choices)}. Received: {value!r:.40}.")
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise SettingsError(
+                    "CORS_ORIGINS must be *, or origins such as https://a.example with commas between. "
+                    f"Received: {origin!r:.60}."
+                )
         if not self.host or any(char.isspace() or char in "/[]@" for char in self.host):
             raise SettingsError(
                 f"HOST must be an address or a host name, such as 127.0.0.1. Received: {self.host!r:.40}."
@@ -91,6 +104,11 @@ class Settings:
     def model_root(self) -> Path:
         """The directory that holds one directory a model."""
         return self.models or self.artifacts / "models"
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Each of CORS_ORIGINS as browsers send it: in lower case."""
+        return tuple((self.cors_origins or "").lower().replace(",", " ").split())
 
     @property
     def address(self) -> str:

@@ -15,6 +15,7 @@ from tests.serving.wire import Connection, answered, connections, get, head, in_
 
 SMALL = {"XLA": "0", "THREADS": "1", "MAX_QUEUE": "1"}  # one request is answered, and one may wait
 ADMITTED = 2
+SITE = "https://shop.example"
 PROBLEM = "application/problem+json"
 FORMS = {
     "/predict": ("detail", PROBLEM),
@@ -181,14 +182,15 @@ def test_probes_are_answered_while_others_are_refused(small: Small) -> None:
 
 @pytest.fixture(scope="module")
 def hasty(gated: GatedModel, start_shared: Callable[..., AbstractContextManager[Any]]) -> Iterator[Small]:
-    with start_shared(gated.models, **SMALL, OVERLOAD_STATUS="429", DEADLINE_MS="3000") as server:
+    with start_shared(gated.models, **SMALL, OVERLOAD_STATUS="429", DEADLINE_MS="3000", CORS_ORIGINS=SITE) as server:
         server.wait_until_ready()
         yield Small(server, gated)
 
 
-def test_refusals_have_the_status_that_was_chosen(hasty: Small) -> None:
+def test_refusals_have_the_status_that_was_chosen_and_pages_of_allowed_sites_may_read_them(hasty: Small) -> None:
     with hasty.full(), Connection(hasty.port) as client:
-        reply = client.ask(predict())
+        reply = client.ask(predict(Origin=SITE))
+        assert reply.headers["Access-Control-Allow-Origin"] == SITE
         assert (reply.status, reply.headers["Retry-After"]) == (429, "1")
         assert json.loads(reply.body)["title"] == "Too Many Requests"
 
