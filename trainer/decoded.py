@@ -97,7 +97,7 @@ Images = np.ndarray | ImageFile
 
 def many(shape: Sequence[int]) -> int:
     """How many images of a shape are worth looking at together: a thousand of Fashion-MNIST's, fewer of larger ones."""
-    return max(1, min(1000, TOGETHER // int(np.prod(shape))))
+    return max(1, min(1000, TOGETHER // max(1, int(np.prod(shape)))))
 
 
 @dataclass(frozen=True)
