@@ -4,6 +4,7 @@ Nothing here imports TensorFlow before a fixture needs it, because that takes se
 """
 
 import os
+import re
 import signal
 import uuid
 from collections.abc import Iterator
@@ -18,7 +19,23 @@ from trainer.config import TrainConfig
 from trainer.data import ImageDataset, load
 
 ROOT = Path(__file__).parent.parent
+WITH_TENSORFLOW = re.compile(r"^pytestmark = .*pytest\.mark\.tensorflow", re.MULTILINE)
+NEED_TENSORFLOW = {"artifacts", "models"}  # fixtures that train a model, or save one
 SAMPLE = Path(__file__).parent / "data" / "fashion_mnist_sample"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The light part does not even import the files whose tests all need TensorFlow."""
+    if "not tensorflow" in config.option.markexpr and collection_path.name.startswith("test_"):
+        return bool(WITH_TENSORFLOW.search(collection_path.read_text())) or None
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test with a fixture that needs TensorFlow needs it too."""
+    for item in items:
+        if not NEED_TENSORFLOW.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.tensorflow)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.conftest import ROOT, SAMPLE
+
+pytestmark = pytest.mark.tensorflow
 
 BOOT = ROOT / "serving" / "samples" / "ankle-boot.png"
 

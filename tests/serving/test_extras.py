@@ -21,6 +21,8 @@ from tests.serving.conftest import FakePredictor
 from trainer import familiar
 from trainer.data import ImageDataset
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture(scope="module")
 def trained(artifacts: Path) -> FlaskClient:

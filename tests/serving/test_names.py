@@ -9,10 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import pytest
 import requests
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
+
+pytestmark = pytest.mark.tensorflow
 
 NAME = unicodedata.normalize("NFC", "café_花")
 TIMEOUT = 60

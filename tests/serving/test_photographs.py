@@ -18,6 +18,8 @@ from tests.serving.photographs import photograph
 from trainer import pipeline
 from trainer.config import RECIPES
 
+pytestmark = pytest.mark.tensorflow
+
 SAMPLES = sorted((Path(__file__).parents[2] / "serving" / "samples").glob("*.png"))
 LABELS = {"t-shirt": "T-shirt/top", "ankle-boot": "Ankle boot"}  # where the file's name is not the label
 SEEDS = 5

@@ -16,6 +16,8 @@ from serving.model import ModelError
 from serving.predictor import SavedModelPredictor
 from tests.serving.conftest import make_card
 
+pytestmark = pytest.mark.tensorflow
+
 Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 

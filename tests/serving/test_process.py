@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import requests
 from numpy.typing import NDArray
 
@@ -50,6 +51,7 @@ def test_it_is_alive_and_not_ready_until_the_model_is_warm_and_then_serves_to_th
         assert "Traceback" not in log
 
 
+@pytest.mark.tensorflow
 def test_a_model_that_does_not_load_ends_the_service_with_the_reason(
     tmp_path: Path,
     publish: Callable[..., Path],
@@ -66,6 +68,7 @@ def test_a_model_that_does_not_load_ends_the_service_with_the_reason(
     assert "Traceback" not in log
 
 
+@pytest.mark.tensorflow
 def test_with_wait_for_model_it_waits_and_serves_what_comes(
     tmp_path: Path,
     publish: Callable[..., Path],

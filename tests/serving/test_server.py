@@ -197,7 +197,7 @@ def test_what_is_no_request_is_answered_with_a_problem(server: Any, head: bytes,
 def test_each_request_of_a_busy_connection_has_a_deadline_of_its_own(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:
-    with start(models, DEADLINE_MS="500") as server, requests.Session() as session:
+    with start(models, RUNTIME="litert", DEADLINE_MS="500") as server, requests.Session() as session:
         server.wait_until_ready()
         end = time.monotonic() + 1
         while time.monotonic() < end:
@@ -215,7 +215,7 @@ def half_a_request(server: Any) -> socket.socket:
 def test_probes_are_answered_while_slow_clients_hold_every_thread(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:
-    with start(models, THREADS="2") as server, ExitStack() as clients:
+    with start(models, RUNTIME="litert", THREADS="2") as server, ExitStack() as clients:
         server.wait_until_ready()
         slow = [clients.enter_context(half_a_request(server)) for _ in range(3)]
         for path in ("/healthz", "/readyz", "/v2/health/ready"):
@@ -226,7 +226,7 @@ def test_probes_are_answered_while_slow_clients_hold_every_thread(
 def test_a_client_that_drips_is_not_heard_for_ever(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:
-    with start(models, CLIENT_TIMEOUT="1") as server:
+    with start(models, RUNTIME="litert", CLIENT_TIMEOUT="1") as server:
         server.wait_until_ready()
         with half_a_request(server) as client:
             for _ in range(100):
@@ -242,7 +242,7 @@ def test_a_client_that_drips_is_not_heard_for_ever(
 def test_the_time_that_a_client_takes_to_send_is_not_held_against_it(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:
-    with start(models, DEADLINE_MS="200") as server:
+    with start(models, RUNTIME="litert", DEADLINE_MS="200") as server:
         server.wait_until_ready()
         with half_a_request(server) as client:
             time.sleep(0.5)

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from registry.store import ModelStore
+
+pytestmark = pytest.mark.tensorflow
 
 CLIENTS = 16
 SWAPS = int(os.environ.get("SWAPS", "2"))  # more of them by hand
@@ -89,6 +92,7 @@ def wait_for_log(server: Any, words: str, count: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_no_reply_is_lost_or_wrong(
     tmp_path: Path,
     publish: Callable[..., Path],

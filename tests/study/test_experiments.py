@@ -8,6 +8,8 @@ from study.experiments import ALL, IN_ORDER, NOT_SHUFFLED, PAPER, Job, chosen, j
 from study.paper import PUBLISHED
 from study.preparations import PREPARATIONS
 
+pytestmark = pytest.mark.tensorflow
+
 
 def test_the_experiments_of_the_paper_train_what_their_names_say() -> None:
     for each in PAPER:

@@ -18,6 +18,8 @@ from tests.conftest import ROOT
 from tests.study.small import QUICK, SMALL
 from trainer.checkpoint import claimed
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

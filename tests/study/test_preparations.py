@@ -1,10 +1,13 @@
 """What is done to the data before training, and what is not: nobody looks at the test labels."""
 
 import numpy as np
+import pytest
 
 from study.experiments import PAIR
 from study.preparations import PREPARATIONS
 from trainer.data import ImageDataset
+
+pytestmark = pytest.mark.tensorflow
 
 
 def of_pair(sample: ImageDataset, labels: np.ndarray) -> int:

@@ -1,11 +1,14 @@
 """Augmented images are the mirrored and shifted images that were asked for, and nothing else."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from trainer.augment import augment
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset
+
+pytestmark = pytest.mark.tensorflow
 
 
 def augmented(images: np.ndarray, config: TrainConfig, seed: int = 0) -> np.ndarray:

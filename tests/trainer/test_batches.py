@@ -7,6 +7,8 @@ from trainer.batches import TrainingBatches, evaluation_batches
 from trainer.config import TrainConfig
 from trainer.data import ImageDataset, Split
 
+pytestmark = pytest.mark.tensorflow
+
 CONFIG = TrainConfig(batch_size=64)
 
 

@@ -19,6 +19,8 @@ from trainer import decoded, schema
 from trainer.data import load
 from trainer.idx import DataError
 
+pytestmark = pytest.mark.tensorflow
+
 CHANCE = np.random.default_rng(0)
 
 

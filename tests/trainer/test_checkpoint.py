@@ -20,6 +20,8 @@ from trainer.data import ImageDataset
 from trainer.runs import directory_for
 from trainer.train import train
 
+pytestmark = pytest.mark.tensorflow
+
 # A training as the command line does it, up to the kept weights; evaluation and push would only take time here.
 TRAINING = """
 import sys

@@ -9,6 +9,8 @@ from trainer.corrupt import CORRUPTIONS, Robustness, corrupted, robustness
 from trainer.data import ImageDataset, Split
 from trainer.decoded import ImageFile
 
+pytestmark = pytest.mark.tensorflow
+
 KINDS = [(name, strength) for name, (_, strengths) in CORRUPTIONS.items() for strength in strengths]
 
 

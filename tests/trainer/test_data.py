@@ -17,6 +17,8 @@ from trainer.idx import FILES, DataError
 from trainer.models import check_size
 from trainer.schema import Schema
 
+pytestmark = pytest.mark.tensorflow
+
 
 def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
     """IDX files whose test images are the training images."""

@@ -16,6 +16,8 @@ from trainer.config import TrainConfig
 from trainer.data import Split
 from trainer.decoded import ImageFile
 
+pytestmark = pytest.mark.tensorflow
+
 CHANCE = np.random.default_rng(0)
 
 

@@ -17,6 +17,8 @@ from trainer import devices
 from trainer.data import ImageDataset
 from trainer.saved import SavedModel
 
+pytestmark = pytest.mark.tensorflow
+
 Start = Callable[..., subprocess.Popen]
 # Batches that divide the sample's 400 training images, so that no device count leaves any out.
 TRAINING = """

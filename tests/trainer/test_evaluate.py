@@ -7,6 +7,8 @@ import pytest
 from trainer.data import ImageDataset
 from trainer.evaluate import calibrated_temperature, evaluate, wilson_interval
 
+pytestmark = pytest.mark.tensorflow
+
 
 def test_wilson_interval_of_a_known_case() -> None:
     # The paper's 0.8711 on 10,000 images; bounds computed with scipy.stats.binomtest(...).proportion_ci("wilson").

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from trainer import examples
 from trainer.data import ImageDataset, Split
 from trainer.decoded import ImageFile
+
+pytestmark = pytest.mark.tensorflow
 
 
 def test_each_cell_shows_test_images_that_were_called_so(sample: ImageDataset, tmp_path: Path) -> None:

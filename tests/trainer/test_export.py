@@ -10,6 +10,8 @@ from trainer.data import ImageDataset
 from trainer.export import export_saved_model, serving_model
 from trainer.models import deep_cnn
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple:

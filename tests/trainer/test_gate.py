@@ -15,6 +15,8 @@ from trainer.gate import Check, Verdict
 from trainer.significance import binomial_tail
 from trainer.thresholds import Thresholds
 
+pytestmark = pytest.mark.tensorflow
+
 CLASSES = ("Bag", "Coat", "Shirt", "Trouser")
 PLAIN = Thresholds(accuracy_drop=0.0, recall_drop=0.0)
 

@@ -21,6 +21,8 @@ from trainer.config import TrainConfig
 from trainer.data import ImageDataset
 from trainer.thresholds import Thresholds
 
+pytestmark = pytest.mark.tensorflow
+
 QUICK = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=2)
 NAME = "fashion_mnist_sample"
 
@@ -59,6 +61,7 @@ def _words(path: Path) -> list[str]:
         return []
 
 
+@pytest.mark.slow
 def test_a_planted_double_rescaling_is_refused_by_the_infra_check_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +78,7 @@ def test_a_planted_double_rescaling_is_refused_by_the_infra_check_alone(
     assert not (tmp_path / "models" / NAME).exists()
 
 
+@pytest.mark.slow
 def test_the_caller_s_settings_of_a_service_do_not_decide(
     artifacts: Path, sample: ImageDataset, served: infra.Predict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -157,6 +161,7 @@ def test_a_server_that_takes_too_long_is_ended(
     assert descendants(os.getpid()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
 def test_the_server_ends_with_its_trainer_whatever_ends_that(artifacts: Path, kind: signal.Signals) -> None:
     script = (

@@ -17,6 +17,8 @@ from trainer.judge import judge
 from trainer.thresholds import Thresholds
 from trainer.train import train
 
+pytestmark = pytest.mark.tensorflow
+
 CONFIG = TrainConfig(optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=6)
 # With 20 test images a class, a class that is lost shows only against a floor well above guessing.
 THRESHOLDS = Thresholds(recall_floor=0.3)

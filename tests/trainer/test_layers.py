@@ -10,6 +10,8 @@ from keras import layers
 
 from trainer.layers import PixelBlock
 
+pytestmark = pytest.mark.tensorflow
+
 
 def twins(shape: tuple[int, int, int]) -> tuple[keras.Model, keras.Model]:
     ours = keras.Sequential([keras.Input(shape), PixelBlock(16)])

@@ -16,6 +16,8 @@ from trainer.calibrate import LOWEST
 from trainer.export import export_saved_model
 from trainer.models import MODELS
 
+pytestmark = pytest.mark.tensorflow
+
 TEMPERATURE = 1.5
 
 

@@ -13,6 +13,8 @@ from tests.conftest import ROOT, SAMPLE
 from trainer.command_line import configs, parser
 from trainer.config import RECIPES, TrainConfig
 
+pytestmark = pytest.mark.tensorflow
+
 
 def run(*options: str, artifacts: Path, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
@@ -90,6 +92,7 @@ def test_a_mistake_gives_one_line_and_exit_code_2(options: list[str], expected: 
     assert not (tmp_path / "artifacts" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> None:
     options = ["--dataset", f"idx:{SAMPLE}", "--model", "basic", "--epochs", "1", "--mirror"]
     options += ["--threshold", "accuracy_floor=0.999"]
@@ -108,6 +111,7 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
     assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "mnist"])
 def test_damaged_data_is_named_with_what_was_expected(damage: str, tmp_path: Path) -> None:
     folder = tmp_path / "data"
@@ -127,6 +131,7 @@ def test_damaged_data_is_named_with_what_was_expected(damage: str, tmp_path: Pat
     assert not list((tmp_path / "artifacts" / "data").rglob("*.tfrecord*"))
 
 
+@pytest.mark.slow
 def test_no_source_of_data_says_what_was_tried_and_how_to_mend_it(tmp_path: Path) -> None:
     if Path("/usr/share/datasets/fashion-mnist").is_dir():
         pytest.skip("this machine has Fashion-MNIST installed")

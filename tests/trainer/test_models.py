@@ -6,6 +6,8 @@ import pytest
 from trainer.config import MODELS as NAMES
 from trainer.models import MODELS, basic_cnn, deep_cnn
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.mark.parametrize(("name", "parameters"), [("basic", 402_986), ("deep", 334_154)])
 def test_a_model_has_as_many_parameters_as_the_papers(name: str, parameters: int) -> None:

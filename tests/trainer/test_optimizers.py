@@ -8,6 +8,8 @@ import pytest
 from trainer.config import DEFAULT_RATES, OPTIMIZERS, TrainConfig
 from trainer.optimizers import build_optimizer
 
+pytestmark = pytest.mark.tensorflow
+
 
 def steps(config: TrainConfig, gradients: list[float]) -> list[float]:
     """How far each gradient moves a weight of 1."""

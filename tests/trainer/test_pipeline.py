@@ -27,6 +27,8 @@ from trainer.saved import SavedModel
 from trainer.schema import AnomalyError
 from trainer.train import DivergedError
 
+pytestmark = pytest.mark.tensorflow
+
 QUICK = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=1)
 
 
@@ -203,6 +205,7 @@ def test_a_model_is_pushed_by_the_name_that_was_chosen(tmp_path: Path) -> None:
     assert runs[0].config == QUICK
 
 
+@pytest.mark.slow
 def test_a_run_that_was_finished_before_an_interruption_is_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +226,7 @@ def test_a_run_that_was_finished_before_an_interruption_is_not_trained_again(
     assert not (directory / "checkpoint").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_server")
 def test_the_same_command_given_while_the_first_is_at_work_makes_a_run_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

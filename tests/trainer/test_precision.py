@@ -13,6 +13,8 @@ from trainer.export import export_saved_model
 from trainer.precision import resolved
 from trainer.train import compiled, train
 
+pytestmark = pytest.mark.tensorflow
+
 CONFIG = TrainConfig(optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=3, precision="mixed_bfloat16")
 CPU_ONLY = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="this machine has a GPU")
 

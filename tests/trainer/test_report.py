@@ -3,8 +3,12 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from registry.store import ModelStore
 from trainer.report import to_serve
+
+pytestmark = pytest.mark.tensorflow
 
 
 def test_a_push_beside_a_pinned_version_says_which_one_is_served(artifacts: Path, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from trainer.data import ImageDataset
 from trainer.evaluate import evaluate
 from trainer.train import train
 
+pytestmark = pytest.mark.tensorflow
+
 QUICK = TrainConfig(optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=4)
 
 

@@ -11,6 +11,8 @@ import pytest
 from registry.store import ModelStore
 from tests.conftest import ROOT, SAMPLE
 
+pytestmark = pytest.mark.tensorflow
+
 TINY = ["--dataset", f"idx:{SAMPLE}", "--epochs", "2", "--final-epochs", "2", "--final-seeds", "1", "--finalists", "1"]
 # So few images and epochs make no model that the gate would accept.
 EASY = [*TINY, "--deterministic", "--force", "--reason", "a test"]
@@ -69,6 +71,7 @@ def test_half_of_keras_tuners_variables_are_not_enough(tmp_path: Path) -> None:
     assert "Missing: KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT." in done.stderr
 
 
+@pytest.mark.slow
 def test_a_search_pushes_its_best_reports_and_is_not_mixed_with_another(tmp_path: Path) -> None:
     done = tune(*EASY, "--trials", "2", artifacts=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -117,6 +120,7 @@ def test_a_directory_that_holds_no_search_is_not_cleared(tmp_path: Path) -> None
     assert kept.read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "[]", "{}"])
 def test_damaged_settings_of_a_search_are_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "tuning" / SAMPLE.name / "search.json"

@@ -45,6 +45,7 @@ def test_a_folder_without_a_usable_name_needs_one() -> None:
         options("--dataset", "folder:/data/\N{DOG}")
 
 
+@pytest.mark.tensorflow
 def test_a_worker_mixes_no_trials_of_other_data_into_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tuning import pipeline
 

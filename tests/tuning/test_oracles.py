@@ -12,6 +12,8 @@ from tuning.oracles import build_oracle
 from tuning.recorded import DEATHS, SCORE, Recorded
 from tuning.space import Search
 
+pytestmark = pytest.mark.tensorflow
+
 
 def search_by(algorithm: str, **settings: object) -> Search:
     # Bayesian proposals take seconds: one after the nine that are left to chance is enough to see that they survive.

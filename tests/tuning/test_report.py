@@ -15,6 +15,8 @@ from tuning.finalists import finalists, full_configs, keep, kept
 from tuning.journal import Journal, SearchError
 from tuning.space import Search
 
+pytestmark = pytest.mark.tensorflow
+
 SEARCH = Search(RECIPES["default"], trials=10)
 SCORES = [0.85, 0.9, None, 0.88, 0.91, 0.1, 0.89, 0.91, 0.87, 0.86]
 

@@ -15,6 +15,8 @@ from tuning.recorded import DEATHS
 from tuning.search import chief, work_here
 from tuning.space import Search
 
+pytestmark = pytest.mark.tensorflow
+
 
 def searching(tmp_path: Path, script: str, seconds: float = 60, workers: int = 1) -> None:
     """A search whose workers run a script instead of trials."""

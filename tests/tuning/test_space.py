@@ -7,6 +7,8 @@ import pytest
 from trainer.config import OPTIMIZERS, RECIPES, TrainConfig
 from tuning.space import SPACES, Search
 
+pytestmark = pytest.mark.tensorflow
+
 BASE = RECIPES["default"]
 
 

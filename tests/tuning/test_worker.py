@@ -20,6 +20,8 @@ from tuning.recorded import SCORE
 from tuning.search import chief
 from tuning.space import Search
 
+pytestmark = pytest.mark.tensorflow
+
 BASE = TrainConfig(dataset=f"idx:{SAMPLE}", model="basic", optimizer="momentum", learning_rate=0.03, batch_size=32)
 Work = Callable[[Search], Journal]
 
