@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
 
 from serving import arrival, plain_json
 from serving.decoding_memory import DecodingMemory
@@ -208,6 +208,7 @@ def _decoded(name: str, content: bytes, found: Head, shape: Sequence[int]) -> Im
         raise
     except Exception as error:
         # Decoders raise whatever they like on broken input: OSError, SyntaxError, struct.error, ...
-        came = f"{len(content)} bytes of {found.format}, broken or cut off ({error})"
+        reason = "its head makes no sense" if isinstance(error, UnidentifiedImageError) else error
+        came = f"{len(content)} bytes of {found.format}, broken or cut off ({reason})"
         raise InvalidImageError(f"{name} must be a {TAKEN} image. Received: {came}.") from None
     return image

@@ -56,10 +56,10 @@ def left_out(folder: Path, found: dict[str, Files]) -> list[str]:
     missed: dict[str, list[Path]] = {}
     for path in _files_below(folder, set()):
         if path not in taken and is_picture(path):
-            kind = f"not {TAKEN} but {path.suffix}"
-            missed.setdefault(f"not in {place} itself" if is_readable(path) else kind, []).append(path)
+            other = f"in the format {path.suffix}, where only {TAKEN} are read"
+            missed.setdefault(f"not directly in {place}" if is_readable(path) else other, []).append(path)
     return [
-        printable(f"Left out as {reason}: {len(paths):,} picture{'s' * (len(paths) > 1)}, such as {paths[0]}.")
+        printable(f"Left out: {len(paths):,} picture{'s' * (len(paths) > 1)} {reason}, such as {paths[0]}.")
         for reason, paths in missed.items()
     ]
 

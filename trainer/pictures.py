@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
 
 from trainer.idx import DataError
 
@@ -123,7 +123,8 @@ def read(path: Path, shape: Shape) -> np.ndarray:
     try:
         return decode(path.read_bytes(), shape)
     except Exception as error:  # decoders raise anything on a broken file
-        raise DataError(f"{path}: expected a whole {TAKEN} picture, found a broken one ({error}).") from error
+        reason = "its head makes no sense" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{path}: expected a whole {TAKEN} picture, found a broken one ({reason}).") from error
 
 
 def decode(content: bytes, shape: Shape) -> np.ndarray:

@@ -216,6 +216,13 @@ def test_text_that_is_named_png_is_refused_with_what_it_begins_with() -> None:
         from_files([("shoe.png", b"hello")], SHAPE, LIMITS)
 
 
+def test_a_file_with_a_broken_head_is_refused_without_words_of_python(image: NDArray[np.uint8]) -> None:
+    content = bytearray(png(image))
+    content[30] ^= 0xFF  # in the checksum of the head
+    with pytest.raises(InvalidImageError, match=r"bytes of PNG, broken or cut off \(its head makes no sense\)\.$"):
+        read(bytes(content))
+
+
 def test_an_empty_file_is_refused() -> None:
     with pytest.raises(
         InvalidImageError, match=r"^shoe.png must be a PNG, JPEG, GIF, BMP, WebP or TIFF image\. Received: nothing\.$"
