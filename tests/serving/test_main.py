@@ -71,6 +71,7 @@ def test_a_start_needs_one_readable_card_and_not_that_of_the_newest(
             (staged / "saved_model.pb").write_bytes(b"")
             store.publish(staged, card)
     (store.path(2) / CARD_PATH).write_text("{")
+    (store.directory / "pinned").write_text("nine")  # nor a good pin
     assert look(Settings(models=tmp_path)) == "fashion_mnist"
     (store.path(1) / CARD_PATH).write_text("{")
     with pytest.raises(CardError, match=f"{store.path(2)}.* is not JSON"):

@@ -131,6 +131,21 @@ def test_a_start_over_a_damaged_newest_version_serves_the_one_before(
         assert f"version {version} is not served" in server.log.read_text()
 
 
+def test_a_start_that_waits_for_a_model_waits_where_all_versions_are_damaged(
+    store: ModelStore, start: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    good = shutil.copytree(store.path(1), store.root.parent / "good")
+    (store.path(1) / "saved_model.pb").write_bytes(b"something else")
+    with start(store.root, RUNTIME="litert", WAIT_FOR_MODEL="1") as server:
+        wait(lambda: "version 1 is not served" in server.log.read_text(), server)
+        reply = requests.post(f"{server.url}/predict", data=bytes(784), headers=RAW, timeout=DEADLINE)
+        assert reply.status_code == 503
+        assert reply.json()["detail"] == "No version of the model can be served now; the log says why."
+        good.rename(store.path(2))
+        server.wait_until_ready()
+        assert answers(server) == 2
+
+
 def test_a_service_whose_metrics_directory_was_cleaned_goes_on(
     store: ModelStore, start: Callable[..., AbstractContextManager[Any]], tmp_path: Path
 ) -> None:
