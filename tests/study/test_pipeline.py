@@ -60,6 +60,7 @@ def test_a_part_of_the_study_leaves_the_committed_summary_alone_and_says_so(
     assert f"{summary} is left as it was" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_says_which_and_why(folder: Path) -> None:
     lost = replace(QUICK[0], id="lost", config=replace(QUICK[0].config, dataset="idx:nowhere"))
     with pytest.raises(

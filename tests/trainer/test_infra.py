@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -25,6 +26,13 @@ pytestmark = pytest.mark.tensorflow
 
 QUICK = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=2)
 NAME = "fashion_mnist_sample"
+
+
+@pytest.fixture(autouse=True)
+def every_server_ends_with_its_check() -> Iterator[None]:
+    before = set(descendants(os.getpid()))  # such as servers that other tests share
+    yield
+    assert set(descendants(os.getpid())) <= before
 
 
 def uniform(images: np.ndarray) -> np.ndarray:
@@ -98,7 +106,6 @@ def test_the_caller_s_settings_of_a_service_do_not_decide(
     assert check.passed, check.sentence
     assert check.sentence.startswith("A real server's answers to 20 requests agree with the Keras model's")
     assert not (tmp_path / "metrics").exists()
-    assert descendants(os.getpid()) == []
 
 
 def test_answers_are_held_against_what_is_expected(artifacts: Path, sample: ImageDataset) -> None:
@@ -107,7 +114,6 @@ def test_answers_are_held_against_what_is_expected(artifacts: Path, sample: Imag
     assert check.value is not None
     assert check.value > 0.1
     assert "answers to 3 requests disagree" in check.sentence
-    assert descendants(os.getpid()) == []
 
 
 def test_picture_files_that_the_trainer_reads_lying_are_refused(
@@ -138,7 +144,6 @@ def test_a_server_that_cannot_start_is_quoted(tmp_path: Path, sample: ImageDatas
     assert (check.passed, check.value) == (False, None)
     assert "cannot serve the export: it ended with status 2 before it was ready" in check.sentence
     assert "no model in" in check.sentence
-    assert descendants(os.getpid()) == []
 
 
 def test_an_export_that_does_not_load_is_quoted(tmp_path: Path, artifacts: Path, sample: ImageDataset) -> None:
@@ -158,7 +163,6 @@ def test_a_server_that_takes_too_long_is_ended(
     check = infra.infra(artifacts / "models", sample.classes, sample.test.images, uniform, Thresholds())
     assert not check.passed
     assert "0 s passed before it was ready" in check.sentence
-    assert descendants(os.getpid()) == []
 
 
 @pytest.mark.slow

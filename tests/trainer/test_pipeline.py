@@ -296,6 +296,7 @@ def test_a_loss_that_is_nan_from_the_beginning_is_an_error_that_leaves_the_other
     assert "deep is left out. The loss became NaN or infinite in epoch 1 of 9" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_server")
 def test_the_better_model_by_validation_accuracy_is_pushed(tmp_path: Path) -> None:
     good, bad = replace(QUICK, epochs=3), replace(QUICK, optimizer="sgd", learning_rate=1e-6)
@@ -304,6 +305,7 @@ def test_the_better_model_by_validation_accuracy_is_pushed(tmp_path: Path) -> No
     assert store.card(version).config["learning_rate"] == good.learning_rate
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_server")
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_while_publishing_leaves_the_version_before_whole(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def test_the_seed_decides_the_result(sample: ImageDataset, tmp_path: Path) -> No
     assert first["loss"] != pytest.approx(other["loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_control_c_keeps_the_best_weights_and_says_so(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainer", "--dataset", f"idx:{SAMPLE}", "--model", "basic", "--epochs", "10000"]

@@ -14,6 +14,7 @@ def press(page: Any, *keys: str) -> None:
         page.keyboard.press(key)
 
 
+@pytest.mark.slow
 def test_everything_can_be_done_with_the_keyboard(site: Any, visit: Callable[..., Any]) -> None:
     page = visit(site.url)
     page.wait_for_selector("#samples button")
