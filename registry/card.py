@@ -85,7 +85,7 @@ class ModelCard:
     def __post_init__(self) -> None:
         _check_types(self)
         _check_created(self.created)
-        for key in ("data", "config", "metrics", "libraries", "verdict", "files"):
+        for key in ("classes", "data", "config", "metrics", "libraries", "verdict", "files"):
             _check_json(getattr(self, key), key)
 
     def to_json(self) -> str:
@@ -192,14 +192,26 @@ def _check_json(value: Any, where: str) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise CardError(f"`{where}` must have text keys only. Received: {_brief(key)}.")
+            _check_json(key, where)
             _check_json(item, f"{where}.{key}")
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _check_json(item, f"{where}[{index}]")
     elif isinstance(value, float) and not math.isfinite(value):
         raise CardError(f"`{where}` must be finite, or None where there is no number. Received: {value}.")
+    elif isinstance(value, str) and not _encodes(value):
+        raise CardError(f"`{where}` must be text that UTF-8 can hold. Received: {value!a:.60}.")
     elif not isinstance(value, str | int | float | None):
         raise CardError(f"`{where}` must be plain text, a number, a list or a dict. Received: {_brief(value)}.")
+
+
+def _encodes(text: str) -> bool:
+    """Whether it is without half of a surrogate pair, which JSON can escape and no reply can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _brief(value: Any) -> str:

@@ -26,7 +26,7 @@ class BulkHistogram(Histogram):
     def observe_all(self, amounts: Iterable[float]) -> None:
         """What `observe` does for each, with one write a bucket."""
         values = np.fromiter(amounts, float)
-        values = values[~np.isnan(values)]  # a model may answer so; it belongs into no bucket
+        values = values[~np.isnan(values)]  # which a broken model may answer, and no bucket holds
         buckets = np.bincount(np.searchsorted(self._upper_bounds, values))
         self._sum.inc(float(values.sum()))
         for index in np.flatnonzero(buckets).tolist():

@@ -80,11 +80,20 @@ def test_a_card_of_a_newer_format_asks_for_an_upgrade_whatever_its_fields(tmp_pa
         ({"test_accuracy": object()}, "`metrics.test_accuracy` must be plain"),
         ({"history": {"loss": [1.0, float("nan")]}}, r"`metrics.history.loss\[1\]` must be finite, or None"),
         ({"per_class": {0: 0.5}}, "`metrics.per_class` must have text keys"),
+        ({"per_class": {"\ud800": 0.5}}, r"`metrics.per_class` must be text that UTF-8 can hold\. Received: '\\ud800'"),
     ],
 )
 def test_a_card_refuses_at_birth_what_json_cannot_hold(card: ModelCard, metrics: dict[str, Any], sentence: str) -> None:
     with pytest.raises(CardError, match=sentence):
         replace(card, metrics=metrics)
+
+
+def test_a_class_name_that_is_half_of_a_character_is_refused(tmp_path: Path, card: ModelCard) -> None:
+    card.write(tmp_path)
+    path = tmp_path / CARD_PATH
+    path.write_text(path.read_text().replace('"Trouser"', r'"\ud800"'))
+    with pytest.raises(CardError, match=r"`classes\[1\]` must be text that UTF-8 can hold\. Received: '\\ud800'\.$"):
+        ModelCard.read(tmp_path)
 
 
 def test_a_shape_is_a_tuple_of_positive_sizes() -> None:
