@@ -166,7 +166,8 @@ def test_a_server_that_takes_too_long_is_ended(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_server_ends_with_its_trainer_whatever_ends_that(artifacts: Path, kind: signal.Signals) -> None:
     script = (
         "import sys, time; from pathlib import Path; from trainer import infra\n"
@@ -175,7 +176,9 @@ def test_the_server_ends_with_its_trainer_whatever_ends_that(artifacts: Path, ki
         "    time.sleep(600)\n"
     )
     command = [sys.executable, "-c", script, str(artifacts / "models")]
-    trainer = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    trainer = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     try:
         assert trainer.stdout.readline() == "ready\n"
         started = descendants(trainer.pid)
