@@ -1,18 +1,17 @@
 """The quick way to read JSON pixels takes what is usual, and never what the thorough way would read otherwise."""
 
 import json
+import sys
 import threading
-import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import simdjson
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from serving import plain_json
 from serving.errors import InvalidImageError
 from serving.json_text import parse
 from serving.pixels import from_lists
@@ -61,25 +60,22 @@ def test_what_was_read_stays_as_it_is_while_the_next_body_is_read() -> None:
     assert (second == images() // 2).all()
 
 
-class Slow:
-    """The parser, which lets another thread go on between a document and what is asked of it."""
-
-    def __init__(self) -> None:
-        self._parser = simdjson.Parser()
-
-    def parse(self, body: bytes) -> Any:
-        document = self._parser.parse(body)
-        time.sleep(0.001)
-        return document
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads take turns after a microsecond, so that whatever is not safe between them goes wrong."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
-def test_threads_do_not_mix_up_their_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain_json, "_parser", Slow())
+@pytest.mark.usefixtures("hasty_threads")
+def test_threads_do_not_mix_up_their_bodies() -> None:
     wrong = []
 
     def read(shade: int) -> None:
         body = json.dumps({"images": np.full((MOST, *SHAPE), shade).tolist()}).encode()
-        for _ in range(20):
+        for _ in range(3000):
             got = pixels(body, "images", SHAPE, MOST)
             if got is None or (got != shade).any():
                 wrong.append(shade)

@@ -69,6 +69,6 @@ def test_settings_made_in_code_are_checked_too() -> None:
 
 def test_the_help_lists_every_variable_with_its_default() -> None:
     lines = describe().splitlines()
-    assert [line.split()[0] for line in lines] == [each.name.upper() for each in fields(Settings)]
+    assert {line.split()[0] for line in lines} == {each.name.upper() for each in fields(Settings)}
     assert all("[" in line for line in lines)
     assert any(line.startswith("  PORT ") and line.endswith("[8080]") for line in lines)
