@@ -73,7 +73,8 @@ class Served:
 
     def predictor(self, timeout: float = 0) -> Predictor:
         """The predictor of now, waited for up to `timeout` seconds. Raises NotReadyError if none came."""
-        self._filled.wait(0 if self._predictor is None and (self.failures or self.trouble) else timeout)
+        # Where a version was refused, an older one may be loading.
+        self._filled.wait(0 if self.trouble and not self.ready else timeout)
         if self._predictor is None:
             if self.failures or self.trouble:
                 raise NotReadyError("No version of the model can be served now; the log says why.")

@@ -72,15 +72,22 @@ def test_nobody_answers_before_the_first_predictor_is_there() -> None:
         Served().predictor()
 
 
-@pytest.mark.parametrize("trouble", ["failures", "trouble"])
-def test_nobody_waits_for_a_model_that_could_not_be_loaded(trouble: str) -> None:
+def test_nobody_waits_for_a_model_while_the_registry_cannot_be_read() -> None:
     served = Served()
-    if trouble == "failures":
-        served.fail(1, "it does not load")
-    else:
-        served.trouble = "the directory is away"
+    served.trouble = "the directory is away"
     with pytest.raises(NotReadyError, match=r"^No version of the model can be served now; the log says why\.$"):
         served.predictor(timeout=threading.TIMEOUT_MAX)
+
+
+def test_who_waits_while_a_version_is_refused_gets_the_older_one_that_comes(predictor: Any) -> None:
+    served = Served()
+    served.fail(8, "it does not load")
+    with pytest.raises(NotReadyError, match=r"^No version of the model can be served now; the log says why\.$"):
+        served.predictor()
+    timer = threading.Timer(0.05, served.replace, [predictor])
+    timer.start()
+    assert served.predictor(timeout=30) is predictor
+    timer.join()
 
 
 def test_who_waits_gets_the_predictor_that_comes(predictor: Any) -> None:
