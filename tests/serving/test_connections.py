@@ -134,7 +134,9 @@ def test_connections_that_have_ended_leave_no_count_behind(models: Path, start: 
 
 
 def test_a_service_without_a_free_descriptor_answers_when_it_has_one_again(models: Path, start: Start) -> None:
-    with few_descriptors(200), start(models, **LITE) as server:
+    # Else gunicorn lets in no more connections than it has descriptors for.
+    arguments = "--worker-connections 1000"
+    with few_descriptors(200), start(models, **LITE, GUNICORN_CMD_ARGS=arguments) as server:
         server.wait_until_ready()
         workers = server.workers()
         with few_descriptors(1000), connections(server, 400):
