@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # it imports TensorFlow, which drawing does without
 TRAINING, VALIDATION = "#0072B2", "#D55E00"
 DPI = 120
 SHEET_ROWS, SHEET_COLUMNS = 5, 8
+# Of more classes, a confusion matrix grows no further: its memory grows with the square of its side. Its cells have
+# no numbers then, and of more than MOST_NAMED classes not all are named.
+MOST_NUMBERED = 30
+MOST_NAMED = 100
 STRENGTHS = {
     "mirror": "left to right",
     "rotation": "degrees",
@@ -49,16 +53,17 @@ def curves(history: dict[str, list[float]], best_epoch: int, title: str, path: P
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
     """Counts of true against predicted class; the shade is the share of the true class."""
     count = len(classes)
-    side = max(5.0, 0.72 * count)
+    side = max(5.0, 0.72 * min(count, MOST_NUMBERED))
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(confusion.shape):
+    for row, column in np.ndindex(confusion.shape) if count <= MOST_NUMBERED else ():
         ink = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=ink, fontsize=9)
-    axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), classes)
+    step = -(-count // MOST_NAMED)
+    axes.set_xticks(range(0, count, step), classes[::step], rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(0, count, step), classes[::step])
     axes.set(xlabel="Predicted class", ylabel="True class", title=title)
     figure.colorbar(image, ax=axes, label="Share of the true class", fraction=0.045)
     figure.savefig(path, dpi=DPI, bbox_inches="tight")  # constrained layout cuts the label of square axes

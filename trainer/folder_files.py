@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,10 +104,10 @@ def _by_class(folder: Path) -> Files:
 
 
 def _class_of(folder: Path) -> str:
-    if _name(folder) != folder.name:
+    if _name(folder) != folder.name or any(unicodedata.category(character) == "Cc" for character in folder.name):
         raise DataError(
-            f"{printable(str(folder))}: expected the name of a class in UTF-8, found {os.fsencode(folder.name)!r}. "
-            "Rename the folder."
+            f"{printable(str(folder.parent))}: expected the name of a class in UTF-8 and without line breaks or other "
+            f"control characters, found {os.fsencode(folder.name)!r}. Rename the folder."
         )
     return normalized(folder.name)
 

@@ -15,7 +15,7 @@ LAST_RESORT = "Last Resort"  # comes with matplotlib, and has boxes for every ch
 
 @contextmanager
 def fonts_for(texts: Iterable[str]) -> Iterator[None]:
-    """Until the end of the block, figures also use fonts of this machine that have the characters of the texts.
+    """Until the end of the block, figures show the texts as they are, also in fonts of this machine.
 
     Says which characters no font has: in their place figures show boxes.
     """
@@ -27,7 +27,8 @@ def fonts_for(texts: Iterable[str]) -> Iterator[None]:
         if found := {character for character in missing if ord(character) in _characters(font.fname)}:
             families.append(font.name)
             missing -= found
-    with rc_context({"font.family": families}), warnings.catch_warnings():
+    # A name may have dollar signs in it, which matplotlib would take for the marks of a formula.
+    with rc_context({"font.family": families, "text.parse_math": False}), warnings.catch_warnings():
         if missing:
             print(f"No font of this machine has {''.join(sorted(missing))}: figures show boxes instead.", flush=True)
             warnings.filterwarnings("ignore", r"Glyph \d+ ", UserWarning)

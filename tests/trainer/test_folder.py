@@ -142,10 +142,18 @@ def test_class_names_have_one_spelling_in_all_splits(tmp_path: Path, data: Path)
 def test_a_class_whose_name_is_not_utf_8_is_refused_and_named(tmp_path: Path, data: Path) -> None:
     folder = folder_of(tmp_path / "pets")
     (folder / "cat").rename(folder / os.fsdecode(b"caf\xe9"))
-    expected = r"pets/caf\\udce9: expected the name of a class in UTF-8, found b'caf\\xe9'\. Rename the folder\."
+    expected = r"pets: expected the name of a class in UTF-8 and .*, found b'caf\\xe9'\. Rename the folder\."
     with pytest.raises(DataError, match=expected) as refused:
         load(f"folder:{folder}", data)
     str(refused.value).encode()
+
+
+def test_a_class_whose_name_has_a_line_break_is_refused_in_one_line(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets")
+    (folder / "cat").rename(folder / "cat\ntail")
+    with pytest.raises(DataError, match=r"without line breaks .*, found b'cat\\ntail'") as refused:
+        load(f"folder:{folder}", data)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_file_whose_name_is_not_utf_8_is_taken_or_named(tmp_path: Path, data: Path) -> None:

@@ -61,3 +61,7 @@ def test_a_font_of_the_machine_is_used_where_it_has_the_character(
 def test_names_in_latin_and_cyrillic_need_no_other_font(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert drawn("собака café", tmp_path / "figure.png")
     assert capsys.readouterr().out == ""
+
+
+def test_a_name_that_looks_like_a_broken_formula_is_drawn_as_text(tmp_path: Path) -> None:
+    assert drawn(r"$\frac$", tmp_path / "figure.png")
