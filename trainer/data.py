@@ -13,7 +13,7 @@ import numpy as np
 from registry.names import RULE, is_name, name_from, normalized
 from trainer import fashion_mnist, idx
 from trainer.decoded import MEMORY_LIMIT, SPLITS, Decoded, Images
-from trainer.idx import DataError
+from trainer.idx import DataError, listed
 
 # Of the images of a class, one in so many validates (and one in so many tests) where a set has no split for that.
 ONE_IN = 5
@@ -143,16 +143,18 @@ def _path(text: str) -> Path:
 
 def _dataset(name: str, found: Decoded) -> ImageDataset:
     found = _without_unused_classes(found)
+    left_out = "".join(f" {each}" for each in found.left_out[:1])
     if len(found.classes) < 2:
-        raise DataError(f"{found.source}: expected images of at least two classes, found {', '.join(found.classes)}.")
-    if len(set(found.classes)) < len(found.classes):
-        raise DataError(f"{found.source}: expected class names that differ, found {', '.join(found.classes)}.")
+        raise DataError(
+            f"{found.source}: expected images of at least two classes, found {listed(found.classes)}.{left_out}"
+        )
+    if repeated := sorted({name for name in found.classes if found.classes.count(name) > 1}):
+        raise DataError(f"{found.source}: expected class names that differ, found {listed(repeated)} repeated.")
     train, validation, test = _cut(found)
     if not (len(train) and len(validation) and len(test) and min(train.images.shape[1:])):
         raise DataError(
             f"{found.source}: expected images to train, to validate and to test, "
-            f"found {len(train)}, {len(validation)} and {len(test)} of shape {train.images.shape[1:]}."
-            + "".join(f" {each}" for each in found.left_out[:1])
+            f"found {len(train)}, {len(validation)} and {len(test)} of shape {train.images.shape[1:]}.{left_out}"
         )
     return ImageDataset(
         name=name,
@@ -173,7 +175,7 @@ def _without_unused_classes(found: Decoded) -> Decoded:
     if len(used) in (0, len(found.classes)):
         return found
     unused = [name for label, name in enumerate(found.classes) if label not in used]
-    print(f"Left out, because {found.source} has no image of them: the classes {', '.join(unused)}.", flush=True)
+    print(f"Left out, because no image is of them: the classes {listed(unused)} of {found.source}.", flush=True)
     return replace(
         found,
         classes=tuple(found.classes[label] for label in used),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry.names import normalized
-from trainer.idx import DataError
+from trainer.idx import DataError, listed
 from trainer.pictures import TAKEN, is_picture, is_readable
 
 # What people call the folders of the three splits, in small letters or capitals.
@@ -44,21 +44,29 @@ def scan(folder: Path) -> dict[str, Files]:
     for split, files in found.items():
         if differing := sorted(classes ^ set(files)):
             raise DataError(
-                f"{splits[split]}: expected the classes of {splits['train']}, which are {', '.join(sorted(classes))}; "
-                f"{', '.join(differing)} {'is' if len(differing) == 1 else 'are'} in one of the two only."
+                f"{splits[split]}: expected the classes of {splits['train']}, which are {listed(sorted(classes))}; "
+                f"{listed(differing)} {'is' if len(differing) == 1 else 'are'} in one of the two only."
             )
     return found
 
 
 def left_out(folder: Path, found: dict[str, Files]) -> list[str]:
-    """How many pictures anywhere in the folder are not read, by the reason, each time with one of them."""
+    """How many pictures anywhere in the folder are not read, by the reason, each time with one of them.
+
+    A link that leads nowhere counts: data sets under version control have such where their files were not fetched.
+    """
     taken = {path for files in found.values() for of_class in files.values() for path in of_class}
     place = "PATH/<class>/" if len(found) == 1 else "PATH/<split>/<class>/"
     missed: dict[str, list[Path]] = {}
     for path in _files_below(folder, set()):
         if path not in taken and is_picture(path):
-            other = f"in the format {path.suffix}, where only {TAKEN} are read"
-            missed.setdefault(f"not directly in {place}" if is_readable(path) else other, []).append(path)
+            if not path.is_file():
+                reason = "that are no files, or links that lead nowhere"
+            elif is_readable(path):
+                reason = f"not directly in {place}"
+            else:
+                reason = f"in the format {path.suffix}, where only {TAKEN} are read"
+            missed.setdefault(reason, []).append(path)
     return [
         printable(f"Left out: {len(paths):,} picture{'s' * (len(paths) > 1)} {reason}, such as {paths[0]}.")
         for reason, paths in missed.items()
@@ -81,7 +89,7 @@ def _splits(folder: Path) -> dict[str, Path]:
     if len(splits) < len(folders) or "train" not in splits:
         raise DataError(
             f"{folder}: expected a folder for each class, or folders called train, test and validation (train at "
-            f"least, no other beside them) with a folder for each class; found {', '.join(map(_name, folders))}."
+            f"least, no other beside them) with a folder for each class; found {listed([*map(_name, folders)])}."
         )
     return splits
 
@@ -97,7 +105,7 @@ def _by_class(folder: Path) -> Files:
         files.setdefault(_class_of(path), []).extend(sorted(each for each in path.iterdir() if _is_readable(each)))
     if empty := [name for name, of_class in files.items() if not of_class]:
         raise DataError(
-            f"{folder}: expected {TAKEN} pictures of every class, found none of {', '.join(empty)}. "
+            f"{folder}: expected {TAKEN} pictures of every class, found none of {listed(empty)}. "
             "A class's pictures must lie in its folder itself, not in folders below it."
         )
     return dict(sorted(files.items()))
@@ -121,7 +129,7 @@ def _is_readable(path: Path) -> bool:
 
 
 def _files_below(folder: Path, seen: set[str]) -> Iterator[Path]:
-    """All files that are not hidden, through links too, but no folder twice."""
+    """All that is no folder and not hidden, through links too, but no folder twice."""
     if (real := os.path.realpath(folder)) in seen:
         return
     seen.add(real)
@@ -130,5 +138,5 @@ def _files_below(folder: Path, seen: set[str]) -> Iterator[Path]:
             continue
         if path.is_dir():
             yield from _files_below(path, seen)
-        elif path.is_file():
+        else:
             yield path

@@ -13,6 +13,7 @@ import re
 import struct
 import unicodedata
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,17 @@ _FILE = re.compile(
 )
 _UINT8 = 0x08
 GZIP = b"\x1f\x8b"  # how a compressed file begins; browsers unpack files and leave .gz in their names
-LISTED = 10  # of the files that lie where others were expected
+LISTED = 10  # names that a message spells out
 
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file, what was expected and what came."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names for a message: the first of them, and how many more there are."""
+    rest = len(names) - LISTED
+    return ", ".join([*names[:LISTED], *([f"{rest:,} more"] if rest > 0 else [])])
 
 
 def find(folder: Path) -> tuple[str, dict[Part, Path]]:
@@ -59,11 +66,10 @@ def find(folder: Path) -> tuple[str, dict[Part, Path]]:
         return whole[0], {part: sets[whole[0]][part] for part in FILES}
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with four IDX files; there is none.")
-    names = sorted(path.name for path in folder.iterdir())
-    listed = ", ".join([*names[:LISTED], *([f"{len(names) - LISTED} more"] if len(names) > LISTED else [])])
+    found = listed(sorted(path.name for path in folder.iterdir()))
     raise DataError(
         f"{folder}: expected the four IDX files of one set, called {', '.join(FILES.values())} or as EMNIST and Kaggle "
-        f"call them, each with .gz or without; found {listed or 'nothing'}."
+        f"call them, each with .gz or without; found {found or 'nothing'}."
     )
 
 

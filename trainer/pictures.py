@@ -106,7 +106,8 @@ def _format_of(head: bytes) -> str | None:
 def is_picture(path: Path) -> bool:
     """Whether a file is a picture by its name or its bytes; it may be one that cannot be read."""
     kind = mimetypes.guess_type(path.name)[0] or ""
-    return kind.startswith("image/") or path.suffix.lower() in MORE_SUFFIXES or format_of(path) is not None
+    named_so = kind.startswith("image/") or path.suffix.lower() in MORE_SUFFIXES
+    return named_so or (path.is_file() and format_of(path) is not None)
 
 
 def is_readable(path: Path) -> bool:

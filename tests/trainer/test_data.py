@@ -46,11 +46,11 @@ def folder_of(root: Path, train: tuple[int, ...], test: tuple[int, ...], classes
         ((10, 28, 28), (4, 14, 14), b"a\nb\n", "training and test images of one size, found"),
         ((2, 28, 28), (2, 28, 28), b"a\nb\n", "found 2, 0 and 2 of shape"),
         ((10, 0, 0), (4, 0, 0), b"a\nb\n", "found 8, 2 and 4 of shape"),
-        ((10, 28, 28), (4, 28, 28), b"a\na\n", "class names that differ, found a, a"),
+        ((10, 28, 28), (4, 28, 28), b"a\na\n", "class names that differ, found a repeated"),
         ((1, 28, 28), (1, 28, 28), b"a\nb\n", "images of at least two classes, found a"),
         ((10, 28, 28), (4, 28, 28), b"a\n \nb\n", r"classes\.txt: expected a class name in each line; line 2 is blank"),
         ((10, 28, 28), (4, 28, 28), b"a\n \n", r"classes\.txt: expected at least 2 class names, found 1"),
-        ((10, 28, 28), (4, 28, 28), "caf\u00e9\ncafe\u0301\n".encode(), "class names that differ, found café, café"),
+        ((10, 28, 28), (4, 28, 28), "caf\u00e9\ncafe\u0301\n".encode(), "class names that differ, found café repeated"),
         ((10, 28, 28), (4, 28, 28), b"caf\xe9\nb\n", r"classes\.txt: expected class names in UTF-8"),
     ],
 )
@@ -132,7 +132,7 @@ def test_classes_that_no_image_has_are_left_out_with_a_note(tmp_path: Path, caps
     dataset = load(f"idx:{folder}", tmp_path)
     assert dataset.classes == ("a", "b", "d")
     assert sorted(set(dataset.train.labels.tolist())) == [0, 2]
-    assert f"because IDX files in {folder} has no image of them: the classes c." in capsys.readouterr().out
+    assert f"because no image is of them: the classes c of IDX files in {folder}." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

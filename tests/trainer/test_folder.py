@@ -257,6 +257,14 @@ def test_a_broken_picture_is_named_and_left_out(tmp_path: Path, data: Path) -> N
         )
 
 
+def test_a_class_whose_pictures_are_all_broken_is_named_with_one_of_them(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets")
+    for path in folder.glob("cat/*.png"):
+        path.write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"at least two classes, found dog\. .*cat/\d\.png: expected a whole PNG"):
+        load(f"folder:{folder}", data)
+
+
 def test_a_folder_of_broken_pictures_alone_names_one(tmp_path: Path, data: Path) -> None:
     folder = folder_of(tmp_path / "pets")
     for path in folder.glob("*/*.png"):
@@ -323,6 +331,18 @@ def test_pictures_that_are_not_read_are_counted_and_named(tmp_path: Path, data: 
     draw(folder / "train" / "deeper.png")
     (folder / "train").rename(folder / "cat" / "train")
     assert "3 pictures" in load(f"folder:{folder}", data).left_out[0]
+
+
+def test_links_to_pictures_that_are_not_there_are_counted_and_named(tmp_path: Path, data: Path) -> None:
+    folder = folder_of(tmp_path / "pets")
+    for name in ("10.png", "11.jpg", "notes.txt"):
+        (folder / "cat" / name).symlink_to("../../not-fetched")
+    os.mkfifo(folder / "dog" / "pipe")
+    dataset = load(f"folder:{folder}", data)
+    assert sum(sizes(dataset)) == 20
+    assert dataset.left_out == (
+        f"Left out: 2 pictures that are no files, or links that lead nowhere, such as {folder}/cat/10.png.",
+    )
 
 
 def test_pictures_in_deeper_folders_stop_the_run_with_their_number(tmp_path: Path, data: Path) -> None:
