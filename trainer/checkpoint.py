@@ -53,7 +53,7 @@ class Checkpoint:
 
 
 def write(directory: Path, checkpoint: Checkpoint) -> None:
-    """Adds a run's checkpoint and removes those that are too old."""
+    """Adds a run's checkpoint and removes those that are too old, and damaged ones of later epochs."""
     directory.mkdir(exist_ok=True)
     arrays = {f"state{index}": values for index, values in enumerate(checkpoint.state)}
     arrays["history"] = np.array(json.dumps(checkpoint.history))
@@ -74,17 +74,18 @@ def write(directory: Path, checkpoint: Checkpoint) -> None:
         raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         part.unlink(missing_ok=True)
-    for old in _paths(directory)[KEPT:]:
-        old.unlink()
+    whole = [path for path in _paths(directory) if path.name <= target.name]
+    for other in set(_paths(directory)) - set(whole[:KEPT]):
+        other.unlink()
 
 
 def newest(directory: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; a damaged one is named on the terminal and passed over."""
+    """The newest checkpoint that is whole, None if there is none; a damaged one is named on the terminal."""
     for path in _paths(directory):
         try:
             return _read(path)
         except (OSError, ValueError) as error:
-            print(f"The checkpoint {path} is damaged ({error}); going back to the one before.", flush=True)
+            print(f"The checkpoint {path} is damaged ({error}); it is not used.", flush=True)
     return None
 
 
@@ -143,11 +144,13 @@ def resumable(directory: Path, options: dict[str, Any]) -> TrainConfig:
     """The config of an interrupted run, once it is known that it can go on and that `options` do not contradict it.
 
     Raises:
-        CheckpointError: there is no checkpoint, or an option differs from the run's; says which.
+        CheckpointError: there is no checkpoint that is whole, or an option differs from the run's; says which.
     """
     config = config_of(directory)
-    if not _paths(directory / "checkpoint"):
-        raise CheckpointError(f"{directory}: expected a checkpoint there; the run is finished, or never began.")
+    if not newest(directory / "checkpoint"):
+        raise CheckpointError(
+            f"{directory}: expected a checkpoint there that is whole; the run is finished, or has to begin anew."
+        )
     differing = [
         f"{name} is {getattr(config, name)} there, {value} was asked for"
         for name, value in options.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -96,6 +97,8 @@ def directory_for(
             directory = resume or _new_directory(runs, config)
             if not held.enter_context(checkpoint.claimed(directory)):
                 raise CheckpointError(f"{directory}: another process works on this run; wait for it to end.")
+        for unfinished in directory.glob(".*"):  # exports of a process that was killed
+            shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
         yield directory
 
 

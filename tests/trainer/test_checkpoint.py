@@ -121,6 +121,29 @@ def test_whatever_damages_a_checkpoint_it_is_named_and_the_one_before_is_taken(
     assert checkpoint.newest(tmp_path).epochs == 2
 
 
+def test_a_training_that_begins_anew_after_damage_keeps_its_own_checkpoints(tmp_path: Path) -> None:
+    for epoch in (3, 4):
+        checkpoint.write(tmp_path, filled(epoch))
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    assert checkpoint.newest(tmp_path) is None
+    for epoch in (1, 2):
+        checkpoint.write(tmp_path, filled(epoch))
+        assert checkpoint.newest(tmp_path).epochs == epoch
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_run_without_a_whole_checkpoint_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = interrupted(tmp_path, TrainConfig())
+    (path,) = (directory / "checkpoint").iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="expected a checkpoint there that is whole"):
+        checkpoint.resumable(directory, {})
+    assert f"{path} is damaged" in capsys.readouterr().out
+    with directory_for(TrainConfig(), tmp_path, DATA) as found:
+        assert found != directory
+
+
 def test_a_kill_in_the_middle_of_a_checkpoint_write_leaves_the_one_before(tmp_path: Path) -> None:
     # The system kills a process that writes more than its limit: here after a tenth of the second checkpoint.
     script = (
@@ -154,6 +177,15 @@ def test_an_interrupted_run_is_found_by_its_config(tmp_path: Path) -> None:
         assert found != directory
     with directory_for(TrainConfig(), tmp_path, DATA, fresh=True) as found:
         assert found != directory
+
+
+def test_what_a_killed_run_had_begun_to_export_is_removed_when_it_goes_on(tmp_path: Path) -> None:
+    directory = interrupted(tmp_path, TrainConfig())
+    (directory / ".candidate-x" / "1").mkdir(parents=True)
+    (directory / ".model.keras").write_text("half a model")
+    with directory_for(TrainConfig(), tmp_path, DATA) as found:
+        assert found == directory
+        assert sorted(path.name for path in directory.iterdir()) == ["checkpoint", "config.json"]
 
 
 def test_a_run_is_not_resumed_over_other_data(
