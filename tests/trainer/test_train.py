@@ -62,6 +62,18 @@ def test_the_first_of_equally_good_epochs_is_kept_and_patience_counts_from_it(
     assert len(result.history["val_accuracy"]) == 3
 
 
+def test_a_validation_loss_that_is_nan_ends_the_training(sample: ImageDataset, tmp_path: Path) -> None:
+    def diverge(_: object) -> None:
+        if (tmp_path / "checkpoint").exists():  # the first epoch has ended well
+            callback.model.set_weights([np.full_like(each, np.nan) for each in callback.model.get_weights()])
+
+    callback = keras.callbacks.LambdaCallback()
+    callback.on_test_begin = diverge
+    result = train(replace(QUICK, epochs=9), sample, tmp_path, [callback])
+    assert "in epoch 2 of 9" in result.diverged
+    assert len(result.history["val_loss"]) == 1
+
+
 def stop_after(epochs: int) -> keras.callbacks.Callback:
     """Ends a training after so many epochs, as an interruption would."""
 
