@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer import augment
 from trainer.config import TrainConfig
 from trainer.data import Split
-from trainer.decoded import Images, many
+from trainer.decoded import Images, images_at_once
 from trainer.devices import ONE, Devices
 
 
@@ -27,7 +27,7 @@ class TrainingBatches(keras.callbacks.Callback):
 
     def __init__(self, split: Split, config: TrainConfig, devices: Devices = ONE) -> None:
         super().__init__()
-        # Where a batch must be shared out evenly, the few images that fill none wait for another epoch's order.
+        # Where devices must share each batch evenly, the incomplete last batch is dropped.
         even = devices.even > 1
         self.steps = len(split) // config.batch_size if even else math.ceil(len(split) / config.batch_size)
         # On the host whatever the devices: the pipeline runs there.
@@ -101,9 +101,9 @@ def _share(batch: tf.Tensor, devices: Devices) -> tf.Tensor:
 
 
 def evaluation_batches(split: Split, devices: Devices = ONE) -> tf.data.Dataset:
-    """The images and labels of a split, in order; less the few that devices cannot share evenly."""
+    """The images and labels of a split, in order, without the last few that devices cannot share evenly."""
     even = devices.even
-    size = max(1, many(split.images.shape[1:]) // even) * even
+    size = max(1, images_at_once(split.images.shape[1:]) // even) * even
     with tf.device("CPU"):
         read, labels = _reader(split.images), tf.constant(split.labels)
         chosen = tf.data.Dataset.range(len(split) // even * even).batch(size).map(lambda batch: _share(batch, devices))

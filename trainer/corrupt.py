@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data import Split
-from trainer.decoded import many
+from trainer.decoded import parts
 
 MOST = 5000  # images judged, evenly over the split: the mean is then known to half a point, in half the time
 Predict = Callable[[np.ndarray], np.ndarray]  # uint8 (n, height, width, channels) to scores (n, classes)
@@ -126,12 +126,11 @@ def robustness(predict: Predict, split: Split, seed: int = 0) -> Robustness:
         chosen[np.linspace(0, len(split) - 1, MOST).astype(int)] = True
         split = split[chosen]
     right = np.zeros((len(kinds), len(split)), bool)
-    together = many(split.images.shape[1:])
-    for start in range(0, len(split), together):
-        part = split[start : start + together]
+    for part in parts(len(split), split.images.shape[1:]):
+        clean, labels = np.asarray(split.images[part]), split.labels[part]
         for row, (name, strength) in enumerate(kinds):
-            images = corrupted(np.asarray(part.images), name, strength, seed + start)
-            right[row, start : start + together] = predict(images).argmax(axis=1) == part.labels
+            images = corrupted(clean, name, strength, seed + part.start)
+            right[row, part] = predict(images).argmax(axis=1) == labels
     return Robustness(tuple(kinds), right)
 
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,8 +24,8 @@ FORMAT = 2  # grows when decoding gives other images, labels or class names than
 ABANDONED_SECONDS = 24 * 3600
 # Decoded images beyond so many bytes are read from disk while training. Fashion-MNIST has 55 million.
 MEMORY_LIMIT = 512 * 2**20
-# Pixel values that are looked at together, so that memory stays bounded whatever the images' size.
-TOGETHER = 2**20
+# Pixel values that are processed together, so that memory stays bounded whatever the images' size.
+VALUES_AT_ONCE = 2**20
 
 Pairs = Iterable[tuple[np.ndarray, np.ndarray]]
 
@@ -95,9 +95,15 @@ class ImageFile:
 Images = np.ndarray | ImageFile
 
 
-def many(shape: Sequence[int]) -> int:
-    """How many images of a shape are worth looking at together: a thousand of Fashion-MNIST's, fewer of larger ones."""
-    return max(1, min(1000, TOGETHER // max(1, int(np.prod(shape)))))
+def images_at_once(shape: Sequence[int]) -> int:
+    """How many images of a shape are processed together: a thousand of Fashion-MNIST's, fewer of larger ones."""
+    return max(1, min(1000, VALUES_AT_ONCE // max(1, int(np.prod(shape)))))
+
+
+def parts(count: int, shape: Sequence[int]) -> Iterator[slice]:
+    """Slices that cover `count` images of a shape, each of as many as are processed together."""
+    size = images_at_once(shape)
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Devices:
 
     @property
     def even(self) -> int:
-        """What the number of a batch's images must be a multiple of: JAX shares them out evenly."""
+        """Batch sizes must be divisible by this, because JAX gives each device an equal share."""
         return self.count if keras.backend.backend() == "jax" else 1
 
     @property

@@ -11,7 +11,7 @@ Adversarial Attacks", NeurIPS 2018, section 2.1, here on cells of the image inst
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from trainer.data import ImageDataset, Split
-from trainer.decoded import Images, many
+from trainer.decoded import Images, parts
 
 NAME = "familiar.npz"  # in a run's directory, and in a version's assets.extra
 CELLS = 7  # a side; with 14, digits were told from clothes with an AUROC of 0.92 instead of 0.98
@@ -90,7 +90,7 @@ def measured(familiar: Familiar, test: Split, seed: int = 0) -> dict[str, Any]:
         makers["digits"] = (len(drawn), lambda part: _scaled(drawn[part], shape))
     own = familiar.scores(test.images)
     scores = {
-        kind: np.concatenate([familiar.scores(make(part)) for part in _parts(count, shape)])
+        kind: np.concatenate([familiar.scores(make(part)) for part in parts(count, shape)])
         for kind, (count, make) in makers.items()
     }
     return {
@@ -112,15 +112,9 @@ def _averaging(side: int) -> np.ndarray:
     return matrix
 
 
-def _parts(count: int, shape: Sequence[int]) -> Iterator[slice]:
-    """So many images of a shape, some at a time, so that memory stays bounded whatever their size."""
-    together = many(shape)
-    return (slice(at, min(at + together, count)) for at in range(0, count, together))
-
-
 def _cells(images: Images, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """float32 (n, channels x cells x cells)."""
-    chunks = (np.asarray(images[part]) for part in _parts(len(images), images.shape[1:]))
+    chunks = (np.asarray(images[part]) for part in parts(len(images), images.shape[1:]))
     return np.concatenate(
         [(rows @ np.moveaxis(chunk, 3, 1).astype(np.float32) @ columns).reshape(len(chunk), -1) for chunk in chunks]
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer import emnist
-from trainer.decoded import SPLITS, Decoded, ImageFile, many
+from trainer.decoded import SPLITS, Decoded, ImageFile, parts
 
 Part = tuple[str, str]  # the split and the kind of values
 
@@ -134,9 +134,8 @@ def content_hash(values: np.ndarray | ImageFile) -> str:
     """SHA-256 of the IDX file that would hold these uint8 values; of one channel, without that dimension."""
     shape = values.shape[:-1] if len(values.shape) == 4 and values.shape[-1] == 1 else values.shape
     digest = hashlib.sha256(bytes([0, 0, _UINT8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape))
-    together = many(values.shape[1:])
-    for start in range(0, len(values), together):
-        digest.update(np.ascontiguousarray(values[start : start + together], np.uint8).data)
+    for part in parts(len(values), values.shape[1:]):
+        digest.update(np.ascontiguousarray(values[part], np.uint8).data)
     return digest.hexdigest()
 
 

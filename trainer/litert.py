@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from trainer.decoded import images_at_once
 from trainer.thresholds import Thresholds
 
 FLATBUFFER = Path("assets.extra") / "model.tflite"  # where in a version the service looks for it
 SIGNATURE = "serving_default"
-IMAGES = 64  # random ones, on which both must agree
+IMAGES = 64  # random ones, on which both must agree; fewer of a large size
 
 
 def convert(source: Path, saved_model: Path, target: Path, tolerance: float = Thresholds.infra_tolerance) -> float:
@@ -42,7 +43,8 @@ def convert(source: Path, saved_model: Path, target: Path, tolerance: float = Th
     loaded = tf.saved_model.load(str(saved_model))
     signature = loaded.signatures[SIGNATURE]
     ((name, spec),) = signature.structured_input_signature[1].items()
-    images = np.random.default_rng(0).integers(0, 256, (IMAGES, *spec.shape[1:])).astype(np.float32)
+    count = min(IMAGES, images_at_once(spec.shape[1:]))
+    images = np.random.default_rng(0).integers(0, 256, (count, *spec.shape[1:]), np.uint8).astype(np.float32)
     (expected,) = signature(**{name: tf.constant(images)}).values()
     with _quiet():
         runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.data import Split
-from trainer.decoded import many
+from trainer.decoded import parts
 
 DARK = 12  # grey levels up to which a pixel is background: 5 % of 255, as Fashion-MNIST's makers had it
 BORDER_SHARE = 0.6  # of an image's border must be dark; a thing may touch it
@@ -19,8 +19,7 @@ def look(train: Split) -> dict[str, int] | None:
     """{"side": pixels of the things' longest side, the median}; None where images are in colour or not on black."""
     if train.images.shape[3] != 1:
         return None
-    together = many(train.images.shape[1:])
-    chunks = [_looked_at(np.asarray(train.images[at : at + together])) for at in range(0, len(train), together)]
+    chunks = [_looked_at(np.asarray(train.images[part])) for part in parts(len(train), train.images.shape[1:])]
     on_dark, longest = (np.concatenate(each) for each in zip(*chunks, strict=True))
     if on_dark.mean() < IMAGES_SHARE:
         return None

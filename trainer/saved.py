@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.decoded import Images, many
+from trainer.decoded import Images, images_at_once, parts
 from trainer.export import INPUT, OUTPUT
 
 BATCH = 32
@@ -44,8 +44,7 @@ class SavedModel:
 
     def predict(self, images: Images) -> np.ndarray:
         """As a call, for any number of images: some at a time, so that they fit into memory."""
-        together = many(images.shape[1:])
-        return np.concatenate([self(images[start : start + together]) for start in range(0, len(images), together)])
+        return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ class Latency:
 
 
 def latency(model: SavedModel, images: Images) -> Latency:
-    """Times a SavedModel on one image and on a batch of up to `BATCH`; `images` uint8 (n, ...), n at least 1."""
-    batch = np.asarray(images[:BATCH])
+    """Times a SavedModel on one image and on a batch of up to `BATCH`, fewer of large ones; `images` uint8 (n, ...)."""
+    batch = np.asarray(images[: min(BATCH, images_at_once(images.shape[1:]))])
     single, single_p95 = np.quantile(_milliseconds(model, batch[:1]), [0.5, 0.95]).tolist()
     batched, batched_p95 = np.quantile(_milliseconds(model, batch), [0.5, 0.95]).tolist()
     device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"

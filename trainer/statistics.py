@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainer.data import ImageDataset, Split
-from trainer.decoded import many
+from trainer.decoded import parts
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ def statistics(dataset: ImageDataset) -> Statistics:
 
 
 def _chunks(split: Split) -> Iterator[np.ndarray]:
-    together = many(split.images.shape[1:])
-    return (np.ascontiguousarray(split.images[at : at + together]) for at in range(0, len(split), together))
+    return (np.ascontiguousarray(split.images[part]) for part in parts(len(split), split.images.shape[1:]))
 
 
 def _digests(split: Split) -> Counter[bytes]:

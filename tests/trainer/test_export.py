@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow as tf
 from trainer.data import ImageDataset
 from trainer.export import export_saved_model, serving_model
 from trainer.models import deep_cnn
+from trainer.saved import SavedModel, latency
 
 pytestmark = pytest.mark.tensorflow
 
@@ -47,3 +49,10 @@ def test_an_export_is_a_plain_saved_model(exported: tuple, tmp_path: Path) -> No
     export_saved_model(exported[0], tmp_path)
     assert (tmp_path / "saved_model.pb").is_file()
     assert (tmp_path / "variables" / "variables.index").is_file()
+
+
+def test_a_model_of_large_images_is_timed_on_a_smaller_batch(tmp_path: Path) -> None:
+    layers = keras.layers
+    model = keras.Sequential([layers.Input((512, 512, 3)), layers.GlobalAveragePooling2D(), layers.Dense(2)])
+    export_saved_model(model, tmp_path)
+    assert latency(SavedModel(tmp_path), np.zeros((32, 512, 512, 3), np.uint8)).batch_size == 1

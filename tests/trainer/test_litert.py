@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_a_flatbuffer_that_answers_otherwise_is_refused(saved_model: Path, tmp_p
     with pytest.raises(ValueError, match=r"must answer as the SavedModel does, within 0\.001\. Received: a difference"):
         litert.convert(tmp_path, saved_model, tmp_path / "model.tflite")
     assert not (tmp_path / "model.tflite").exists()
+
+
+def test_forms_of_a_model_of_large_images_are_compared_in_little_memory(
+    tmp_path: Path, peak: Callable[..., int]
+) -> None:
+    layers = keras.layers
+    model = keras.Sequential([layers.Input((512, 512, 3)), layers.GlobalAveragePooling2D(), layers.Dense(2)])
+    export_saved_model(model, tmp_path)
+    assert peak(lambda: litert.convert(tmp_path, tmp_path, tmp_path / "model.tflite")) < 50e6
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (96, 96, 3)])
