@@ -1,1 +1,1 @@
-"""Registry room: model versions on disk. Standard library only, so that every other room may stand on it."""
+"""Model versions on disk. Standard library only, so that every other package can import it."""

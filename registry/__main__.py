@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # whoever reads has seen enough, as `head` does
+    except BrokenPipeError:  # the reader, such as `head`, needs no more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 

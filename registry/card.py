@@ -171,7 +171,7 @@ def _fits(value: Any, kind: Any) -> bool:
         return isinstance(value, tuple) and all(_fits(item, inner[0]) for item in value)
     if get_origin(kind) is dict:
         return isinstance(value, dict) and all(_fits(k, str) and _fits(v, inner[1]) for k, v in value.items())
-    # A bool is an int to Python, but not to whoever reads a shape.
+    # A bool is an int to Python, but not a size.
     return isinstance(value, kind) and not isinstance(value, bool)
 
 

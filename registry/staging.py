@@ -1,7 +1,7 @@
-"""Staging: where a version lies before it is one or until it is deleted, and the locks between processes.
+"""Staging: where a version is written before it is published and moved before it is deleted; locks between processes.
 
 A slot is a hidden directory `<root>/.staging/<token>/` that a living process holds by a file lock. The kernel
-drops that lock when the process ends, however it ends, so a slot that nobody holds is rubbish.
+drops that lock when the process ends, however it ends, so a slot that is not locked can be removed.
 """
 
 import fcntl
@@ -39,7 +39,7 @@ def slot(staging: Path) -> Iterator[Path]:
             mine = Path(tempfile.mkdtemp(dir=staging))
             held.callback(shutil.rmtree, mine, ignore_errors=True)
             held.enter_context(locked(mine / "lock"))
-            # A directory of its own: mkdtemp's are private (0700), yet whoever serves a version reads it.
+            # A directory of its own: mkdtemp's are private (0700), but the service may run as another user.
             version = mine / "version"
             version.mkdir()
         yield version

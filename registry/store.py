@@ -204,7 +204,7 @@ class ModelStore:
                     return version
 
     def _lock(self, shared: bool) -> AbstractContextManager[None]:
-        """Prune holds it alone; who relies on versions staying where they are shares it."""
+        """Prune takes it exclusively; operations that need versions to stay where they are share it."""
         return locked(self.root / STAGING / f"{self.name}.lock", shared)
 
     def _entries(self) -> list[str]:

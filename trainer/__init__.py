@@ -1,1 +1,1 @@
-"""Trainer room: from a data set to a judged, pushed SavedModel. It imports the registry, never the service."""
+"""From a data set to a judged, pushed SavedModel. It imports the registry, never the service."""

@@ -1,4 +1,4 @@
-"""A few test images for each cell of the confusion matrix, in one picture, for whoever looks at a served model.
+"""A few test images for each cell of the confusion matrix, in one picture, for the page of a served model.
 
 `examples.png` holds images side by side, those of more than 96 pixels a side made smaller; `examples.json` says which
 of them show what: {"size": [height, width] of each, "columns": images a row, "cells": [{"true": class,

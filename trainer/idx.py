@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST and its kin: read, checked, or refused with a reason.
+"""IDX files, the format of MNIST and sets like it: read, checked, or refused with a reason.
 
 Format: two zero bytes, a type code (8 = uint8), the number of dimensions, each dimension as a big-endian
 uint32, then the values, the last dimension running fastest.

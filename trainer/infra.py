@@ -210,4 +210,4 @@ def _ask(url: str, request: Request, classes: Sequence[str]) -> np.ndarray:
 def _last_line(log: IO[str]) -> str:
     log.seek(0)
     lines = log.read().strip().splitlines()
-    return f"its last words: {lines[-1]}" if lines else "it said nothing."
+    return f"the last line of its log: {lines[-1]}" if lines else "its log is empty."

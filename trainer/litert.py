@@ -63,7 +63,7 @@ def convert(source: Path, saved_model: Path, target: Path, tolerance: float = Th
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing on stderr meanwhile: LiteRT tells there, past Python and without a switch, which delegate it made."""
+    """Discards stderr: LiteRT logs its delegate there from C++, and has no option against it."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,8 +1,8 @@
 """Validation before training: a data set's statistics, held against what it should be.
 
 A schema is data: `schema.json` beside this file for the sets that this project knows, or in a user's own folder.
-Of a set without one, general rules are asked only. A run writes the statistics it found into its directory, with
-a schema that they fulfil, to start one's own from.
+A set without a schema is held against general rules only. A run writes the statistics it found into its directory,
+with a schema that they fulfil, to start one's own from.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class AnomalyError(DataError):
 
 @dataclass(frozen=True)
 class Schema:
-    """What a data set should be; None is not asked.
+    """What a data set should be; a field that is None is not checked.
 
     Attributes:
         dtype, shape: of the images.

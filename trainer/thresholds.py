@@ -70,7 +70,7 @@ def thresholds_for(dataset: str, overrides: Mapping[str, float] | None = None) -
     names = [each.name for each in fields(Thresholds)]
     if unknown := sorted(set(overrides) - set(names)):
         raise ValueError(f"`threshold` must be one of {', '.join(names)}. Received: {', '.join(unknown)}.")
-    return replace(KNOWN.get(dataset, Thresholds()), **overrides)  # type: ignore[arg-type]  # checked at birth
+    return replace(KNOWN.get(dataset, Thresholds()), **overrides)  # type: ignore[arg-type]  # validated by Thresholds
 
 
 def parse(options: list[str]) -> dict[str, float]:
@@ -88,5 +88,5 @@ def parse(options: list[str]) -> dict[str, float]:
             raise ValueError(
                 f"`threshold` must be NAME=VALUE, such as accuracy_floor=0.8. Received: {option}."
             ) from None
-    thresholds_for("", overrides)  # refuses nonsense before hours of training, not after
+    thresholds_for("", overrides)  # fails before hours of training, not after
     return overrides

@@ -1,4 +1,4 @@
-"""The model card in words: MODEL_CARD.md, for whoever has the model and not its makers.
+"""The model card as text: MODEL_CARD.md, for users of the model who do not know its makers.
 
 Its sections follow M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
 """
@@ -48,7 +48,7 @@ def _data(card: ModelCard) -> str:
         f"{data['dataset']}, from {data['source']}: {counts}. SHA-256 of all images and labels: `{data['sha256']}`. "
         f"The validation images chose the epoch, the model and the temperature. The test images chose none of these, "
         f"but the gate decides on them whether a model is pushed."
-        + "".join(f"\n\nAllowed, though not as it should be: {each}" for each in data.get("anomalies", ()))
+        + "".join(f"\n\nAllowed anomaly: {each}" for each in data.get("anomalies", ()))
     )
 
 

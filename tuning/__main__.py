@@ -5,7 +5,7 @@
 The same command becomes a part of a search over several machines by keras-tuner's environment variables:
 
     KERASTUNER_TUNER_ID=chief                       hands out trials, retrains and pushes; trains no trial itself
-    KERASTUNER_TUNER_ID=tuner0 (tuner1, ...)        a worker; whoever comes back by a name gets its trial again
+    KERASTUNER_TUNER_ID=tuner0 (tuner1, ...)        a worker; one that reconnects under its id gets its trial back
     KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT    where the chief listens, and workers find it
 """
 

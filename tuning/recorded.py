@@ -20,7 +20,7 @@ SCORE = "val_accuracy"
 OTHERS, GRACE = 4, 0.5
 # A trial whose worker died so often without finishing an epoch fails: it may be what kills them.
 DEATHS = 5
-# A trial of another machine that was silent for so long is given to whoever asks next. Longer than any epoch.
+# A trial whose worker, on another machine, is silent for so long goes to the next worker. Longer than any epoch.
 SILENCE_S = 1800.0
 # Apart by more than the random numbers that one proposal draws.
 SEEDS_A_TRIAL = 10_000
@@ -29,12 +29,12 @@ SEEDS_A_TRIAL = 10_000
 class Recorded(keras_tuner.Oracle):
     """What all four algorithms have in common here.
 
-    A trial belongs to a worker's name: whoever comes back by that name is given it again, as keras-tuner has it. What
-    is proposed depends on the seed, the trial's number and the trials that ended before, and on nothing else.
+    A trial belongs to a worker's id: a worker that reconnects under the same id gets its trial back, as in keras-tuner.
+    What is proposed depends on the seed, the trial's number and the trials that ended before, and on nothing else.
 
     Attributes:
         failure: why the journal could not be written; the search cannot go on.
-        over: somebody was told that there are no more trials.
+        over: a worker was told that there are no more trials.
         closed: the time is up; nothing is handed out or taken any more, and unfinished trials stay unfinished.
     """
 
@@ -91,7 +91,7 @@ class Recorded(keras_tuner.Oracle):
         known = len(self.trials)
         trial = super().create_trial(tuner_id)
         if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
-            trial.status = TrialStatus.IDLE  # whoever has the last trials may yet be lost
+            trial.status = TrialStatus.IDLE  # a worker that has one of the last trials may still be lost
         self.over = trial.status == TrialStatus.STOPPED
         if trial.status == TrialStatus.RUNNING:
             self._heard[trial.trial_id] = self._given[trial.trial_id] = time.monotonic()

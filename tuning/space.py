@@ -54,7 +54,7 @@ def sample_config(hp: HyperParameters, base: TrainConfig, free: Collection[str])
 
 @dataclass(frozen=True)
 class Search:
-    """Everything that decides a search's result, apart from the images; refuses nonsense at birth.
+    """Everything that decides a search's result, apart from the images; validates its fields when constructed.
 
     Attributes:
         base: the settings that are not searched; its epochs are those of a full training.

@@ -1,7 +1,7 @@
 """A worker: asks keras-tuner's chief for a trial, trains it through the trainer, reports each epoch, asks again.
 
 It is known by KERASTUNER_TUNER_ID and finds the chief at KERASTUNER_ORACLE_IP:KERASTUNER_ORACLE_PORT. A process
-does a few trials only, for TensorFlow keeps memory of each.
+does a few trials only, because TensorFlow leaks memory per trial.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def test_a_card_of_a_newer_format_asks_for_an_upgrade_whatever_its_fields(tmp_pa
         ({"per_class": {"\ud800": 0.5}}, r"`metrics.per_class` must be text that UTF-8 can hold\. Received: '\\ud800'"),
     ],
 )
-def test_a_card_refuses_at_birth_what_json_cannot_hold(card: ModelCard, metrics: dict[str, Any], sentence: str) -> None:
+def test_a_card_refuses_what_json_cannot_hold(card: ModelCard, metrics: dict[str, Any], sentence: str) -> None:
     with pytest.raises(CardError, match=sentence):
         replace(card, metrics=metrics)
 

@@ -153,7 +153,7 @@ def test_an_export_that_does_not_load_is_quoted(tmp_path: Path, artifacts: Path,
         store.publish(staged, ModelStore(artifacts / "models", NAME).card(1))
     check = infra.infra(tmp_path, sample.classes, sample.test.images, uniform, Thresholds())
     assert not check.passed
-    assert "before it was ready; its last words:" in check.sentence
+    assert "before it was ready; the last line of its log:" in check.sentence
 
 
 def test_a_server_that_takes_too_long_is_ended(
