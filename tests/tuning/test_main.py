@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,19 @@ def test_half_of_keras_tuners_variables_are_not_enough(tmp_path: Path) -> None:
     done = tune(artifacts=tmp_path, KERASTUNER_TUNER_ID="tuner0")
     assert done.returncode == 2
     assert "Missing: KERASTUNER_ORACLE_IP, KERASTUNER_ORACLE_PORT." in done.stderr
+
+
+def test_a_search_over_other_classes_than_the_served_model_s_is_refused_at_once(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(artifacts / "models", tmp_path / "models")
+    data = shutil.copytree(SAMPLE, tmp_path / "fashion_mnist_sample")
+    (data / "classes.txt").write_text("".join(f"{number}\n" for number in range(10)))
+    done = tune("--dataset", f"idx:{data}", artifacts=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "is served (version 1), with classes T-shirt/top, " in line
+    assert not list(tmp_path.glob("tuning/*/*"))
 
 
 @pytest.mark.slow
