@@ -35,7 +35,7 @@ def load(name: str, data_dir: Path, image_size: int, limit: int) -> Decoded:
     folder = data_dir / "decoded" / (name.replace("/", "-") + (f"-{image_size}" if image_size else ""))
     # Of Fashion-MNIST the content is known, as long as it is left in its own size.
     known = name.partition(":")[0] == fashion_mnist.NAME and not image_size
-    found = decoded.kept(folder, limit)
+    found = decoded.read_undamaged(folder, limit)
     if found is None or (known and not fashion_mnist.is_it(found)):
         shutil.rmtree(folder, ignore_errors=True)
         data_dir.mkdir(parents=True, exist_ok=True)

@@ -34,10 +34,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add = options.add_argument
     add("--dataset", help="a TFDS set (fashion_mnist), folder:PATH of pictures by class, or idx:PATH of IDX files")
-    add("--image-size", type=int, help="side that pictures are brought to; 0: their own if it is one, else 64")
+    add("--image-size", type=int, help="side that pictures are resized to; 0: their own size if all have one, else 64")
     add("--split-seed", type=int, help="seed of a picture folder's split, where it has none of its own")
     add("--memory-limit", type=int, default=512, metavar="MIB", help="images beyond this are read from disk (512)")
-    add("--allow-anomalies", action="store_true", help="train on data that is not what it should be, and record it")
+    add("--allow-anomalies", action="store_true", help="train despite anomalies in the data; the model card lists them")
     add("--model-name", "--name", metavar="NAME", help="what the model is called when served; else the data set's name")
     add("--model", help=f"{' or '.join(MODELS)}; left out: both are trained, the better is pushed")
     add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--schedule", help=f"{' or '.join(SCHEDULES)} (warm-up, then cosine decay)")
     add("--warmup-epochs", type=float, help="length of the cosine schedule's warm-up")
     add("--weight-decay", type=float, help="decoupled weight decay, for adamw")
-    add("--batch-size", type=int, help="images a step")
+    add("--batch-size", type=int, help="images per step")
     add("--epochs", type=int, help="the most epochs to train")
     add("--patience", type=int, help="stop after so many epochs without a better one; 0: never")
     add("--dropout", type=float, help="rate of the dropout before each hidden dense layer")
@@ -56,14 +56,14 @@ def parser() -> argparse.ArgumentParser:
         "--mirror",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="mirror half of the images (a recipe does for its data set alone)",
+        help="mirror half of the training images; by default, of Fashion-MNIST only",
     )
     add("--shift", type=int, help="move training images by up to so many pixels")
     add("--rotate", type=float, help="rotate training images by up to so many degrees")
     add("--erase", type=float, help="black out a square of this share of each training image's side")
     add("--precision", help=f"{', '.join(PRECISIONS)}; auto is mixed_float16 on a GPU with tensor cores")
     add("--deterministic", action="store_true", default=None, help="repeatable bit for bit, somewhat slower")
-    add("--seed", type=int, help="seed of all chance (0)")
+    add("--seed", type=int, help="random seed (0)")
     begin = options.add_mutually_exclusive_group().add_argument
     begin("--resume", metavar="RUN", help="go on with an interrupted run; the same command does so by itself")
     begin("--fresh", action="store_true", help="begin anew, even where the same run was interrupted")

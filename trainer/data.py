@@ -210,10 +210,10 @@ def _share_of_each_class(split: Split) -> tuple[Split, Split]:
 
 def _content_hash(found: Decoded) -> str:
     """Hash of the hashes of training images, training labels, test images and test labels as IDX files."""
-    many = len(found.classes) > 256  # labels that one byte cannot hold
+    dtype = np.uint8 if len(found.classes) <= 256 else np.uint16
     parts = [
         idx.content_hash(values)
         for split in SPLITS
-        for values in (found.images[split], found.labels[split].astype(np.uint16 if many else np.uint8).view(np.uint8))
+        for values in (found.images[split], found.labels[split].astype(dtype).view(np.uint8))
     ]
     return hashlib.sha256("".join(parts).encode()).hexdigest()

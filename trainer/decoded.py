@@ -127,7 +127,7 @@ class Decoded:
     left_out: tuple[str, ...] = ()
 
 
-def kept(folder: Path, limit: int) -> Decoded | None:
+def read_undamaged(folder: Path, limit: int) -> Decoded | None:
     """As `read`; a damaged copy is named on the terminal and removed."""
     try:
         return read(folder, limit)

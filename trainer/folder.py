@@ -53,17 +53,17 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int, limit: int) -
     missed = left_out(folder, found)
     of_folder = f"folder-{_hash(str(folder.resolve()))}-"
     of_state = f"{of_folder}{_hash([_stamps(found), missed])}-"
-    kept = data_dir / "decoded" / f"{of_state}{image_size}-{seed}"
-    if known := decoded.kept(kept, limit):
+    copy = data_dir / "decoded" / f"{of_state}{image_size}-{seed}"
+    if known := decoded.read_undamaged(copy, limit):
         return known
     print(f"Decoding the pictures of {folder}; this happens once, until they change.", flush=True)
-    _decode(folder, kept, tuple(found["train"]), _parts(found, seed), image_size, missed)
-    result = decoded.read(kept, limit)
+    _decode(folder, copy, tuple(found["train"]), _parts(found, seed), image_size, missed)
+    result = decoded.read(copy, limit)
     if result is None:  # removed by another process, for which the folder is in a later state
         raise DataError(f"{folder}: its pictures changed while they were decoded. Run again.")
-    for copy in kept.parent.glob(f"{of_folder}*"):
-        if not copy.name.startswith(of_state):
-            shutil.rmtree(copy, ignore_errors=True)
+    for other in copy.parent.glob(f"{of_folder}*"):
+        if not other.name.startswith(of_state):
+            shutil.rmtree(other, ignore_errors=True)
     return result
 
 
