@@ -15,7 +15,7 @@ from registry.card import CardError
 from registry.store import ModelStore, RegistryError
 from serving import metrics_directory
 from serving.keys import Keys
-from serving.model import ManyModelsError, NoModelError, find
+from serving.model.served import ManyModelsError, NoModelError, find
 from serving.settings import Settings, SettingsError, describe
 
 SAMPLE = Path(__file__).parent / "samples" / "ankle-boot.png"

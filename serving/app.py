@@ -24,11 +24,11 @@ from serving.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
-from serving.extras import ExtrasOfNow
-from serving.inference import Inference
-from serving.json_text import OrjsonProvider
+from serving.images.json_text import OrjsonProvider
 from serving.keys import Keys
-from serving.model import Served
+from serving.model.assets import ExtrasOfNow
+from serving.model.inference import Inference
+from serving.model.served import Served
 from serving.observe import observe
 from serving.page import routes as page
 from serving.problem import problem

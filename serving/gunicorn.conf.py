@@ -6,11 +6,9 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from serving import (
-    first_start,  # noqa: F401  # here, before the workers are forked, so that they share it
-    metrics_directory,
-)
+from serving import metrics_directory
 from serving.keys import Keys
+from serving.model import first_start  # noqa: F401  # here, before the workers are forked, so that they share it
 from serving.settings import Settings
 from serving.worker import refuse_connections
 

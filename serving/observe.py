@@ -9,9 +9,9 @@ from urllib.parse import quote
 from flask import Flask, Response, g, request
 
 from serving import arrival, tally, tracing
-from serving.batcher import Answer
 from serving.logs import request_id
-from serving.model import Predictor
+from serving.model.batcher import Answer
+from serving.model.served import Predictor
 from serving.settings import Settings
 
 # What does not say otherwise, as the page does, is not for a cache.

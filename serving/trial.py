@@ -11,8 +11,8 @@ from PIL import Image
 
 from registry.card import ModelCard
 from serving.app import create_app
-from serving.extras import Extras
-from serving.model import ModelError, Predictor, Served
+from serving.model.assets import Extras
+from serving.model.served import ModelError, Predictor, Served
 from serving.observe import NOT_COUNTED
 from serving.settings import Settings
 

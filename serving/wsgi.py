@@ -9,11 +9,12 @@ from pathlib import Path
 
 from flask import Flask
 
-from serving import first_start, tracing
+from serving import tracing
 from serving.app import create_app
-from serving.lean_import import without_remarks
-from serving.model import Predictor, Served, find
-from serving.reload import Follower, Load
+from serving.model import first_start
+from serving.model.follow import Follower, Load
+from serving.model.lean_import import without_remarks
+from serving.model.served import Predictor, Served, find
 from serving.settings import Settings
 from serving.trial import try_out
 
@@ -40,12 +41,12 @@ def _loader(settings: Settings) -> Load:
     def runtime() -> Load:
         # TensorFlow takes seconds to import, and probes are answered meanwhile.
         if settings.runtime == "litert":
-            from serving.litert import LiteRTPredictor
+            from serving.model.litert import LiteRTPredictor
 
             load: Load = partial(LiteRTPredictor, threads=settings.tf_threads)
         else:
             with without_remarks():
-                from serving.predictor import SavedModelPredictor, limit_threads
+                from serving.model.tensorflow import SavedModelPredictor, limit_threads
 
                 limit_threads(settings.tf_threads)
             load = partial(SavedModelPredictor, xla=bool(settings.xla))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from serving.errors import InvalidImageError
-from serving.images import from_files
+from serving.images.files import from_files
 from serving.settings import Settings
 from trainer import pictures
 from trainer.idx import DataError

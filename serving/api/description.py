@@ -10,9 +10,9 @@ from registry.errors import RegistryError
 from registry.store import ModelStore
 from serving.api.openapi import operation
 from serving.errors import NotServedError
-from serving.extras import FOLDER, ExtrasOfNow
-from serving.inference import Inference
 from serving.keys import Keys
+from serving.model.assets import FOLDER, ExtrasOfNow
+from serving.model.inference import Inference
 from serving.page.routes import samples
 
 LIMITS = ("max_body_bytes", "max_images", "max_image_pixels")

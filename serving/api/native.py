@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from serving.api import body, schemas
 from serving.api.openapi import operation
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
-from serving.extras import ExtrasOfNow
-from serving.file_heads import is_image
-from serving.images import Batch, Source, from_files, from_json, from_raw
-from serving.inference import Inference
-from serving.likeness import Look
+from serving.images.files import Batch, Source, from_files, from_json, from_raw
+from serving.images.heads import is_image
+from serving.images.photographs import Look
+from serving.model.assets import ExtrasOfNow
+from serving.model.inference import Inference
 from serving.settings import Settings
 
 # What curl sends with -d or --data-binary when it is not told a type, and other clients without one.

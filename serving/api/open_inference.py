@@ -18,10 +18,10 @@ from serving.api import body, schemas
 from serving.api.openapi import operation
 from serving.api.tensors import as_bytes, classes_of, read_images
 from serving.errors import InvalidImageError, TooLargeError
-from serving.inference import Inference
-from serving.json_text import parse
-from serving.model import Predictor
-from serving.pixels import Images, brief
+from serving.images.json_text import parse
+from serving.images.pixels import Images, brief
+from serving.model.inference import Inference
+from serving.model.served import Predictor
 from serving.settings import Settings
 
 PROJECT = "cnn-model-service"

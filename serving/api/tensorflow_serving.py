@@ -13,15 +13,15 @@ import numpy as np
 from flask import Blueprint
 
 from registry.card import TensorSpec
-from serving import plain_json
 from serving.api import body, schemas
 from serving.api.openapi import operation
 from serving.errors import InvalidImageError, TooLargeError
-from serving.images import from_files
-from serving.inference import Inference
-from serving.json_text import parse
-from serving.model import Predictor
-from serving.pixels import Images, brief, from_lists, keys_of
+from serving.images import plain_json
+from serving.images.files import from_files
+from serving.images.json_text import parse
+from serving.images.pixels import Images, brief, from_lists, keys_of
+from serving.model.inference import Inference
+from serving.model.served import Predictor
 from serving.settings import Settings
 
 SIGNATURE = "serving_default"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from registry.card import TensorSpec
 from serving.errors import InvalidImageError
-from serving.pixels import Images, brief, flat, from_numbers
+from serving.images.pixels import Images, brief, flat, from_numbers
 
 DTYPES = {
     "UINT8": "<u1",

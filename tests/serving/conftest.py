@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from registry.card import ModelCard, TensorSpec
 from registry.store import ModelStore
 from serving.app import create_app
-from serving.model import Served
-from serving.pixels import Images
+from serving.images.pixels import Images
+from serving.model.served import Served
 from serving.settings import Settings
 
 CLASSES = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.app import create_app
 from serving.errors import OverloadedError
-from serving.model import Served
+from serving.model.served import Served
 from serving.settings import Settings
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.batcher import Answer, Batcher
 from serving.errors import DeadlineError, OverloadedError
+from serving.model.batcher import Answer, Batcher
 
 NEVER = threading.TIMEOUT_MAX
 

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from serving.app import create_app
-from serving.model import Served
+from serving.model.served import Served
 from serving.settings import Settings, SettingsError
 
 SITE = "https://shop.example"

@@ -16,8 +16,8 @@ import pytest
 import requests
 from PIL import Image
 
-from serving.decoding_memory import DecodingMemory
 from serving.errors import DeadlineError
+from serving.images.memory import DecodingMemory
 from serving.settings import Settings
 from tests.serving import hostile
 
@@ -103,8 +103,8 @@ import resource, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from serving.errors import InvalidImageError
-from serving.images import from_files
-from serving.likeness import Look
+from serving.images.files import from_files
+from serving.images.photographs import Look
 from serving.settings import Settings
 
 def decode(content):

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from registry.store import ModelStore
 from serving.app import create_app
-from serving.extras import ExtrasOfNow, Familiar
-from serving.model import Served
-from serving.predictor import SavedModelPredictor
+from serving.model.assets import ExtrasOfNow, Familiar
+from serving.model.served import Served
+from serving.model.tensorflow import SavedModelPredictor
 from serving.settings import Settings
 from tests.serving.conftest import FakePredictor
 from trainer import familiar

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from serving.errors import InvalidImageError, TooLargeError
-from serving.images import from_files
+from serving.images.files import from_files
 from serving.settings import Settings
 from tests.serving import hostile
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from serving.api.tensors import DTYPES
 from serving.app import create_app
-from serving.model import Served
+from serving.model.served import Served
 from serving.settings import Settings
 
 EXAMPLES = int(os.environ.get("FUZZ", "500"))

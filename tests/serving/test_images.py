@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from serving import arrival
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
-from serving.images import Batch, from_files, from_json
+from serving.images.files import Batch, from_files, from_json
 from serving.settings import Settings
 
 SHAPE = (28, 28, 1)

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw
 
 from serving.app import create_app
 from serving.errors import InvalidImageError
-from serving.images import Batch, from_files
-from serving.likeness import Look, light_background
-from serving.model import Served
+from serving.images.files import Batch, from_files
+from serving.images.photographs import Look, light_background
+from serving.model.served import Served
 from serving.settings import Settings
 from tests.serving.photographs import photograph
 

@@ -14,8 +14,8 @@ import requests
 from numpy.typing import NDArray
 
 from registry.card import TensorSpec
-from serving.litert import FLATBUFFER, LiteRTPredictor
-from serving.model import ModelError
+from serving.model.litert import FLATBUFFER, LiteRTPredictor
+from serving.model.served import ModelError
 
 Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 

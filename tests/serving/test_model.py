@@ -10,7 +10,7 @@ import pytest
 from registry.card import ModelCard
 from registry.store import ModelStore
 from serving.errors import NotReadyError
-from serving.model import NoModelError, Served, find
+from serving.model.served import NoModelError, Served, find
 from serving.settings import Settings
 
 

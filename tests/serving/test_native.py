@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.app import create_app
-from serving.model import Served
+from serving.model.served import Served
 from serving.settings import Settings
 
 

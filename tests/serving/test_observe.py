@@ -15,7 +15,7 @@ from serving import tally, tracing
 from serving.app import create_app
 from serving.keys import Keys
 from serving.logs import JsonFormatter, request_id
-from serving.model import Served
+from serving.model.served import Served
 from serving.settings import Settings, SettingsError
 
 PIXELS = bytes([5]) * 784

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serving.api.tensors import DTYPES
 from serving.app import create_app
-from serving.model import Served
+from serving.model.served import Served
 from serving.settings import Settings
 
 MODEL = "/v2/models/fashion_mnist"

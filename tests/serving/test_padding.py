@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.padding import in_fixed_sizes
+from serving.model.padding import in_fixed_sizes
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from serving.app import create_app
-from serving.litert import LiteRTPredictor
-from serving.model import Served, find
+from serving.model.litert import LiteRTPredictor
+from serving.model.served import Served, find
 from serving.settings import Settings
 from tests.serving.photographs import photograph
 from trainer import pipeline

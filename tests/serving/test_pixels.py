@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.errors import InvalidImageError
-from serving.pixels import from_lists
+from serving.images.pixels import from_lists
 
 SHAPE = (2, 3, 1)
 

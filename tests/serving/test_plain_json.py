@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from serving.errors import InvalidImageError
-from serving.json_text import parse
-from serving.pixels import from_lists
-from serving.plain_json import LARGEST, pixels
+from serving.images.json_text import parse
+from serving.images.pixels import from_lists
+from serving.images.plain_json import LARGEST, pixels
 
 SHAPE = (2, 3, 1)
 MOST = 4

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from registry.card import CARD_PATH, CardError, ModelCard, TensorSpec
 from registry.store import ModelStore
-from serving.model import ModelError
-from serving.predictor import SavedModelPredictor
+from serving.model.served import ModelError
+from serving.model.tensorflow import SavedModelPredictor
 from tests.serving.conftest import make_card
 
 pytestmark = pytest.mark.tensorflow

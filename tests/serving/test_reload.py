@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 from registry.card import ModelCard
 from registry.store import ModelStore
 from serving.app import create_app
-from serving.model import ModelError, Served, find
-from serving.reload import Follower
+from serving.model.follow import Follower
+from serving.model.served import ModelError, Served, find
 from serving.settings import Settings
 
 

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from serving.app import create_app
-from serving.model import Served
+from serving.model.served import Served
 from serving.settings import Settings
 
 # A schema cannot say which bytes are a picture, so none is asked of what is accepted.

@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 from registry.card import CardError, ModelCard, TensorSpec
 from registry.store import ModelStore
 from serving import tally
-from serving.model import ModelError
+from serving.model.served import ModelError
 from serving.settings import Settings
 from serving.trial import try_out
 from tests.serving.conftest import FakePredictor, make_card

@@ -15,14 +15,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
 
-from serving import arrival, plain_json
-from serving.decoding_memory import DecodingMemory
+from serving import arrival
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
-from serving.file_heads import TAKEN, Head, head
-from serving.fitting import COLOUR_NAMES, Fitted, fit, memory_of_fitting, side
-from serving.json_text import parse
-from serving.likeness import Look
-from serving.pixels import Images, brief, from_lists, keys_of, times
+from serving.images import plain_json
+from serving.images.fitting import COLOUR_NAMES, Fitted, fit, memory_of_fitting, side
+from serving.images.heads import TAKEN, Head, head
+from serving.images.json_text import parse
+from serving.images.memory import DecodingMemory
+from serving.images.photographs import Look
+from serving.images.pixels import Images, brief, from_lists, keys_of, times
 from serving.settings import Settings
 
 # The limit is the settings' own, checked on the header; Pillow's would only warn up to twice its value.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.pixels import Images
+from serving.images.pixels import Images
 
 Run = Callable[[Images], NDArray[np.float32]]
 

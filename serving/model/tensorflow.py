@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
-from serving.lean_import import without_companions
-from serving.model import ModelError
-from serving.padding import in_fixed_sizes
-from serving.pixels import Images
+from serving.images.pixels import Images
+from serving.model.lean_import import without_companions
+from serving.model.padding import in_fixed_sizes
+from serving.model.served import ModelError
 
 # TensorFlow reads this while it is imported: errors are shown, its remarks about the processor are not.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

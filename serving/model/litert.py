@@ -8,8 +8,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
-from serving.model import ModelError
-from serving.pixels import Images
+from serving.images.pixels import Images
+from serving.model.served import ModelError
 
 FLATBUFFER = Path("assets.extra") / "model.tflite"  # the trainer puts it there when it pushes
 # An interpreter is made for one size. Time grows with the images, so runs are split, never padded; more sizes than

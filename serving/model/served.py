@@ -10,7 +10,7 @@ from registry.card import ModelCard
 from registry.names import is_name, normalized
 from registry.store import ModelStore, models
 from serving.errors import NotReadyError
-from serving.pixels import Images
+from serving.images.pixels import Images
 from serving.settings import Settings
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import DeadlineError, OverloadedError
-from serving.model import Predictor
-from serving.pixels import Images
+from serving.images.pixels import Images
+from serving.model.served import Predictor
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ import time
 
 from registry.names import normalized
 from serving import arrival, observe
-from serving.batcher import Answer, Batcher
 from serving.errors import NotReadyError, NotServedError
-from serving.model import Predictor, Served
-from serving.pixels import Images
+from serving.images.pixels import Images
+from serving.model.batcher import Answer, Batcher
+from serving.model.served import Predictor, Served
 from serving.settings import Settings
 
 # Images of one run at most: beyond, a run takes twice as long for twice as many, and everybody waits for it.

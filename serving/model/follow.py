@@ -10,7 +10,7 @@ from pathlib import Path
 from registry.card import CardError
 from registry.store import ModelStore, RegistryError
 from serving import metrics
-from serving.model import ModelError, NoModelError, Predictor, Served
+from serving.model.served import ModelError, NoModelError, Predictor, Served
 
 # While a version loads, its thread gives way ten times sooner than Python's 5 ms, so that requests hardly feel it.
 LOADING_SWITCH_INTERVAL = 0.0005

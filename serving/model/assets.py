@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.store import ModelStore
-from serving.likeness import Look
-from serving.model import Predictor
-from serving.pixels import Images
+from serving.images.photographs import Look
+from serving.images.pixels import Images
+from serving.model.served import Predictor
 from serving.settings import Settings
 
 FOLDER = "assets.extra"

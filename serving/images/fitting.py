@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.errors import InvalidImageError
-from serving.file_heads import Head
-from serving.likeness import LOOKED_AT, Look, imitate, light_background
+from serving.images.heads import Head
+from serving.images.photographs import LOOKED_AT, Look, imitate, light_background
 
 COLOURS = {1: "L", 3: "RGB"}  # the mode that Pillow gives to so many channels
 # The modes that are accepted, all of 8 or 16 bits a colour, and their names in replies. Files do not say which shades

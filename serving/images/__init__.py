@@ -1,0 +1,1 @@
+"""Images in requests: files and JSON become arrays of pixels."""
