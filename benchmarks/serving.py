@@ -4,7 +4,7 @@
 
 MODELS is a directory of pushed models with one model in it; wrk must be installed. All servers run from the beginning,
 and the load goes from one to the next every few seconds, since machine speed drifts from minute to minute. So only
-ratios of one invocation mean anything: each is the median over the rounds of (server / best peer of that round).
+ratios of one invocation mean anything: each is the median over the rounds of (server / peer in that round).
 """
 
 import argparse
@@ -34,7 +34,7 @@ from registry.store import ModelStore, models
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "serving" / "samples" / "ankle-boot.png"
-PEERS = ("flask", "fastapi")
+PEERS = ("flask", "fastapi", "mosec")
 SERVERS = ("tensorflow", "litert", *PEERS)  # the first two are this service's runtimes
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
@@ -69,18 +69,26 @@ def command(server: str, version: Path, port: int) -> tuple[list[str], dict[str,
     gunicorn = ["-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "4"]
     uvicorn = ["-m", "uvicorn", "--factory", "--port", str(port), "--log-level", "warning"]
     lines = {
+        "mosec": ["-m", "benchmarks.mosec_peer", "--port", str(port)],
         "flask": [*gunicorn, "benchmarks.serving_peers:flask_app()"],
         "fastapi": [*uvicorn, "benchmarks.serving_peers:fastapi_app"],
     }
     environ = {"VERSION": str(version), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    return [sys.executable, *lines[server], "--workers", "2"], environ
+    workers = [] if server == "mosec" else ["--workers", "2"]  # mosec's own file says how many
+    return [sys.executable, *lines[server], *workers], environ
+
+
+def path(server: str) -> str:
+    """Where the server takes images."""
+    return "/inference" if server == "mosec" else "/predict"
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers: its port, its process id, and the seconds until its first right answer."""
+    """A server that answers: its port, its address, its process id, and the seconds until its first right answer."""
 
     port: int
+    url: str
     pid: int
     start: float
 
@@ -96,19 +104,20 @@ def running(server: str, version: Path, **more: str) -> Iterator[Running]:
         line, env=os.environ | environ | more, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            while not _answers(port):
+            url = f"http://127.0.0.1:{port}{path(server)}"
+            while not _answers(url):
                 if process.poll() is not None or time.monotonic() - begin > 120:
                     raise RuntimeError(f"{line} does not answer")
                 time.sleep(0.02)
-            yield Running(port, process.pid, time.monotonic() - begin)
+            yield Running(port, url, process.pid, time.monotonic() - begin)
         finally:
             process.terminate()
             process.wait(60)
 
 
-def _answers(port: int) -> bool:
+def _answers(url: str) -> bool:
     kind, body = bodies()["raw32"]
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/predict", body, {"Content-Type": kind})
+    request = urllib.request.Request(url, body, {"Content-Type": kind})  # noqa: S310  # made here
     try:
         with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
             return bool(reply.status == 200)
@@ -116,7 +125,7 @@ def _answers(port: int) -> bool:
         return False
 
 
-def wrk(port: int, kind: str, concurrency: int, seconds: int, scratch: Path) -> Measured:
+def wrk(url: str, kind: str, concurrency: int, seconds: int, scratch: Path) -> Measured:
     """Load the server from as many connections, after a second to warm up."""
     media_type, body = bodies()[kind]
     (scratch / "body").write_bytes(body)
@@ -128,9 +137,7 @@ def wrk(port: int, kind: str, concurrency: int, seconds: int, scratch: Path) -> 
     )
     command = ["wrk", "-t1", f"-c{concurrency}", "-s", str(script), "--latency", "--timeout", "30s"]
     for length in (1, seconds):
-        done = subprocess.run(
-            [*command, f"-d{length}s", f"http://127.0.0.1:{port}/predict"], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([*command, f"-d{length}s", url], capture_output=True, text=True, check=True)
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     p50, p99 = (re.search(rf"{percent}%\s+([\d.]+)(us|ms|s|m)\b", done.stdout) for percent in (50, 99))
@@ -167,7 +174,7 @@ def main() -> None:
         for turn in range(options.rounds):
             for kind, concurrency in itertools.product(options.kinds, options.concurrency):
                 for name, server in servers.items():
-                    measured = wrk(server.port, kind, concurrency, options.seconds, Path(scratch))
+                    measured = wrk(server.url, kind, concurrency, options.seconds, Path(scratch))
                     results[kind, concurrency][name].append(measured)
                     print(f"{turn} {name:<11} {kind:<7} c={concurrency:<3} {measured}", flush=True)
         _report(results)
@@ -186,18 +193,25 @@ def served_version(root: Path) -> Path:
 
 def _report(results: dict[tuple[str, int], dict[str, list[Measured]]]) -> None:
     for (kind, concurrency), servers in results.items():
-        peers = [rounds for server, rounds in servers.items() if server in PEERS]
         for server, rounds in servers.items():
             rate, p50, p99 = (
                 statistics.median(getattr(each, key) for each in rounds) for key in ("rate", "p50", "p99")
             )
             line = f"{kind:<7} c={concurrency:<3} {server:<11} {rate:8.0f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms"
-            if peers and server not in PEERS:
-                rates = [own.rate / max(each[turn].rate for each in peers) for turn, own in enumerate(rounds)]
-                tails = [own.p99 / min(each[turn].p99 for each in peers) for turn, own in enumerate(rounds)]
-                line += f"  rate x {statistics.median(rates):.2f} ({min(rates):.2f} to {max(rates):.2f})"
-                line += f"  p99 x {statistics.median(tails):.2f}"
+            if bad := sum(each.bad for each in rounds):
+                line += f"  {bad} refused"
             print(line)
+            for peer in PEERS if server not in PEERS else ():
+                if peer in servers:
+                    print(f"{'':<24}beside {peer:<8} {_beside(rounds, servers[peer])}")
+
+
+def _beside(own: list[Measured], peer: list[Measured]) -> str:
+    """The ratios of a server to a peer: the median over the rounds, the least and the most."""
+    rates = [mine.rate / theirs.rate for mine, theirs in zip(own, peer, strict=True)]
+    tails = [mine.p99 / theirs.p99 for mine, theirs in zip(own, peer, strict=True)]
+    rate = f"{statistics.median(rates):.2f} ({min(rates):.2f} to {max(rates):.2f})"
+    return f"rate x {rate}  p99 x {statistics.median(tails):.2f}"
 
 
 def _options() -> argparse.Namespace:

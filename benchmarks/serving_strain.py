@@ -43,7 +43,7 @@ def main() -> None:
                 case "soak":
                     soak(server, options.seconds or 600)
                 case "overload":
-                    overload(server.port, options.seconds or 10, options.times, options.kind)
+                    overload(server, options.seconds or 10, options.times, options.kind)
                 case "swap":
                     asyncio.run(swap(server.port, first, options.swaps))
 
@@ -52,7 +52,7 @@ def soak(server: Running, seconds: int) -> None:
     """Full load from 32 connections; proportional memory in MiB and open files every tenth of the time."""
     with tempfile.TemporaryDirectory() as scratch:
         for turn in range(10):
-            measured = wrk(server.port, ("json1", "png")[turn % 2], 32, max(1, seconds // 10 - 1), Path(scratch))
+            measured = wrk(server.url, ("json1", "png")[turn % 2], 32, max(1, seconds // 10 - 1), Path(scratch))
             print(
                 f"{turn} {proportional_memory(server.pid):.1f} MiB, {_open_files(server.pid)} files, {measured}",
                 flush=True,
@@ -64,12 +64,12 @@ def _open_files(pid: int) -> int:
     return sum(len(os.listdir(f"/proc/{each}/fd")) for each in (pid, *children))
 
 
-def overload(port: int, seconds: int, times: float, kind: str) -> None:
+def overload(server: Running, seconds: int, times: float, kind: str) -> None:
     """Capacity by wrk, then so many times that, then capacity again."""
     with tempfile.TemporaryDirectory() as scratch:
-        before = wrk(port, kind, 32, 5, Path(scratch)).rate
-        outcomes = asyncio.run(_open_loop(port, before * times, seconds, kind))
-        after = wrk(port, kind, 32, 5, Path(scratch)).rate
+        before = wrk(server.url, kind, 32, 5, Path(scratch)).rate
+        outcomes = asyncio.run(_open_loop(server.port, before * times, seconds, kind))
+        after = wrk(server.url, kind, 32, 5, Path(scratch)).rate
     print(f"capacity {before:.0f}/s before, {after:.0f}/s after; {len(outcomes) / seconds:.0f}/s came in between")
     for status in sorted({status for status, _ in outcomes}):
         times_ms = sorted(1000 * seconds for each, seconds in outcomes if each == status)

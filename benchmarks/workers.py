@@ -35,7 +35,7 @@ def main() -> None:
                     with running(runtime, version, WORKERS=str(workers)) as server:
                         os.sched_setaffinity(0, ALL - {min(ALL)} if alone else ALL)
                         for kind in KINDS:
-                            measured = wrk(server.port, kind, CONNECTIONS, options.seconds, Path(scratch))
+                            measured = wrk(server.url, kind, CONNECTIONS, options.seconds, Path(scratch))
                             seen[runtime, place, kind].append(measured)
                         memory[runtime, place].append(proportional_memory(server.pid))
     for (runtime, place, kind), rounds in seen.items():

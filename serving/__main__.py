@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from registry.card import CardError
 from registry.store import ModelStore, RegistryError
-from serving import metrics_directory
+from serving import metrics
 from serving.keys import Keys
 from serving.model.served import ManyModelsError, NoModelError, find
 from serving.settings import Settings, SettingsError, describe
@@ -46,6 +46,8 @@ def main() -> None:
     announce(f"{serving} at {url}; try: curl -F {sample} {url}/predict")
     # Threads that take turns need no memory pool each.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    # Workers share the cores among themselves; numpy's threads would only take them from one another.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # The listening socket goes along, so that nobody can take the port in between.
     listener.set_inheritable(True)
     configuration = Path(__file__).with_name("gunicorn.conf.py")
@@ -122,11 +124,12 @@ def listen(settings: Settings) -> socket.socket:
 def share_metrics(settings: Settings) -> None:
     """Tell the workers where to share their metrics; without a place for that, each has its own."""
     try:
-        directory = str(metrics_directory.make(settings.metrics_directory))
+        directory = str(metrics.prepare(settings.metrics_directory))
     except OSError as error:
         print(f"warning: workers do not share their metrics: {error}; set METRICS_DIRECTORY", file=sys.stderr)
         return
-    os.environ["METRICS_DIRECTORY"] = os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    os.environ["METRICS_DIRECTORY"] = directory
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # prometheus_client's own way to share
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,53 +1,24 @@
-"""The Flask application: its faces, and the one place where errors become HTTP replies."""
+"""The Flask application: its protocols and pages, and the one place where errors become replies."""
 
 import io
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import IO, Any
 
-from flask import Flask, Request, Response, g, request
-from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from flask import Flask, Request, Response, request
+from flask.sessions import NullSession, SessionInterface
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, MapAdapter
 
 from registry.errors import RegistryError
-from serving import cors, metrics, tally
-from serving.api import description, native, open_inference, openapi, tensorflow_serving
-from serving.errors import (
-    DeadlineError,
-    ForbiddenError,
-    InvalidImageError,
-    NotReadyError,
-    NotServedError,
-    OverloadedError,
-    TooLargeError,
-    UnsupportedMediaTypeError,
-)
-from serving.images.json_text import OrjsonProvider
-from serving.keys import Keys
+from serving.api import description, native, open_inference, pages, tensorflow_serving
+from serving.errors import OverloadedError, ServiceError, problem
 from serving.model.assets import ExtrasOfNow
 from serving.model.inference import Inference
 from serving.model.served import Served
-from serving.observe import observe
-from serving.page import routes as page
-from serving.problem import problem
-from serving.refusal import refusing
+from serving.observe import exchange_of
 from serving.settings import Settings
-
-STATUS: dict[type[Exception], HTTPStatus] = {
-    InvalidImageError: HTTPStatus.BAD_REQUEST,
-    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    ForbiddenError: HTTPStatus.UNAUTHORIZED,
-    NotServedError: HTTPStatus.NOT_FOUND,
-    NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
-    RegistryError: HTTPStatus.SERVICE_UNAVAILABLE,
-    OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
-    DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
-}
-REJECTED: dict[type[Exception], str] = {OverloadedError: "overload", DeadlineError: "deadline"}  # reasons in metrics
-RETRY = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class MemoryRequest(Request):
@@ -63,11 +34,30 @@ class MemoryRequest(Request):
         return parser
 
 
+class NoSessions(SessionInterface):
+    """No cookie is read or written."""
+
+    session = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        return self.session
+
+
 class App(Flask):
-    """Flask without a question to each function of each request whether it is a coroutine; none is."""
+    """Flask without what this service does not use, but would pay for with each request."""
+
+    request_class = MemoryRequest
+    session_interface = NoSessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No view is a coroutine."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Match the path alone: no route depends on a host, and no URL is built from one."""
+        if request is None:
+            return None
+        return self.url_map.bind("localhost", path_info=request.path, default_method=request.method)
 
 
 class ModelName(BaseConverter):
@@ -77,92 +67,47 @@ class ModelName(BaseConverter):
 
 
 def create_app(served: Served, settings: Settings) -> Flask:
-    """The application over the predictor in `served`, which may still be empty."""
+    """The application over the predictor in `served`, which may still be empty.
+
+    Each request's environ must hold an `Exchange` (see `serving.observe`), which `http/bridge.py` puts there.
+    """
     app = App(__name__, static_folder=None)
-    app.request_class = MemoryRequest
     app.url_map.converters["model"] = ModelName
     app.url_map.merge_slashes = False  # or a path with two of them would be answered with a page of HTML
-    app.json = OrjsonProvider(app)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
-        CLIENT_TIMEOUT=settings.client_timeout,
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
-        MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images.py` is who counts them
+        MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images/files.py` is who counts them
     )
     inference = Inference(served, settings)
     extras = ExtrasOfNow(settings)
-    for face in (native, description):
-        app.register_blueprint(face.blueprint(inference, extras))
+    for api in (native, description):
+        app.register_blueprint(api.blueprint(inference, extras))
     for protocol in (tensorflow_serving, open_inference):
         app.register_blueprint(protocol.blueprint(inference))
-    app.register_blueprint(page.blueprint())
-    app.register_blueprint(openapi.blueprint())
-
-    @app.get("/metrics")
-    @openapi.operation({"type": "string"}, kind="text/plain")
-    def exposition() -> Response:
-        """What Prometheus collects, in its text format."""
-        tally.add_up()
-        return metrics.exposition(settings)
-
-    observe(app, settings)
-    _guard(app, settings)
+    app.register_blueprint(pages.blueprint(settings))
     _translate_errors(app, settings)
-    app.wsgi_app = refusing(app.wsgi_app, settings)  # type: ignore[assignment, method-assign]  # Flask's way
-    if settings.origins:
-        app.wsgi_app = cors.allow(app.wsgi_app, settings.origins)  # type: ignore[assignment, method-assign]
     return app
 
 
-def _guard(app: Flask, settings: Settings) -> None:
-    """Turn away requests that name no host, and predictions without a key, before anything of the body is read."""
-    keys = Keys(settings)
-
-    @app.before_request
-    def guard() -> None:
-        # RFC 9112, section 3.2 demands this answer, and nginx and Node give it; gunicorn leaves it to the application.
-        if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
-            raise BadRequest("A request of HTTP/1.1 must have the header Host. Received: none.")
-        if request.method != "POST":
-            return  # probes and descriptions are for everybody
-        if keys.needed and not keys.accept(key := _key()):
-            came = "one that opens nothing" if key else "none"
-            raise ForbiddenError(
-                f"A key must come as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Received: {came}."
-            )
-
-
-def _key() -> str:
-    authorization = request.headers.get("Authorization", "")
-    kind, _, key = authorization.partition(" ")
-    return key.strip() if kind.lower() == "bearer" else request.headers.get("X-API-Key", "")
-
-
 def _translate_errors(app: Flask, settings: Settings) -> None:
-    """Let every error leave as problem details: the domain's own, HTTP's, and those that nobody foresaw."""
+    """Let every error leave in its protocol's form: the domain's own, HTTP's, and those that nobody foresaw."""
 
-    def domain_error(error: Exception) -> Response:
-        status = STATUS[type(error)]
-        if isinstance(error, OverloadedError):
-            status = HTTPStatus(settings.overload_status)
-        g.rejected = REJECTED.get(type(error))
-        more = {"Retry-After": "1"} if status in RETRY else {}
-        if status is HTTPStatus.UNAUTHORIZED:
-            more = {"WWW-Authenticate": "Bearer"}
-        return _problem(status, str(error), more)
+    @app.errorhandler(ServiceError)
+    def service_error(error: ServiceError) -> Response:
+        exchange_of(request.environ).rejected = error.rejected
+        status = HTTPStatus(settings.overload_status) if isinstance(error, OverloadedError) else error.status
+        return _problem(status, str(error), error.headers)
 
-    for kind in STATUS:
-        app.register_error_handler(kind, domain_error)
+    @app.errorhandler(RegistryError)
+    def registry_error(error: RegistryError) -> Response:
+        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "1"})
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         allow = {"Allow": ", ".join(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
         return _problem(HTTPStatus(error.code or 500), _detail(error, app, settings), allow)
-
-    @app.errorhandler(ParseException)
-    def broken_chunks(error: ParseException) -> Response:
-        """Only now, because gunicorn reads a body in chunks no sooner than it is asked for."""
-        return _problem(HTTPStatus.BAD_REQUEST, f"The body must come in well-formed chunks. Received: {error}.")
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
@@ -171,7 +116,6 @@ def _translate_errors(app: Flask, settings: Settings) -> None:
 
 
 def _problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """The error in its face's own form."""
     body, kind = problem(request.path, status, detail)
     return Response(body, status, headers, content_type=kind)
 
@@ -180,21 +124,17 @@ def _detail(error: HTTPException, app: Flask, settings: Settings) -> str:
     """One sentence of what was expected and what came."""
     match error:
         case NotFound():
-            # The routes of the face that was meant, if any was.
+            # The routes of the protocol that was meant, if any was.
             rules = [*app.url_map.iter_rules()]
             meant = [rule for rule in rules if rule.rule.split("/")[1] == request.path.split("/")[1]]
-            routes = sorted(f"{' '.join(_methods(rule.methods))} {openapi.path(rule)}" for rule in meant or rules)
+            routes = sorted(f"{' '.join(_methods(rule.methods))} {pages.path(rule)}" for rule in meant or rules)
             return f"The path must be one of: {', '.join(routes)}. Received: {request.path:.80}."
         case MethodNotAllowed():
             methods = " or ".join(_methods(error.valid_methods))
             return f"{request.path} must be called with {methods}. Received: {request.method}."
         case RequestEntityTooLarge():
-            length = request.content_length or 0
-            size = f"{length} bytes" if length > settings.max_body_bytes else "more"
-            return (
-                f"A request may hold {settings.max_body_bytes} bytes and {settings.max_images} images. "
-                f"Received: {size}."
-            )
+            most = f"{settings.max_body_bytes} bytes and {settings.max_images} images"
+            return f"A request may hold {most}. Received: more."
         case _:
             return error.description or ""
 

@@ -1,41 +1,30 @@
-"""Cross-origin resource sharing: which other sites' pages may call the service (https://fetch.spec.whatwg.org/#http-cors-protocol).
+"""Cross-origin resource sharing: which other sites' pages may call the service, and read its refusals too.
 
-Around the whole application, so that a page can read refusals and errors too.
+The protocol: https://fetch.spec.whatwg.org/#http-cors-protocol.
 """
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-Application = Callable[["WSGIEnvironment", "StartResponse"], Iterable[bytes]]
+from typing import Any
 
 ANY = "*"
 MAX_AGE = 7200  # seconds for which a browser need not ask again; Chromium keeps no answer for longer
 EXPOSED = "Inference-Header-Content-Length, Retry-After, X-Request-ID"  # headers of replies that a page may read
 
 
-def allow(application: Application, origins: tuple[str, ...]) -> Application:
-    """`application`, whose replies pages of these `origins` may read. Cookies, which mean nothing here, stay away."""
+def is_preflight(environ: dict[str, Any]) -> bool:
+    """Whether a browser asks what a page may do before it lets the page do it."""
+    return environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
 
-    def wsgi_app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        origin = ANY if ANY in origins else environ.get("HTTP_ORIGIN", "")
-        headers = [] if origin == ANY else [("Vary", "Origin")]
-        if origin not in origins:
-            origin = ""
-        headers += [("Access-Control-Allow-Origin", origin)] if origin else []
 
-        if origin and environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
-            asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
-            allowed = {"Allow-Methods": "GET, POST", "Allow-Headers": asked, "Max-Age": str(MAX_AGE)}
-            headers += [(f"Access-Control-{name}", value) for name, value in allowed.items()]
-            start_response("204 No Content", headers)
-            return []
-
-        def start(status: str, own: list[tuple[str, str]], *more: Any) -> Any:
-            return start_response(status, [*own, *headers, ("Access-Control-Expose-Headers", EXPOSED)], *more)
-
-        return application(environ, start)
-
-    return wsgi_app
+def headers(origins: tuple[str, ...], environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    """The headers by which pages of these `origins` may read the reply. Cookies, which mean nothing here, stay away."""
+    origin = ANY if ANY in origins else environ.get("HTTP_ORIGIN", "")
+    found = {} if origin == ANY else {"vary": "Origin"}
+    if origin and origin in origins:
+        found |= {"access-control-allow-origin": origin, "access-control-expose-headers": EXPOSED}
+        if is_preflight(environ):
+            found |= {
+                "access-control-allow-methods": "GET, POST",
+                "access-control-allow-headers": environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", ""),
+                "access-control-max-age": str(MAX_AGE),
+            }
+    return [(name.encode(), value.encode("latin-1")) for name, value in found.items()]

@@ -3,22 +3,23 @@
 import os
 import resource
 import sys
-from contextlib import suppress
 from typing import Any
 
-from serving import metrics_directory
+from serving import metrics
 from serving.keys import Keys
 from serving.model import first_start  # noqa: F401  # here, before the workers are forked, so that they share it
 from serving.settings import Settings
-from serving.worker import refuse_connections
+
+CONNECTIONS = 2000  # of one worker, some 10 KiB each
+RESERVED = 128  # descriptors
 
 _settings = Settings.from_environ(os.environ)
 Keys(_settings)  # read here, for all workers
 
-wsgi_app = "serving.wsgi:worker_app()"
+wsgi_app = "serving.asgi:worker_app()"
 bind = _settings.address
 workers = _settings.workers
-worker_class = "serving.worker.Worker"
+worker_class = "serving.http.worker.Worker"
 threads = _settings.threads
 
 # TensorFlow does not survive a fork, so each worker loads it after its own.
@@ -26,9 +27,12 @@ preload_app = False
 # The worker's main loop beats, not its requests: a slow one is not killed by this, a hanging process is.
 timeout = 30
 graceful_timeout = _settings.graceful_timeout
-# More would leave none of the process's descriptors for the model's files and the sockets of the server itself.
-_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-worker_connections = 1000 if _descriptors == resource.RLIM_INFINITY else max(threads + 1, min(1000, _descriptors - 128))
+# As many as the process may have descriptors for, beside the model's files and the sockets of the server itself.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if _soft < CONNECTIONS + RESERVED:
+    _soft = CONNECTIONS + RESERVED if _hard == resource.RLIM_INFINITY else min(_hard, CONNECTIONS + RESERVED)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_soft, _hard))
+worker_connections = max(threads + 1, min(CONNECTIONS, _soft - RESERVED))
 # Longer than the 60 s of common load balancers, so that it is they who close an idle connection.
 keepalive = 75
 # The heartbeat's file: on a disk it could stall, and a read-only container has no other place.
@@ -39,22 +43,13 @@ control_socket_disable = True  # one more socket in the file system that nobody 
 
 
 def on_starting(server: Any) -> None:
-    """Refuse TLS; and stop accepting connections before the workers are told to end, for which gunicorn has no hook."""
+    """Refuse TLS."""
     if server.cfg.is_ssl:
         print(
             "error: TLS must end at a proxy in front of the service. Received: --certfile or --keyfile for gunicorn.",
             file=sys.stderr,
         )
         sys.exit(2)
-    stop = server.stop
-
-    def refuse_and_stop(graceful: bool = True) -> None:
-        # A kernel may refuse the filter to who is not root; then latecomers are let in, and may be reset.
-        with suppress(OSError):
-            refuse_connections(each.sock for each in server.LISTENERS)
-        stop(graceful)
-
-    server.stop = refuse_and_stop
 
 
 def pre_exec(server: Any) -> None:
@@ -66,36 +61,16 @@ def pre_exec(server: Any) -> None:
     os._exit(0)
 
 
-def post_fork(server: Any, _worker: Any) -> None:
-    """Reserve the space for a worker's metrics, before anything in it imports prometheus_client."""
-    if not _settings.metrics_directory:
-        return
-    try:
-        metrics_directory.reserve(_settings.metrics_directory, os.getpid())
-    except OSError as error:
-        server.log.error("this worker does not share its metrics: %s: %s", _settings.metrics_directory, error)
-        for name in ("METRICS_DIRECTORY", "PROMETHEUS_MULTIPROC_DIR"):
-            del os.environ[name]
-
-
-def worker_exit(_server: Any, _worker: Any) -> None:
-    """The last second's metrics, in the worker that ends."""
-    from serving import tally
-
-    tally.add_up()
-
-
 def child_exit(_server: Any, worker: Any) -> None:
-    """A dead worker's connections and gauges count no more."""
-    worker.gone()
+    """Forget the gauges of a worker that has ended."""
     if _settings.metrics_directory:
-        metrics_directory.retire(_settings.metrics_directory, worker.pid)
+        metrics.retire(_settings.metrics_directory, worker.pid)
 
 
 def on_exit(_server: Any) -> None:
     """The workers' metrics end with the service."""
     if _settings.metrics_directory:
-        metrics_directory.remove(_settings.metrics_directory)
+        metrics.remove(_settings.metrics_directory)
 
 
 logger_class = "serving.logs.ServerLogger"

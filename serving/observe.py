@@ -1,79 +1,101 @@
 """What each request leaves behind: its id and a few headers in the reply, its figures, its line in the log."""
 
 import logging
+import math
 import random
 import re
 import time
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, g, request
-
-from serving import arrival, tally, tracing
+from serving import metrics
 from serving.logs import request_id
 from serving.model.batcher import Answer
 from serving.model.served import Predictor
-from serving.settings import Settings
 
-# What does not say otherwise, as the page does, is not for a cache.
+# A reply that does not say otherwise, as the page does, is not for a cache.
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+# As the blueprints are called, by the first part of the path.
+PROTOCOLS = {"predict": "native", "v1": "tensorflow_serving", "v2": "open_inference"}
 
-NOT_COUNTED = "serving.not_counted"  # in the environment of a request that no client sent
-
-# What is printed as it came must not be able to forge a line, nor to fill a disk.
+# An id is printed as it came, so it must not be able to forge a line, nor to fill a disk.
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+ENVIRON_KEY = "serving.exchange"
 
 logger = logging.getLogger(__name__)
 
 
 def good_id(given: str) -> str:
     """The id that a client gave its request, or a new one if there is none that may be printed."""
-    # Nobody's secret, so the generator that makes no system call will do: uuid4 takes five times as long.
+    # It is no secret, so the generator that makes no system call will do: uuid4 takes five times as long.
     return given if _GOOD_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
-def observe(app: Flask, settings: Settings) -> None:
-    """Let every reply of `app` be counted, timed, headed and, with ACCESS_LOG, logged."""
+@dataclass(slots=True)
+class Exchange:
+    """A request, and what becomes known of it until its reply. Times are of the monotonic clock, in seconds.
 
-    @app.before_request
-    def begin() -> None:
-        g.begin = arrival.moment()
-        request_id.set(good_id(request.headers.get("X-Request-ID", "")))
-
-    @app.after_request
-    def end(response: Response) -> Response:
-        seconds = time.monotonic() - g.get("begin", time.monotonic())
-        # Probes and descriptions would hide in their great number how long predictions take.
-        face = (request.blueprint if request.method == "POST" else None) or "other"
-        version = str(g.get("version", ""))
-        response.headers["X-Request-ID"] = request_id.get() or ""
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        if NOT_COUNTED not in request.environ:
-            tally.reply(tally.Reply(face, response.status_code, version, seconds, g.get("rejected")))
-        if settings.access_log:
-            fields = {"face": face, "code": response.status_code, "version": version, "seconds": round(seconds, 6)}
-            logger.info("%s %s", request.method, quote(request.path), extra={"fields": fields})
-        tracing.finish(response.status_code, version)
-        return response
-
-    @app.teardown_request
-    def forget(_error: BaseException | None) -> None:
-        request_id.set(None)  # the thread lives on, and so does its context
-
-
-def prediction(predictor: Predictor, answer: Answer, waiting: int, asked: float) -> None:
-    """Note one answered prediction.
-
-    Args:
-        predictor: the version that answered.
-        answer: what it said, and how long that took.
-        waiting: requests without a thread or in the model's queue when this one had been answered.
-        asked: when the images were ready for the model, by the monotonic clock.
+    Attributes:
+        method, path: of the request.
+        identity: what X-Request-ID says.
+        began: when its head had arrived.
+        received: when its body was whole.
+        deadline: when it is too late to begin with it; the time that its client took to send it does not count.
+        started: when it had a thread, or its turn in the event loop.
+        rejected: why it was not served in time, None where it was.
+        version: that answered, empty where none did.
+        phases: seconds of parsing, waiting and computing.
+        answer, classes: what the model said, None and empty where it said nothing.
     """
-    g.version = predictor.version
-    waited = arrival.without_thread()
-    phases = {"parse": asked - g.begin - waited, "queue": answer.queued, "compute": answer.computed}
-    tracing.phases(phases, asked)
-    phases["queue"] += waited
-    if NOT_COUNTED not in request.environ:
-        tally.prediction(tally.Prediction(phases, answer.batch, waiting, answer.probabilities, predictor.card.classes))
+
+    method: str
+    path: str
+    identity: str
+    began: float
+    received: float = 0.0
+    deadline: float = math.inf
+    started: float = 0.0
+    rejected: str | None = None
+    version: str = ""
+    phases: dict[str, float] = field(default_factory=dict)
+    answer: Answer | None = None
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def begin(cls, method: str, path: str, given_id: str) -> "Exchange":
+        """Start the clock, and give the log lines from here on the request's id."""
+        exchange = cls(method, path, good_id(given_id), time.monotonic())
+        request_id.set(exchange.identity)
+        return exchange
+
+    @property
+    def protocol(self) -> str:
+        """The label of its metrics. Probes and descriptions would hide in their number how long predictions take."""
+        if self.method != "POST":
+            return "other"
+        return PROTOCOLS.get(self.path[1:].partition("/")[0], "other")
+
+    def predicted(self, predictor: Predictor, answer: Answer, asked: float) -> None:
+        """Note the model's answer, for which the request's images were ready when it `asked`."""
+        self.version = str(predictor.version)
+        self.answer, self.classes = answer, predictor.card.classes
+        queued = self.started - self.received + answer.queued
+        self.phases = {"parse": asked - self.started, "queue": queued, "compute": answer.computed}
+
+    def end(self, code: int, access_log: bool) -> None:
+        """Count and, with ACCESS_LOG, log the reply."""
+        seconds, protocol = time.monotonic() - self.began, self.protocol
+        metrics.count_reply(protocol, code, self.version, seconds, self.rejected)
+        if self.answer:
+            metrics.count_prediction(self.phases, self.answer.batch, self.answer.probabilities, self.classes)
+        if access_log:
+            fields = {"face": protocol, "code": code, "version": self.version, "seconds": round(seconds, 6)}
+            logger.info("%s %s", self.method, quote(self.path), extra={"fields": fields})
+
+
+def exchange_of(environ: dict[str, Any]) -> Exchange:
+    """The exchange of a WSGI environ, where `http/bridge.py` puts it."""
+    exchange: Exchange = environ[ENVIRON_KEY]
+    return exchange

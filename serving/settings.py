@@ -75,6 +75,9 @@ class Settings:
     metrics_directory: Path | None = field(default=None, metadata=_about("where workers share metrics [a new one]"))
     access_log: int = field(default=0, metadata=_about("1: log each request", 0, 1))
     log_format: str = field(default="json", metadata=_about("json or text"))
+    drain_seconds: int = field(
+        default=1, metadata=_about("seconds after SIGTERM in which new connections are still served", 0, 600)
+    )
     # Kubernetes kills after 30 s; the service is done before.
     graceful_timeout: int = field(default=25, metadata=_about("seconds to finish after SIGTERM", 1, 3600))
 

@@ -9,16 +9,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, g, request
+from flask import Flask
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
+_tracer: Any = None  # of the phases; None where nothing is traced
+
 
 def install(app: Flask) -> None:
-    """Let each request of `app` be a span, and the caller's trace its parent, if somebody wants to see them.
-
-    Those that are refused for want of time do not come so far.
-    """
+    """Let each request that reaches `app` be a span, and the caller's trace its parent, if an exporter is set."""
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return
     try:
@@ -35,35 +34,22 @@ def install(app: Flask) -> None:
 
 def follow(app: Flask, provider: Any) -> None:
     """Trace the requests of `app` with the tracers of `provider`."""
-    from opentelemetry.propagate import extract
-    from opentelemetry.trace import SpanKind
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
-    tracer = provider.get_tracer("serving")
-
-    @app.before_request
-    def begin() -> None:
-        parent = extract({name.lower(): value for name, value in request.headers.items()})
-        name = f"{request.method} {request.url_rule}" if request.url_rule else request.method
-        g.tracer = tracer
-        g.span = tracer.start_span(name, context=parent, kind=SpanKind.SERVER)
+    global _tracer
+    _tracer = provider.get_tracer("serving")
+    FlaskInstrumentor().instrument_app(app, tracer_provider=provider)
 
 
-def phases(seconds: Mapping[str, float], parsed: float) -> None:
-    """Add a span for each phase of a prediction, in their order; parsing ended at `parsed`, monotonic."""
-    if "span" not in g:
+def add_phases(seconds: Mapping[str, float], started: float, version: str) -> None:
+    """Add a span for each phase of a prediction of `version`, one after the other since `started`, monotonic."""
+    if _tracer is None:
         return
-    from opentelemetry.trace import set_span_in_context
+    from opentelemetry.trace import get_current_span
 
-    # Spans are dated by the wall clock, in nanoseconds.
-    begin = parsed - seconds["parse"] + time.time() - time.monotonic()
+    get_current_span().set_attribute("model.version", version)
+    begin = started + time.time() - time.monotonic()  # spans are dated by the wall clock, in nanoseconds
     for phase, length in seconds.items():
-        span = g.tracer.start_span(phase, context=set_span_in_context(g.span), start_time=int(begin * 1e9))
+        span = _tracer.start_span(phase, start_time=int(begin * 1e9))
         begin += length
         span.end(int(begin * 1e9))
-
-
-def finish(code: int, version: str) -> None:
-    """End the span of this request."""
-    if "span" in g:
-        g.span.set_attributes({"http.response.status_code": code, "model.version": version})
-        g.span.end()

@@ -13,7 +13,7 @@ from registry.card import ModelCard
 from serving.app import create_app
 from serving.model.assets import Extras
 from serving.model.served import ModelError, Predictor, Served
-from serving.observe import NOT_COUNTED
+from serving.observe import ENVIRON_KEY, Exchange
 from serving.settings import Settings
 
 Asked = tuple[str, bytes, dict[str, str]]  # path, body and headers
@@ -31,7 +31,8 @@ def try_out(predictor: Predictor, settings: Settings) -> None:
     Extras(predictor, limitless)
     client = create_app(Served(predictor), limitless).test_client()
     for path, body, headers in _requests(predictor.card):
-        reply = client.post(path, data=body, headers=headers, environ_overrides={NOT_COUNTED: True})
+        exchange = Exchange("POST", path, "", 0.0)
+        reply = client.post(path, data=body, headers=headers, environ_overrides={ENVIRON_KEY: exchange})
         if reply.status_code != 200:
             raise ModelError(f"POST {path} must be answered with 200. Received: {reply.status_code}, {reply.text:.300}")
     if len(set(predictor.card.classes)) != len(predictor.card.classes):

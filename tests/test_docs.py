@@ -106,9 +106,8 @@ def sources() -> str:
 
 
 def test_every_metric_that_the_pages_name_is_served() -> None:
-    from prometheus_client import REGISTRY
-
     from serving import metrics  # noqa: F401  # registers them
+    from serving.metrics import REGISTRY
 
     known = {f"{metric.name}{suffix}" for metric in REGISTRY.collect() for suffix in ("", "_total")}
     named = {name for page in PAGES[1:] for name in re.findall(r"serving_[a-z_]+", page.read_text())}

@@ -8,12 +8,11 @@ from flask import Blueprint, Response, jsonify, request, send_file
 from registry.card import CardError
 from registry.errors import RegistryError
 from registry.store import ModelStore
-from serving.api.openapi import operation
+from serving.api.pages import samples
 from serving.errors import NotServedError
 from serving.keys import Keys
 from serving.model.assets import FOLDER, ExtrasOfNow
 from serving.model.inference import Inference
-from serving.page.routes import samples
 
 LIMITS = ("max_body_bytes", "max_images", "max_image_pixels")
 
@@ -25,7 +24,6 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
     keys_needed = Keys(settings).needed
 
     @described.get("/model")
-    @operation("Object")
     def model() -> Response:
         """The model that answers now: its card, the names of its files, and what a request may hold."""
         predictor = inference.served.predictor()
@@ -46,7 +44,6 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         )
 
     @described.get("/model/versions")
-    @operation("Object")
     def versions() -> Response:
         """Every version in the registry, newest first, with what the gate said of it."""
         predictor = inference.served.predictor()
@@ -58,7 +55,6 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         return _cached(jsonify(versions=rows, pinned=_pinned(store)))
 
     @described.get("/model/files/<path:name>")
-    @operation({}, kind="*/*")
     def file(name: str) -> Response:
         """A file beside the SavedModel of the version that answers now, such as evaluation.json."""
         path = extras.of(inference.served.predictor()).file(name)

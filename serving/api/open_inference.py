@@ -14,14 +14,14 @@ from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
-from serving.api import body, schemas
-from serving.api.openapi import operation
+from serving.api import body
 from serving.api.tensors import as_bytes, classes_of, read_images
 from serving.errors import InvalidImageError, TooLargeError
 from serving.images.json_text import parse
 from serving.images.pixels import Images, brief
 from serving.model.inference import Inference
 from serving.model.served import Predictor
+from serving.observe import exchange_of
 from serving.settings import Settings
 
 PROJECT = "cnn-model-service"
@@ -31,65 +31,62 @@ HEADER = "Inference-Header-Content-Length"  # bytes of the JSON, where tensors f
 
 def blueprint(inference: Inference) -> Blueprint:
     """The routes under /v2 over `inference`. Errors leave as {"error": sentence}."""
-    face = Blueprint("open_inference", __name__, url_prefix="/v2")
+    routes = Blueprint("open_inference", __name__, url_prefix="/v2")
 
-    @face.get("")
-    @operation("Object")
+    @routes.get("")
     def server() -> dict[str, Any]:
         """The server's name, version and extensions."""
         return {"name": PROJECT, "version": installed(PROJECT), "extensions": EXTENSIONS}
 
-    @face.get("/health/live")
-    @operation("Object")
+    @routes.get("/health/live")
     def live() -> dict[str, bool]:
         """Whether the server lives."""
         # Both words at both places, since clients differ in which they read.
         return {"live": True, "ready": inference.ready}
 
-    @face.get("/health/ready")
-    @operation("Object")
+    @routes.get("/health/ready")
     def ready() -> tuple[dict[str, bool], int]:
         """Whether it is ready, else status 503."""
         return {"live": True, "ready": inference.ready}, 200 if inference.ready else 503
 
-    @face.get("/models/<name>")
-    @face.get("/models/<name>/versions/<version>")
-    @operation("Object")
+    @routes.get("/models/<name>")
+    @routes.get("/models/<name>/versions/<version>")
     def model(name: str, version: str | None = None) -> dict[str, Any]:
         """The model's inputs and outputs."""
         return _metadata(inference.predictor_of(name, version))
 
-    @face.get("/models/<name>/ready")
-    @face.get("/models/<name>/versions/<version>/ready")
-    @operation("Object")
+    @routes.get("/models/<name>/ready")
+    @routes.get("/models/<name>/versions/<version>/ready")
     def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
         """Whether the model is ready, else status 503."""
         predictor = inference.predictor_of(name, version)
         inference.check_ready()
         return {"name": predictor.card.name, "ready": True}
 
-    @face.post("/models/<name>/infer")
-    @face.post("/models/<name>/versions/<version>/infer")
-    @operation("Object", schemas.INFER, other_kinds=("application/octet-stream",))
+    @routes.post("/models/<name>/infer")
+    @routes.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str | None = None) -> Response:
         """One input of images, answered with their probabilities, or with their best classes."""
         predictor = inference.predictor_of(name, version, wait=True)
-        content, binary = _split(body.read(), inference.settings.max_images, predictor.card.input.shape)
+        environ, settings = request.environ, inference.settings
+        content, binary = _split(environ, settings, predictor.card.input.shape)
         output = _wanted_output(content, predictor.card)
-        images = _images(content, binary, predictor.card, inference.settings)
-        return _reply(content, predictor, output, inference.run(predictor, images).probabilities)
+        images = _images(content, binary, predictor.card, settings)
+        answer = inference.run(exchange_of(environ), predictor, images)
+        return _reply(content, predictor, output, answer.probabilities)
 
-    return face
+    return routes
 
 
-def _split(whole: bytes, most: int, shape: tuple[int, ...]) -> tuple[dict[str, Any], memoryview]:
+def _split(environ: dict[str, Any], settings: Settings, shape: tuple[int, ...]) -> tuple[dict[str, Any], memoryview]:
     """The JSON at the head of the body, and the tensors behind it."""
+    whole = body.read(environ, settings.max_body_bytes)
     length = len(whole)
-    if (told := request.headers.get(HEADER)) is not None:
+    if (told := environ.get(f"HTTP_{HEADER.upper().replace('-', '_')}")) is not None:
         if not (told.isascii() and told.isdigit() and len(told) < 20 and int(told) <= len(whole)):
             raise InvalidImageError(f"{HEADER} must be from 0 to {len(whole)}, the whole body. Received: {told:.40}.")
         length = int(told)
-    content = parse(whole[:length] if length < len(whole) else whole, most, math.prod(shape))
+    content = parse(whole[:length] if length < len(whole) else whole, settings.max_images, math.prod(shape))
     if not isinstance(content, dict):
         raise InvalidImageError(f'The body must be a JSON object with "inputs". Received: {brief(content)}.')
     content = _given(content)

@@ -10,11 +10,11 @@ import math
 from typing import Any
 
 import numpy as np
-from flask import Blueprint
+from flask import Blueprint, Response, request
 
 from registry.card import TensorSpec
-from serving.api import body, schemas
-from serving.api.openapi import operation
+from serving.api import body
+from serving.api.replies import reply
 from serving.errors import InvalidImageError, TooLargeError
 from serving.images import plain_json
 from serving.images.files import from_files
@@ -22,6 +22,7 @@ from serving.images.json_text import parse
 from serving.images.pixels import Images, brief, from_lists, keys_of
 from serving.model.inference import Inference
 from serving.model.served import Predictor
+from serving.observe import exchange_of
 from serving.settings import Settings
 
 SIGNATURE = "serving_default"
@@ -29,29 +30,28 @@ SIGNATURE = "serving_default"
 
 def blueprint(inference: Inference) -> Blueprint:
     """The routes under /v1/models over `inference`. Errors leave as {"error": sentence}."""
-    face = Blueprint("tensorflow_serving", __name__, url_prefix="/v1/models")
+    routes = Blueprint("tensorflow_serving", __name__, url_prefix="/v1/models")
 
-    @face.post("/<model:name>:predict")
-    @face.post("/<model:name>/versions/<model:version>:predict")
-    @operation("Object", schemas.INSTANCES)
-    def predict(name: str, version: str | None = None) -> dict[str, Any]:
+    @routes.post("/<model:name>:predict")
+    @routes.post("/<model:name>/versions/<model:version>:predict")
+    def predict(name: str, version: str | None = None) -> Response:
         """{"instances": [...]} is answered with {"predictions": [...]}, {"inputs": ...} with {"outputs": ...}."""
         predictor = inference.predictor_of(name, version, wait=True)
-        key, images = _read(body.read(), predictor, inference.settings)
-        probabilities = inference.run(predictor, images).probabilities
-        return {"predictions" if key == "instances" else "outputs": np.ascontiguousarray(probabilities)}
+        exchange, settings = exchange_of(request.environ), inference.settings
+        text = body.read(request.environ, settings.max_body_bytes)
+        key, images = _read(text, predictor, settings, exchange.deadline)
+        probabilities = inference.run(exchange, predictor, images).probabilities
+        return reply({"predictions" if key == "instances" else "outputs": np.ascontiguousarray(probabilities)})
 
-    @face.get("/<model:name>")
-    @face.get("/<model:name>/versions/<model:version>")
-    @operation("Object")
+    @routes.get("/<model:name>")
+    @routes.get("/<model:name>/versions/<model:version>")
     def status(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelStatusResponse as JSON: each version that is served, or failed to be."""
         states = inference.states(name, version)
         return {"model_version_status": [_status(number, reason) for number, reason in states.items()]}
 
-    @face.get("/<model:name>/metadata")
-    @face.get("/<model:name>/versions/<model:version>/metadata")
-    @operation("Object")
+    @routes.get("/<model:name>/metadata")
+    @routes.get("/<model:name>/versions/<model:version>/metadata")
     def metadata(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelMetadataResponse as JSON."""
         predictor = inference.predictor_of(name, version)
@@ -66,10 +66,10 @@ def blueprint(inference: Inference) -> Blueprint:
             "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
         }
 
-    return face
+    return routes
 
 
-def _read(text: bytes, predictor: Predictor, settings: Settings) -> tuple[str, Images]:
+def _read(text: bytes, predictor: Predictor, settings: Settings, deadline: float) -> tuple[str, Images]:
     """The key that was used in the JSON `text`, and the images under it."""
     shape, fractions = predictor.card.input.shape, predictor.card.input.dtype.startswith("float")
     if (plain := plain_json.pixels(text, "instances", shape, settings.max_images)) is not None:
@@ -99,7 +99,7 @@ def _read(text: bytes, predictor: Predictor, settings: Settings) -> tuple[str, I
         values = [_named(value, name, f"instances[{index}]") for index, value in enumerate(values)]
     if all(isinstance(value, dict) for value in values):
         files = [(f"{key}[{index}]", _decode(value, f"{key}[{index}]")) for index, value in enumerate(values)]
-        return key, from_files(files, shape, settings).images
+        return key, from_files(files, shape, settings, deadline=deadline).images
     return key, from_lists(values, shape, f"{key}[{{}}]".format, fractions)
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
 
-from serving import arrival
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
 from serving.images import plain_json
 from serving.images.fitting import COLOUR_NAMES, Fitted, fit, memory_of_fitting, side
@@ -54,7 +53,9 @@ class Batch:
     sources: tuple[Source, ...]
 
 
-def from_json(body: bytes, shape: Sequence[int], settings: Settings, look: Look | None = None) -> Batch:
+def from_json(
+    body: bytes, shape: Sequence[int], settings: Settings, look: Look | None = None, deadline: float = math.inf
+) -> Batch:
     """Read `{"images": [image, ...]}`, or `{"image": image}`.
 
     An image is nested lists of whole numbers from 0 to 255, or an image file as a data URL.
@@ -63,7 +64,7 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings, look: Look 
         body: the JSON text.
         shape: (height, width, channels) of the model.
         settings: the limits.
-        look: as of `from_files`.
+        look, deadline: as of `from_files`.
 
     Raises:
         InvalidImageError: not JSON, other keys, pixels that `from_lists` refuses, or files that `from_files` refuses.
@@ -87,7 +88,7 @@ def from_json(body: bytes, shape: Sequence[int], settings: Settings, look: Look 
     _check_count(len(images), settings)
     if all(isinstance(image, str) for image in images):
         files = [(name_of(index), _from_data_url(image, name_of(index))) for index, image in enumerate(images)]
-        batch = from_files(files, shape, settings, look)
+        batch = from_files(files, shape, settings, look, deadline)
         return replace(batch, sources=tuple(replace(source, file=None) for source in batch.sources))
     return Batch(from_lists(images, shape, name_of), (Source(),) * len(images))
 
@@ -120,7 +121,11 @@ def from_raw(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
 
 
 def from_files(
-    files: Sequence[tuple[str | None, bytes]], shape: Sequence[int], settings: Settings, look: Look | None = None
+    files: Sequence[tuple[str | None, bytes]],
+    shape: Sequence[int],
+    settings: Settings,
+    look: Look | None = None,
+    deadline: float = math.inf,
 ) -> Batch:
     """Decode image files and make each fit the model.
 
@@ -128,6 +133,7 @@ def from_files(
         files: name and content of each, at least one; the name is None where the body itself is the image.
         shape: (height, width, channels) of the model.
         look: of the training images, which pictures on a light background are given; None leaves them as they are.
+        deadline: when it is too late to decode another one, by the monotonic clock.
 
     Raises:
         InvalidImageError: empty, broken, truncated, of another format, or nothing but a light background.
@@ -144,7 +150,7 @@ def from_files(
     images, sources = np.empty((len(files), *shape), np.uint8), []
     # One after the other, so that a request holds no more than one image at its full size.
     for index, (name, content) in enumerate(files):
-        images[index], *notes = _read((name or "The body")[:60], content, shape, settings, look)
+        images[index], *notes = _read((name or "The body")[:60], content, shape, settings, look, deadline)
         sources.append(Source(name, *notes))
     return Batch(images, tuple(sources))
 
@@ -154,9 +160,11 @@ def _check_count(count: int, settings: Settings) -> None:
         raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {count}.")
 
 
-def _read(name: str, content: bytes, shape: Sequence[int], settings: Settings, look: Look | None) -> Fitted:
-    # A body of 16 MiB can hold images that take minutes to decode.
-    if time.monotonic() > (due := arrival.due(settings.deadline_ms)):
+def _read(
+    name: str, content: bytes, shape: Sequence[int], settings: Settings, look: Look | None, deadline: float
+) -> Fitted:
+    # A body of 16 MiB may unfold to minutes of work.
+    if time.monotonic() > deadline:
         raise DeadlineError("The images took longer to decode than a request may. Send fewer, or smaller ones.")
     found = _head(name, content, shape, settings)
     needed = found.memory + memory_of_fitting(found, shape)
@@ -165,7 +173,7 @@ def _read(name: str, content: bytes, shape: Sequence[int], settings: Settings, l
             f"{name} must be decoded within {settings.max_decoding_bytes} bytes of memory. Received: {found.format} "
             f"of {found.size[0]}x{found.size[1]}, which may take {needed}. Send it smaller, or as PNG or JPEG."
         )
-    with _memory.taken(needed, settings.max_decoding_bytes, due):
+    with _memory.taken(needed, settings.max_decoding_bytes, deadline):
         return fit(_decoded(name, content, found, shape), found.size, shape, look, name)
 
 

@@ -49,4 +49,4 @@ class DecodingMemory:
 
 
 def _left(due: float) -> float:
-    return max(0.0, due - time.monotonic())
+    return max(0.0, min(due - time.monotonic(), threading.TIMEOUT_MAX))

@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 
 import numpy as np
 import simdjson
@@ -32,8 +33,7 @@ def pixels(body: bytes, key: str, shape: Sequence[int], most: int) -> NDArray[np
     if len(body) > LARGEST:
         return None
     outline = body.translate(None, _NUMBERS)
-    sizes = (shape, shape[:2]) if shape[2] == 1 else (shape,)
-    count = max(_images(outline, key, each) for each in sizes)
+    count = max(_images(outline, key, each) for each in _outlines(tuple(shape)))
     if not 0 < count <= most:
         return None
     with _lock:
@@ -44,11 +44,20 @@ def pixels(body: bytes, key: str, shape: Sequence[int], most: int) -> NDArray[np
     return numbers.astype(np.uint8).reshape(count, *shape)
 
 
-def _images(outline: bytes, key: str, sizes: Sequence[int]) -> int:
-    """How many images of these sizes lie under the key of a JSON text without digits and spaces; 0 if it has more."""
-    image = b""
-    for size in reversed(sizes):
-        image = b"[" + b",".join([image] * size) + b"]"
+@cache
+def _outlines(shape: tuple[int, ...]) -> list[bytes]:
+    """What is left of an image's JSON without digits and spaces; two forms where the single channel may be left out."""
+    outlines = []
+    for sizes in (shape, shape[:2]) if shape[2] == 1 else (shape,):
+        image = b""
+        for size in reversed(sizes):
+            image = b"[" + b",".join([image] * size) + b"]"
+        outlines.append(image)
+    return outlines
+
+
+def _images(outline: bytes, key: str, image: bytes) -> int:
+    """How many images of this outline lie under the key of a JSON text without digits and spaces; 0 if it has more."""
     head = f'{{"{key}":['.encode()
     # Each image has a comma behind it, but for the last.
     count = (len(outline) - len(head) - 1) // (len(image) + 1)

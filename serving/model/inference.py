@@ -1,13 +1,14 @@
-"""What every face asks for predictions: the version that answers now, behind the queue of this worker."""
+"""What every protocol asks for predictions: the served version, behind the queue of this worker."""
 
 import time
 
 from registry.names import normalized
-from serving import arrival, observe
+from serving import tracing
 from serving.errors import NotReadyError, NotServedError
 from serving.images.pixels import Images
 from serving.model.batcher import Answer, Batcher
 from serving.model.served import Predictor, Served
+from serving.observe import Exchange
 from serving.settings import Settings
 
 # Images of one run at most: beyond, a run takes twice as long for twice as many, and everybody waits for it.
@@ -15,12 +16,12 @@ LARGEST_RUN = 64
 
 
 class Inference:
-    """The predictor in `served`, reached through one bounded queue for all faces."""
+    """The predictor in `served`, reached through one queue for all protocols."""
 
     def __init__(self, served: Served, settings: Settings) -> None:
         self.served = served
         self.settings = settings
-        self.batcher = Batcher(settings.max_queue, LARGEST_RUN)
+        self.batcher = Batcher(LARGEST_RUN)
 
     def predictor(self) -> Predictor:
         """The predictor of now, waited for while it loads. Raises NotReadyError when none came in time."""
@@ -29,7 +30,7 @@ class Inference:
     @property
     def ready(self) -> bool:
         """Whether a version is loaded and warm, and the worker is not ending."""
-        return self.served.ready and not arrival.draining.is_set()
+        return self.served.ready and not self.served.draining
 
     def check_ready(self) -> None:
         """Raises NotReadyError unless `ready`."""
@@ -69,14 +70,19 @@ class Inference:
             self.predictor_of(name, version)
         return dict(sorted(states.items())) if wanted is None else {wanted: states[wanted]}
 
-    def run(self, predictor: Predictor, images: Images) -> Answer:
-        """Ask `predictor`, which the request took at its beginning, for uint8 (n, height, width, channels).
+    def run(self, exchange: Exchange, predictor: Predictor, images: Images) -> Answer:
+        """Ask `predictor`, which the request of `exchange` took at its beginning.
+
+        Args:
+            exchange: the request; it learns how long the phases took, and what was answered.
+            predictor: the version that shall answer.
+            images: of shape (n, height, width, channels).
 
         Raises:
-            OverloadedError: too many requests wait.
-            DeadlineError: the request waited too long, counted from its arrival, without the time to send it.
+            DeadlineError: the request waited longer than it may.
         """
         asked = time.monotonic()
-        answer = self.batcher.predict(predictor, images, arrival.due(self.settings.deadline_ms))
-        observe.prediction(predictor, answer, self.batcher.waiting + arrival.waiting(), asked)
+        answer = self.batcher.predict(predictor, images, exchange.deadline)
+        exchange.predicted(predictor, answer, asked)
+        tracing.add_phases(exchange.phases, exchange.started, exchange.version)
         return answer

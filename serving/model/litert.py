@@ -30,6 +30,8 @@ class LiteRTPredictor:
         ModelError: there is no flatbuffer, it does not load, or it is not what the card says.
     """
 
+    batches = False
+
     def __init__(self, directory: Path, version: int, threads: int = 1) -> None:
         self.card = ModelCard.read(directory)
         self.version = version

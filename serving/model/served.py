@@ -1,6 +1,7 @@
 """The model that is served: which one it is on disk, and the loaded version that answers for it now."""
 
 import threading
+import time
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +27,10 @@ class ModelError(RuntimeError):
     """A version cannot be served: it does not load, or is not what its card says."""
 
 
+# Probes wait for what runs in the event loop, up to a few dozen requests.
+QUICK_SECONDS = 0.002
+
+
 class Predictor(Protocol):
     """One loaded and warm version of a model. Any thread may call it."""
 
@@ -34,6 +39,11 @@ class Predictor(Protocol):
 
     @property
     def version(self) -> int: ...
+
+    @property
+    def batches(self) -> bool:
+        """Whether several images at once take hardly longer than one."""
+        ...
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Probabilities of shape (n, classes) for raw images of shape (n, height, width, channels)."""
@@ -50,6 +60,8 @@ class Served:
         self._predictor = predictor
         self._filled = threading.Event()
         self.load_seconds = 0.0
+        self.quick = False  # one image takes so little time that the event loop can wait for it
+        self.draining = False  # the worker was told to end: it answers, but is not ready for more
         # Version -> why it could not be served; replaced whole, never changed, so that readers need no lock.
         self.failures: dict[int, str] = {}
         self.trouble = ""  # why the registry cannot be followed now, if so
@@ -58,6 +70,7 @@ class Served:
 
     def replace(self, predictor: Predictor, seconds: float = 0.0) -> None:
         """Let `predictor`, which took so many `seconds` to load, answer from the next request on."""
+        self.quick = _seconds_of_one_image(predictor) < QUICK_SECONDS
         self._predictor = predictor
         self.load_seconds = seconds
         self.failures = {version: why for version, why in self.failures.items() if version != predictor.version}
@@ -71,6 +84,11 @@ class Served:
     def ready(self) -> bool:
         return self._predictor is not None
 
+    @property
+    def batches(self) -> bool:
+        """Whether the predictor answers several images at once in hardly more time than one."""
+        return self._predictor is None or self._predictor.batches
+
     def predictor(self, timeout: float = 0) -> Predictor:
         """The predictor of now, waited for up to `timeout` seconds. Raises NotReadyError if none came."""
         # Where a version was refused, an older one may be loading.
@@ -80,6 +98,16 @@ class Served:
                 raise NotReadyError("No version of the model can be served now; the log says why.")
             raise NotReadyError("The model is being loaded. Try again in a moment.")
         return self._predictor
+
+
+def _seconds_of_one_image(predictor: Predictor) -> float:
+    image = np.full((1, *predictor.card.input.shape), 255, np.uint8)
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        predictor.predict(image)
+        times.append(time.perf_counter() - begin)
+    return min(times)
 
 
 def find(settings: Settings) -> ModelStore:

@@ -44,6 +44,8 @@ class SavedModelPredictor:
         ModelError: the SavedModel does not load, or its signature or its answers are not those of the card.
     """
 
+    batches = True
+
     def __init__(self, directory: Path, version: int, xla: bool = False) -> None:
         self.card = ModelCard.read(directory)
         self.version = version

@@ -15,15 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
 from registry.card import ModelCard, TensorSpec
 from registry.store import ModelStore
-from serving.app import create_app
 from serving.images.pixels import Images
 from serving.model.served import Served
 from serving.settings import Settings
+from tests.serving.bridged import BridgeClient, bridged
 
 CLASSES = (
     "T-shirt/top",
@@ -63,6 +62,7 @@ class FakePredictor:
 
     card: ModelCard
     version: int = 7
+    batches: bool = False
     seen: Images | None = None
 
     def predict(self, images: Images) -> NDArray[np.float32]:
@@ -92,8 +92,8 @@ def predictor(card: ModelCard) -> FakePredictor:
 
 
 @pytest.fixture
-def client(predictor: FakePredictor) -> FlaskClient:
-    return create_app(Served(predictor), Settings()).test_client()
+def client(predictor: FakePredictor) -> BridgeClient:
+    return bridged(Served(predictor), Settings())
 
 
 @pytest.fixture

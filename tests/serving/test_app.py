@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
-from serving.app import create_app
 from serving.errors import OverloadedError
 from serving.model.served import Served
 from serving.settings import Settings
+from tests.serving.bridged import BridgeClient, bridged
 
 
 def assert_problem(reply: Any, status: int, title: str, detail: str) -> None:
@@ -21,12 +20,12 @@ def assert_problem(reply: Any, status: int, title: str, detail: str) -> None:
     assert reply.json == {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
 
-def test_an_invalid_image_is_a_bad_request(client: FlaskClient) -> None:
+def test_an_invalid_image_is_a_bad_request(client: BridgeClient) -> None:
     detail = "`image` must be a list of 28 x 28 numbers. Received: 3."
     assert_problem(client.post("/predict", json={"image": 3}), 400, "Bad Request", detail)
 
 
-def test_an_unknown_path_names_the_known_ones(client: FlaskClient) -> None:
+def test_an_unknown_path_names_the_known_ones(client: BridgeClient) -> None:
     reply = client.get("/nowhere")
     detail = reply.json["detail"]
     assert_problem(reply, 404, "Not Found", detail)
@@ -34,28 +33,28 @@ def test_an_unknown_path_names_the_known_ones(client: FlaskClient) -> None:
         assert route in detail
 
 
-def test_an_unknown_path_of_a_face_names_the_paths_of_that_face(client: FlaskClient) -> None:
+def test_an_unknown_path_of_a_face_names_the_paths_of_that_face(client: BridgeClient) -> None:
     reply = client.get("/v2/nowhere")
     assert reply.status_code == 404
     assert reply.json["error"].endswith("POST /v2/models/{name}/versions/{version}/infer. Received: /v2/nowhere.")
     assert "/v1" not in reply.json["error"]
 
 
-def test_a_wrong_method_names_the_right_one(client: FlaskClient) -> None:
+def test_a_wrong_method_names_the_right_one(client: BridgeClient) -> None:
     reply = client.get("/predict")
     detail = "/predict must be called with POST. Received: GET."
     assert_problem(reply, 405, "Method Not Allowed", detail)
     assert set(reply.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
 
 
-def test_a_wrong_media_type_names_the_right_ones(client: FlaskClient) -> None:
+def test_a_wrong_media_type_names_the_right_ones(client: BridgeClient) -> None:
     reply = client.post("/predict", data="x", content_type="text/plain")
     assert (reply.status_code, reply.json["title"]) == (415, "Unsupported Media Type")
 
 
 @pytest.mark.parametrize("form", [True, False])
 def test_a_body_over_the_limit_is_refused_with_the_limit(predictor: Any, form: bool) -> None:
-    client = create_app(Served(predictor), Settings(max_body_bytes=1000)).test_client()
+    client = bridged(Served(predictor), Settings(max_body_bytes=1000))
     data: Any = {"image": (io.BytesIO(bytes(2000)), "a.png")} if form else bytes(2000)
     reply = client.post("/predict", data=data, content_type=None if form else "image/png")
     assert reply.status_code == 413
@@ -64,7 +63,7 @@ def test_a_body_over_the_limit_is_refused_with_the_limit(predictor: Any, form: b
 
 
 def test_more_files_than_allowed_are_refused_with_the_limit(predictor: Any) -> None:
-    client = create_app(Served(predictor), Settings(max_images=2)).test_client()
+    client = bridged(Served(predictor), Settings(max_images=2))
     for count in (3, 9):
         files = [(io.BytesIO(b"x"), "a.png") for _ in range(count)]
         reply = client.post("/predict", data={"image": files})
@@ -80,7 +79,7 @@ def test_a_refused_request_may_come_again_in_a_second(
         raise OverloadedError("busy")
 
     monkeypatch.setattr(predictor, "predict", refuse)
-    client = create_app(Served(predictor), Settings(overload_status=status)).test_client()
+    client = bridged(Served(predictor), Settings(overload_status=status))
     reply = client.post("/predict", json={"image": image.tolist()})
     assert (reply.status_code, reply.headers["Retry-After"]) == (status, "1")
 
@@ -95,14 +94,14 @@ def test_an_error_that_nobody_foresaw_tells_the_log_and_not_the_client(
         raise RuntimeError("secret")
 
     monkeypatch.setattr(predictor, "predict", fail)
-    client = create_app(Served(predictor), Settings()).test_client()
+    client = bridged(Served(predictor), Settings())
     reply = client.post("/predict", json={"image": image.tolist()})
     assert_problem(reply, 500, "Internal Server Error", "The server failed here; its log says why.")
     assert "secret" in caplog.text
 
 
 def test_a_mutation_of_a_good_body_is_read_as_json_says_or_refused(
-    client: FlaskClient, predictor: Any, image: NDArray[np.uint8]
+    client: BridgeClient, predictor: Any, image: NDArray[np.uint8]
 ) -> None:
     good = json.dumps({"image": image.tolist()}).encode()
     random = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.errors import DeadlineError, OverloadedError
+from serving.errors import DeadlineError
 from serving.model.batcher import Answer, Batcher
 
 NEVER = threading.TIMEOUT_MAX
@@ -62,46 +62,14 @@ def ask(
 def test_alone_a_request_is_run_at_once_in_its_own_thread() -> None:
     model = Gated()
     model.gate.set()
-    answer = Batcher(8, 64).predict(model, image(7, 3), NEVER)
+    answer = Batcher(64).predict(model, image(7, 3), NEVER)
     assert answer.probabilities.tolist() == [[7], [7], [7]]
     assert (answer.batch, model.runs) == (3, [3])
 
 
-def test_one_that_is_told_to_lead_before_it_began_to_wait_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, make_lock = Gated(), threading.Lock
-
-    class Lock:
-        """A lock; when the late request first leaves one, it has joined the queue and not begun to wait."""
-
-        def __init__(self) -> None:
-            lock = make_lock()
-            self.acquire, self.release = lock.acquire, lock.release
-
-        def __enter__(self) -> None:
-            self.acquire()
-
-        def __exit__(self, *_: object) -> None:
-            self.release()
-            if threading.current_thread() is late and not model.gate.is_set():
-                model.gate.set()
-                first.result(30)  # the run that was under way is over, and the lead passed on
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading, "Lock", Lock)
-        batcher = Batcher(8, 64)
-    answers: list[Answer] = []
-    late = threading.Thread(target=lambda: answers.append(batcher.predict(model, image(2), NEVER)))
-    with ThreadPoolExecutor(1) as pool:
-        first = ask(pool, batcher, model, image(1))
-        late.start()
-        late.join(30)
-    assert [answer.probabilities.tolist() for answer in answers] == [[[2]]]
-    assert model.runs == [1, 1]
-
-
 def test_each_request_reports_its_own_time_in_the_queue() -> None:
     now = [0.0]
-    model, batcher = Gated(), Batcher(8, 64, lambda: now[0])
+    model, batcher = Gated(), Batcher(64, lambda: now[0])
     with ThreadPoolExecutor(3) as pool:
         futures = []
         for now[0] in (0.0, 10.0, 13.0):
@@ -114,7 +82,7 @@ def test_each_request_reports_its_own_time_in_the_queue() -> None:
 
 
 def test_those_that_come_during_a_run_share_the_next_and_get_their_own_rows() -> None:
-    model, batcher = Gated(), Batcher(8, 64)
+    model, batcher = Gated(), Batcher(64)
     with ThreadPoolExecutor(5) as pool:
         futures = [ask(pool, batcher, model, image(value, value)) for value in (1, 2, 3, 4)]
         model.gate.set()
@@ -125,7 +93,7 @@ def test_those_that_come_during_a_run_share_the_next_and_get_their_own_rows() ->
 
 
 def test_no_run_is_larger_than_the_largest_unless_one_request_is() -> None:
-    model, batcher = Gated(), Batcher(8, 4)
+    model, batcher = Gated(), Batcher(4)
     with ThreadPoolExecutor(5) as pool:
         futures = [ask(pool, batcher, model, image(1, count)) for count in (1, 3, 2, 9, 1)]
         model.gate.set()
@@ -134,7 +102,7 @@ def test_no_run_is_larger_than_the_largest_unless_one_request_is() -> None:
 
 
 def test_a_run_takes_as_many_images_as_it_may() -> None:
-    model, batcher = Gated(), Batcher(8, 4)
+    model, batcher = Gated(), Batcher(4)
     with ThreadPoolExecutor(4) as pool:
         futures = [ask(pool, batcher, model, image(1, count)) for count in (1, 1, 3, 1)]
         model.gate.set()
@@ -142,7 +110,7 @@ def test_a_run_takes_as_many_images_as_it_may() -> None:
 
 
 def test_versions_never_share_a_run() -> None:
-    old, new, batcher = Gated(), Gated(version=2), Batcher(8, 64)
+    old, new, batcher = Gated(), Gated(version=2), Batcher(64)
     new.gate.set()
     with ThreadPoolExecutor(5) as pool:
         futures = [ask(pool, batcher, model, image(model.version)) for model in (old, old, new, new, old)]
@@ -151,19 +119,8 @@ def test_versions_never_share_a_run() -> None:
     assert (old.runs, new.runs) == ([1, 1, 1], [2])
 
 
-def test_a_full_queue_refuses_at_once_and_takes_again_when_there_is_room() -> None:
-    model, batcher = Gated(), Batcher(2, 64)
-    with ThreadPoolExecutor(3) as pool:
-        futures = [ask(pool, batcher, model, image(1)) for _ in range(3)]
-        with pytest.raises(OverloadedError, match=r"^The server answers 2 waiting requests first\. Try again\.$"):
-            batcher.predict(model, image(1), NEVER)
-        model.gate.set()
-        assert all(future.result(30) for future in futures)
-    assert batcher.predict(model, image(1), NEVER).batch == 1
-
-
 def test_a_request_past_its_deadline_leaves_the_queue_unserved() -> None:
-    model, batcher = Gated(), Batcher(8, 64)
+    model, batcher = Gated(), Batcher(64)
     with ThreadPoolExecutor(3) as pool:
         first = ask(pool, batcher, model, image(1))
         late = ask(pool, batcher, model, image(2), time.monotonic() + 0.05)
@@ -176,7 +133,7 @@ def test_a_request_past_its_deadline_leaves_the_queue_unserved() -> None:
 
 
 def test_a_request_that_comes_too_late_is_dropped_though_the_model_is_free() -> None:
-    model, batcher = Gated(), Batcher(8, 64)
+    model, batcher = Gated(), Batcher(64)
     model.gate.set()
     with pytest.raises(DeadlineError):
         batcher.predict(model, image(1), time.monotonic() - 1)
@@ -185,7 +142,7 @@ def test_a_request_that_comes_too_late_is_dropped_though_the_model_is_free() -> 
 
 
 def test_a_deadline_during_the_run_does_not_lose_the_answer() -> None:
-    model, batcher = Gated(), Batcher(8, 64)
+    model, batcher = Gated(), Batcher(64)
     with ThreadPoolExecutor(3) as pool:
         first = ask(pool, batcher, model, image(1))
         deadline = time.monotonic() + 1.0
@@ -198,7 +155,7 @@ def test_a_deadline_during_the_run_does_not_lose_the_answer() -> None:
 
 
 def test_an_error_of_the_model_reaches_all_of_its_run_and_nobody_else() -> None:
-    model, batcher = Gated(), Batcher(8, 64)
+    model, batcher = Gated(), Batcher(64)
     with ThreadPoolExecutor(3) as pool:
         futures = [ask(pool, batcher, model, image(value)) for value in (1, 255, 2)]
         model.gate.set()
@@ -215,7 +172,7 @@ def test_a_storm_of_threads_with_tight_deadlines_gets_right_answers_or_a_reason_
             time.sleep(0.0005)
             return images[:, 0, 0].astype(np.float32)
 
-    model, batcher = Quick(), Batcher(12, 16)
+    model, batcher = Quick(), Batcher(16)
     random = np.random.default_rng(0)
     jobs = [(int(value), int(count)) for value, count in random.integers(1, 9, (2000, 2))]
 
@@ -223,7 +180,7 @@ def test_a_storm_of_threads_with_tight_deadlines_gets_right_answers_or_a_reason_
         value, count = job
         try:
             answer = batcher.predict(model, image(value, count), time.monotonic() + value / 200)
-        except (OverloadedError, DeadlineError) as error:
+        except DeadlineError as error:
             return type(error).__name__
         assert answer.probabilities.tolist() == [[value]] * count
         return "answered"

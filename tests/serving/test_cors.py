@@ -4,11 +4,10 @@ import hashlib
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 
-from serving.app import create_app
 from serving.model.served import Served
 from serving.settings import Settings, SettingsError
+from tests.serving.bridged import BridgeClient, bridged
 
 SITE = "https://shop.example"
 OTHER = "https://other.example:8443"
@@ -20,11 +19,11 @@ PREFLIGHT = {
 }
 
 
-def client_of(predictor: Any, **changes: Any) -> FlaskClient:
-    return create_app(Served(predictor), Settings(**changes)).test_client()
+def client_of(predictor: Any, **changes: Any) -> BridgeClient:
+    return bridged(Served(predictor), Settings(**changes))
 
 
-def test_without_the_setting_no_site_is_named(client: FlaskClient) -> None:
+def test_without_the_setting_no_site_is_named(client: BridgeClient) -> None:
     for reply in (
         client.post("/predict", headers={"Origin": SITE}, **PIXELS),
         client.options("/predict", headers={"Origin": SITE} | PREFLIGHT),

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
+
+from tests.serving.bridged import BridgeClient
 
 DEPTH = 1000  # of at most 1,024 that the parser takes
 V1, V2 = "/v1/models/fashion_mnist:predict", "/v2/models/fashion_mnist/infer"
@@ -32,7 +33,7 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("path", "document"), REQUESTS, ids=[f"{path} {json.dumps(document)[-60:]}" for path, document in REQUESTS]
 )
 def test_a_member_nested_very_deeply_is_refused_with_400(
-    client: FlaskClient, path: str, document: dict[str, Any], begin: str, end: str
+    client: BridgeClient, path: str, document: dict[str, Any], begin: str, end: str
 ) -> None:
     body = json.dumps(document).replace("null", f"{begin * DEPTH}1{end * DEPTH}")
     reply = client.post(path, data=body, content_type="application/json")

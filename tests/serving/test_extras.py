@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
 from registry.store import ModelStore
-from serving.app import create_app
 from serving.model.assets import ExtrasOfNow, Familiar
 from serving.model.served import Served
 from serving.model.tensorflow import SavedModelPredictor
 from serving.settings import Settings
+from tests.serving.bridged import BridgeClient, bridged
 from tests.serving.conftest import FakePredictor
 from trainer import familiar
 from trainer.data import ImageDataset
@@ -25,14 +24,14 @@ pytestmark = pytest.mark.tensorflow
 
 
 @pytest.fixture(scope="module")
-def trained(artifacts: Path) -> FlaskClient:
+def trained(artifacts: Path) -> BridgeClient:
     """The application over a version that the trainer pushed."""
     (name,) = (path.name for path in (artifacts / "models").iterdir() if not path.name.startswith("."))
     predictor = SavedModelPredictor(ModelStore(artifacts / "models", name).path(1), 1)
-    return create_app(Served(predictor), Settings(artifacts=artifacts)).test_client()
+    return bridged(Served(predictor), Settings(artifacts=artifacts))
 
 
-def post(client: FlaskClient, images: NDArray[np.uint8], query: str = "") -> list[dict[str, Any]]:
+def post(client: BridgeClient, images: NDArray[np.uint8], query: str = "") -> list[dict[str, Any]]:
     reply = client.post(f"/predict{query}", data=images.tobytes(), content_type="application/octet-stream")
     assert reply.status_code == 200, reply.text
     return list(reply.json["predictions"])
@@ -44,7 +43,7 @@ def test_serving_scores_as_the_trainer_does(artifacts: Path, sample: ImageDatase
     assert np.allclose(scores, familiar.fit(sample).scores(sample.test.images), atol=2e-3)
 
 
-def test_images_of_the_data_set_are_familiar_and_noise_is_not(trained: FlaskClient, sample: ImageDataset) -> None:
+def test_images_of_the_data_set_are_familiar_and_noise_is_not(trained: BridgeClient, sample: ImageDataset) -> None:
     own = post(trained, np.asarray(sample.test.images))
     noise = post(trained, np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), np.uint8))
     assert sum(each["in_distribution"] for each in own) > 160
@@ -53,7 +52,7 @@ def test_images_of_the_data_set_are_familiar_and_noise_is_not(trained: FlaskClie
 
 
 @pytest.mark.parametrize("path", ["/v1/models/{}:predict", "/v2/models/{}/infer"])
-def test_the_protocols_say_no_more_than_they_did(trained: FlaskClient, path: str) -> None:
+def test_the_protocols_say_no_more_than_they_did(trained: BridgeClient, path: str) -> None:
     name = trained.get("/model").json["model"]
     pixels = np.zeros((1, 28, 28, 1)).tolist()
     tensor = {"name": "images", "shape": [1, 28, 28, 1], "datatype": "FP32", "data": pixels}
@@ -62,18 +61,18 @@ def test_the_protocols_say_no_more_than_they_did(trained: FlaskClient, path: str
     assert "distribution" not in reply.text
 
 
-def test_a_version_without_these_files_answers_as_before(client: FlaskClient, image: NDArray[np.uint8]) -> None:
+def test_a_version_without_these_files_answers_as_before(client: BridgeClient, image: NDArray[np.uint8]) -> None:
     (prediction,) = client.post("/predict", json={"image": image.tolist()}).json["predictions"]
     assert "in_distribution" not in prediction
     assert client.get("/model/files/evaluation.json").status_code == 404
 
 
-def test_an_image_of_one_shade_is_said_to_show_nothing(client: FlaskClient) -> None:
+def test_an_image_of_one_shade_is_said_to_show_nothing(client: BridgeClient) -> None:
     (prediction,) = post(client, np.zeros((1, 28, 28, 1), np.uint8))
     assert prediction["note"] == "Every pixel has the same shade: there is nothing to see on it."
 
 
-def test_what_the_model_saw_is_told_on_request(client: FlaskClient, image: NDArray[np.uint8]) -> None:
+def test_what_the_model_saw_is_told_on_request(client: BridgeClient, image: NDArray[np.uint8]) -> None:
     import base64
 
     (prediction,) = post(client, image[None, ..., None], "?pixels=1")
@@ -103,7 +102,7 @@ def test_files_that_cannot_be_used_are_logged_and_left_out(
     assert extras.of(other).version == 8
 
 
-def test_the_model_is_described_with_its_card_files_and_limits(trained: FlaskClient) -> None:
+def test_the_model_is_described_with_its_card_files_and_limits(trained: BridgeClient) -> None:
     described = trained.get("/model").json
     assert described["version"] == 1
     assert described["card"]["metrics"]["familiarity"]["strangers"]["noise"]["auroc"] > 0.9
@@ -113,14 +112,14 @@ def test_the_model_is_described_with_its_card_files_and_limits(trained: FlaskCli
     assert described["limits"]["max_images"] == 256
 
 
-def test_a_description_that_has_not_changed_is_not_sent_again(trained: FlaskClient) -> None:
+def test_a_description_that_has_not_changed_is_not_sent_again(trained: BridgeClient) -> None:
     for path in ("/model", "/model/versions", "/model/files/examples.png", "/", "/page/app.js"):
         first = trained.get(path, buffered=True)
         again = trained.get(path, buffered=True, headers={"If-None-Match": first.headers["ETag"]})
         assert (first.status_code, again.status_code, again.data) == (200, 304, b""), path
 
 
-def test_every_version_is_listed_with_the_verdict_of_the_gate(trained: FlaskClient) -> None:
+def test_every_version_is_listed_with_the_verdict_of_the_gate(trained: BridgeClient) -> None:
     (version,) = trained.get("/model/versions").json["versions"]
     assert (version["version"], version["state"]) == (1, "served")
     assert version["verdict"]["accepted"] is True
@@ -134,14 +133,14 @@ def test_a_damaged_version_is_listed_with_its_problem(tmp_path: Path, models: Pa
     shutil.copytree(tmp_path / "models" / "fashion_mnist" / "1", tmp_path / "models" / "fashion_mnist" / "2")
     (tmp_path / "models" / "fashion_mnist" / "2" / "assets.extra" / "model_card.json").write_text("{")
     predictor = SavedModelPredictor(tmp_path / "models" / "fashion_mnist" / "1", 1)
-    client = create_app(Served(predictor), Settings(models=tmp_path / "models")).test_client()
+    client = bridged(Served(predictor), Settings(models=tmp_path / "models"))
     damaged, whole = client.get("/model/versions").json["versions"]
     assert "is not JSON" in damaged["problem"]
     assert whole["state"] == "served"
 
 
 @pytest.mark.parametrize("name", ["../saved_model.pb", "model_card.json/../../saved_model.pb", "nothing.json", ".."])
-def test_no_other_file_is_given_away(trained: FlaskClient, name: str) -> None:
+def test_no_other_file_is_given_away(trained: BridgeClient, name: str) -> None:
     reply = trained.get(f"/model/files/{name}")
     assert reply.status_code == 404
     if name == "nothing.json":

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.api.tensors import DTYPES
-from serving.app import create_app
 from serving.model.served import Served
 from serving.settings import Settings
+from tests.serving.bridged import BridgeClient, bridged
 
 EXAMPLES = int(os.environ.get("FUZZ", "500"))
 PATHS = ("/predict", "/v1/models/fashion_mnist:predict", "/v2/models/fashion_mnist/infer")
@@ -83,8 +82,8 @@ headers = st.fixed_dictionaries(
 
 
 @pytest.fixture
-def app_client(predictor: Any) -> FlaskClient:
-    return create_app(Served(predictor), Settings(max_body_bytes=10**6)).test_client()
+def app_client(predictor: Any) -> BridgeClient:
+    return bridged(Served(predictor), Settings(max_body_bytes=10**6))
 
 
 def pixels_of(path: str, body: bytes, given_headers: dict[str, str]) -> list[float] | None:
@@ -109,7 +108,7 @@ def pixels_of(path: str, body: bytes, given_headers: dict[str, str]) -> list[flo
     return np.ravel(images).tolist()
 
 
-def check(client: FlaskClient, path: str, body: bytes, given_headers: dict[str, str]) -> int:
+def check(client: BridgeClient, path: str, body: bytes, given_headers: dict[str, str]) -> int:
     reply = client.post(path, data=body, headers=given_headers)
     assert reply.status_code < 500, reply.text
     if reply.status_code != 200:
@@ -119,31 +118,33 @@ def check(client: FlaskClient, path: str, body: bytes, given_headers: dict[str, 
     return reply.status_code
 
 
-def check_next(client: FlaskClient) -> None:
+def check_next(client: BridgeClient) -> None:
     for path, body, given_headers in GOOD:
         assert check(client, path, body, given_headers) == 200, (path, given_headers)
 
 
-def test_the_good_requests_are_good(app_client: FlaskClient) -> None:
+def test_the_good_requests_are_good(app_client: BridgeClient) -> None:
     check_next(app_client)
 
 
 @few
 @given(path=st.sampled_from(PATHS), value=values, given_headers=headers)
-def test_any_json_gets_a_reason(app_client: FlaskClient, path: str, value: Any, given_headers: dict[str, str]) -> None:
+def test_any_json_gets_a_reason(app_client: BridgeClient, path: str, value: Any, given_headers: dict[str, str]) -> None:
     check(app_client, path, json.dumps(value).encode(), given_headers)
 
 
 @few
 @given(path=st.sampled_from(PATHS), body=st.binary(max_size=2000), given_headers=headers)
-def test_any_bytes_get_a_reason(app_client: FlaskClient, path: str, body: bytes, given_headers: dict[str, str]) -> None:
+def test_any_bytes_get_a_reason(
+    app_client: BridgeClient, path: str, body: bytes, given_headers: dict[str, str]
+) -> None:
     check(app_client, path, body, given_headers)
 
 
 @few
 @given(good=st.sampled_from(GOOD), data=st.data())
 def test_any_mutation_of_a_good_request_is_read_rightly_or_gets_a_reason(
-    app_client: FlaskClient, predictor: Any, good: tuple[str, bytes, dict[str, str]], data: st.DataObject
+    app_client: BridgeClient, predictor: Any, good: tuple[str, bytes, dict[str, str]], data: st.DataObject
 ) -> None:
     path, body, given_headers = good
     mutant = bytearray(body)
@@ -161,11 +162,11 @@ def test_any_mutation_of_a_good_request_is_read_rightly_or_gets_a_reason(
 
 @few
 @given(change=values, key=words, place=st.sampled_from(["body", "tensor"]))
-def test_any_other_value_in_a_tensor_gets_a_reason(app_client: FlaskClient, change: Any, key: str, place: str) -> None:
+def test_any_other_value_in_a_tensor_gets_a_reason(app_client: BridgeClient, change: Any, key: str, place: str) -> None:
     tensor = TENSOR | {"data": PIXELS.ravel().tolist()} | ({key: change} if place == "tensor" else {})
     content = {"inputs": [tensor]} | ({key: change} if place == "body" else {})
     check(app_client, PATHS[2], json.dumps(content).encode(), {})
 
 
-def test_after_all_of_it_the_good_requests_are_good(app_client: FlaskClient) -> None:
+def test_after_all_of_it_the_good_requests_are_good(app_client: BridgeClient) -> None:
     check_next(app_client)

@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from serving import arrival
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
 from serving.images.files import Batch, from_files, from_json
 from serving.settings import Settings
@@ -261,13 +260,12 @@ def test_a_long_thin_image_within_the_limit_is_taken() -> None:
     assert read(png(np.zeros((1, 10_000), np.uint8))).sources[0].converted == "resized from 10000x1"
 
 
-def test_after_the_deadline_nothing_more_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrival.current, "at", time.monotonic() - 1)
+def test_after_the_deadline_nothing_more_is_decoded() -> None:
     broken = png(np.zeros((30, 30), np.uint8))[:-30]
     with pytest.raises(DeadlineError, match="longer to decode than a request may"):
-        from_files([(None, broken)], SHAPE, replace(LIMITS, deadline_ms=500))
+        from_files([(None, broken)], SHAPE, LIMITS, deadline=time.monotonic() - 0.5)
     with pytest.raises(InvalidImageError, match="broken or cut off"):
-        from_files([(None, broken)], SHAPE, replace(LIMITS, deadline_ms=60_000))
+        from_files([(None, broken)], SHAPE, LIMITS, deadline=time.monotonic() + 60)
 
 
 def test_files_may_not_hold_more_pixels_of_the_model_than_a_body_may() -> None:

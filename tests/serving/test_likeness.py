@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from serving.app import create_app
 from serving.errors import InvalidImageError
 from serving.images.files import Batch, from_files
 from serving.images.photographs import Look, light_background
 from serving.model.served import Served
 from serving.settings import Settings
+from tests.serving.bridged import bridged
 from tests.serving.photographs import photograph
 
 SHAPE = (28, 28, 1)
@@ -165,7 +165,7 @@ def test_the_reply_states_the_steps_and_a_switch_turns_them_off(
     card: Any, predictor: Any, query: str, setting: int, done: bool
 ) -> None:
     predictor.card = replace(card, data={"look": {"side": 28}})
-    client = create_app(Served(predictor), Settings(preprocess=setting)).test_client()
+    client = bridged(Served(predictor), Settings(preprocess=setting))
     reply = client.post(f"/predict{query}", data=png(photo_of_a_box()), content_type="image/png")
     assert ("preprocessing" in reply.json["predictions"][0]) == done
 

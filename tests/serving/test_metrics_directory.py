@@ -85,10 +85,10 @@ def test_the_metrics_directory_keeps_what_is_not_the_service_s_own(
     directory = tmp_path / "serving-metrics-of-mine"
     directory.mkdir()
     (directory / "customers.db").write_text("who and where")
-    (directory / "counter_1.db").write_bytes(bytes(8))  # what an earlier start left
+    (directory / "worker-1.json").write_bytes(bytes(8))  # what an earlier start left
     with start(models, RUNTIME="litert", METRICS_DIRECTORY=str(directory)) as server:
         server.wait_until_ready()
-        assert not (directory / "counter_1.db").exists()
+        assert not (directory / "worker-1.json").exists()
         assert "serving_model_version{" in requests.get(f"{server.url}/metrics", timeout=DEADLINE).text
         replace_a_worker(server)
         server.wait_until_ready()

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.app import create_app
 from serving.model.served import Served
 from serving.settings import Settings
+from tests.serving.bridged import BridgeClient, bridged
 
 
 def encoded(image: NDArray[np.uint8], kind: str = "PNG") -> bytes:
@@ -26,7 +25,7 @@ def encoded(image: NDArray[np.uint8], kind: str = "PNG") -> bytes:
 
 
 def test_one_json_image_is_answered_with_its_label_and_all_probabilities(
-    client: FlaskClient, image: NDArray[np.uint8], predictor: Any
+    client: BridgeClient, image: NDArray[np.uint8], predictor: Any
 ) -> None:
     reply = client.post("/predict", json={"image": image.tolist()})
     assert reply.status_code == 200
@@ -41,20 +40,20 @@ def test_one_json_image_is_answered_with_its_label_and_all_probabilities(
     assert (predictor.seen == image[None, ..., None]).all()
 
 
-def test_many_json_images_are_answered_in_their_order(client: FlaskClient, image: NDArray[np.uint8]) -> None:
+def test_many_json_images_are_answered_in_their_order(client: BridgeClient, image: NDArray[np.uint8]) -> None:
     reply = client.post("/predict", json={"images": [(image + shift).tolist() for shift in (0, 2, 1)]})
     assert [each["label"] for each in reply.json["predictions"]] == ["Sandal", "Sneaker", "Shirt"]
 
 
 def test_the_top_is_sorted_and_ties_keep_the_order_of_the_classes(
-    client: FlaskClient, image: NDArray[np.uint8]
+    client: BridgeClient, image: NDArray[np.uint8]
 ) -> None:
     (prediction,) = client.post("/predict", json={"image": image.tolist()}).json["predictions"]
     assert [each["label"] for each in prediction["top"]] == ["Sandal", "T-shirt/top", "Trouser"]
 
 
 @pytest.mark.parametrize(("kind", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg")])
-def test_an_image_body_is_answered(client: FlaskClient, kind: str, media_type: str, predictor: Any) -> None:
+def test_an_image_body_is_answered(client: BridgeClient, kind: str, media_type: str, predictor: Any) -> None:
     grey = np.full((28, 28), 5, np.uint8)
     reply = client.post("/predict", data=encoded(grey, kind), content_type=media_type)
     assert reply.json["predictions"][0]["label"] == "Sandal"
@@ -65,7 +64,7 @@ def test_an_image_body_is_answered(client: FlaskClient, kind: str, media_type: s
 @pytest.mark.parametrize("media_type", ["image/jpg", "image/pjpeg", "image/*", "image/webp", "image/x-anything"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
 def test_the_bytes_of_an_image_count_whatever_image_its_type_says(
-    client: FlaskClient, media_type: str, kind: str
+    client: BridgeClient, media_type: str, kind: str
 ) -> None:
     reply = client.post("/predict", data=encoded(np.full((28, 28), 5, np.uint8), kind), content_type=media_type)
     assert reply.json["predictions"][0]["label"] == "Sandal"
@@ -76,7 +75,7 @@ def data_url(image: NDArray[np.uint8], head: str = "data:image/png;base64,") -> 
 
 
 @pytest.mark.parametrize("head", ["data:image/png;base64,", "data:;base64,", "DATA:image/png;name=a.png;BASE64,\n"])
-def test_a_data_url_in_json_is_an_image_file(client: FlaskClient, head: str) -> None:
+def test_a_data_url_in_json_is_an_image_file(client: BridgeClient, head: str) -> None:
     five, six = (np.full((28, 28), value, np.uint8) for value in (5, 6))
     (one,) = client.post("/predict", json={"image": data_url(five, head)}).json["predictions"]
     assert one["label"] == "Sandal"
@@ -95,20 +94,20 @@ def test_a_data_url_in_json_is_an_image_file(client: FlaskClient, head: str) -> 
     ],
 )
 def test_a_string_that_is_no_image_file_is_told_what_one_would_be(
-    client: FlaskClient, image: str, message: str
+    client: BridgeClient, image: str, message: str
 ) -> None:
     reply = client.post("/predict", json={"image": image})
     assert reply.status_code == 400
     assert reply.json["detail"].startswith(message)
 
 
-def test_a_conversion_is_stated(client: FlaskClient) -> None:
+def test_a_conversion_is_stated(client: BridgeClient) -> None:
     colours = np.full((56, 56, 3), 5, np.uint8)
     reply = client.post("/predict", data=encoded(colours), content_type="image/png")
     assert reply.json["predictions"][0]["converted"] == "resized from 56x56, RGB to grey"
 
 
-def test_files_of_a_form_are_answered_in_their_order_with_their_names(client: FlaskClient) -> None:
+def test_files_of_a_form_are_answered_in_their_order_with_their_names(client: BridgeClient) -> None:
     files = [(io.BytesIO(encoded(np.full((28, 28), value, np.uint8))), f"{value}.png") for value in (7, 6)]
     reply = client.post("/predict", data={"image": files})
     assert [(each["file"], each["label"]) for each in reply.json["predictions"]] == [
@@ -119,7 +118,7 @@ def test_files_of_a_form_are_answered_in_their_order_with_their_names(client: Fl
 
 @pytest.mark.parametrize("media_type", [None, "application/x-www-form-urlencoded"])
 def test_a_body_of_no_told_type_is_recognized(
-    client: FlaskClient, image: NDArray[np.uint8], media_type: str | None
+    client: BridgeClient, image: NDArray[np.uint8], media_type: str | None
 ) -> None:
     text = b' {"image": ' + str(image.tolist()).encode() + b"}"
     for body in (text, encoded(image)):
@@ -142,27 +141,27 @@ def test_a_body_of_no_told_type_is_recognized(
         ),
     ],
 )
-def test_a_form_without_proper_files_is_refused(client: FlaskClient, form: dict[str, Any], message: str) -> None:
+def test_a_form_without_proper_files_is_refused(client: BridgeClient, form: dict[str, Any], message: str) -> None:
     reply = client.post("/predict", data=form, content_type="multipart/form-data")
     assert reply.status_code == 400
     assert reply.json["detail"].startswith(message)
 
 
-def test_fields_of_text_beside_the_file_are_ignored(client: FlaskClient, image: NDArray[np.uint8]) -> None:
+def test_fields_of_text_beside_the_file_are_ignored(client: BridgeClient, image: NDArray[np.uint8]) -> None:
     form = {"csrf_token": "abc", "image": (io.BytesIO(encoded(image)), "a.png"), "submit": "Send"}
     reply = client.post("/predict", data=form, content_type="multipart/form-data")
     assert [each["label"] for each in reply.json["predictions"]] == ["Sandal"]
 
 
 @pytest.mark.parametrize("disposition", ["form-data", 'form-data; name=""', "nonsense"])
-def test_a_part_without_a_name_is_refused(client: FlaskClient, disposition: str) -> None:
+def test_a_part_without_a_name_is_refused(client: BridgeClient, disposition: str) -> None:
     body = f"--x\r\nContent-Disposition: {disposition}\r\n\r\n5\r\n--x--\r\n"
     reply = client.post("/predict", data=body, content_type="multipart/form-data; boundary=x")
     assert reply.status_code == 400
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "nonsense"])
-def test_a_media_type_that_is_not_served_is_refused(client: FlaskClient, media_type: str) -> None:
+def test_a_media_type_that_is_not_served_is_refused(client: BridgeClient, media_type: str) -> None:
     reply = client.post("/predict", data=b"x", content_type=media_type)
     assert reply.status_code == 415
     assert reply.json["detail"] == (
@@ -180,14 +179,14 @@ def test_a_media_type_that_is_not_served_is_refused(client: FlaskClient, media_t
 )
 @pytest.mark.parametrize("body", [b"", b"image=shoe", b"%PDF-1.7"])
 def test_a_body_of_no_told_type_that_nobody_knows_is_refused(
-    client: FlaskClient, body: bytes, media_type: str | None, received: str
+    client: BridgeClient, body: bytes, media_type: str | None, received: str
 ) -> None:
     reply = client.post("/predict", data=body, content_type=media_type)
     assert reply.status_code == 415
     assert reply.json["detail"].endswith(f"Received: {received}.")
 
 
-def test_raw_deflate_is_told_from_zlib_whatever_it_begins_with(client: FlaskClient) -> None:
+def test_raw_deflate_is_told_from_zlib_whatever_it_begins_with(client: BridgeClient) -> None:
     chance = np.random.default_rng(0)
     bodies = [chance.integers(0, chance.integers(1, 256), 784, np.uint8).tobytes() for _ in range(400)]
     alike = [body for body in bodies if int.from_bytes(raw_deflate(body)[:2], "big") % 31 == 0]
@@ -200,7 +199,7 @@ def test_raw_deflate_is_told_from_zlib_whatever_it_begins_with(client: FlaskClie
 @pytest.mark.parametrize(
     "form", [b'--x\r\nContent-Disposition: form-data; name="i"; filename="a.png"\r\n\r\nabc', b"--y"]
 )
-def test_a_form_that_is_cut_off_is_called_so(client: FlaskClient, form: bytes) -> None:
+def test_a_form_that_is_cut_off_is_called_so(client: BridgeClient, form: bytes) -> None:
     reply = client.post("/predict", data=form, content_type="multipart/form-data; boundary=x")
     assert reply.status_code == 400
     assert reply.json["detail"].startswith("The form must be whole multipart/form-data. Received: ")
@@ -216,7 +215,7 @@ def raw_deflate(content: bytes) -> bytes:
     [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", raw_deflate), ("GZIP", gzip.compress)],
 )
 def test_a_compressed_body_is_inflated(
-    client: FlaskClient, image: NDArray[np.uint8], coding: str, compress: Callable[[bytes], bytes]
+    client: BridgeClient, image: NDArray[np.uint8], coding: str, compress: Callable[[bytes], bytes]
 ) -> None:
     body = compress(json.dumps({"image": image.tolist()}).encode())
     headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
@@ -239,7 +238,7 @@ def test_a_compressed_body_is_inflated(
     ],
 )
 def test_a_body_that_does_not_inflate_within_the_limit_is_refused(
-    client: FlaskClient, coding: str, body: bytes, status: int, received: str
+    client: BridgeClient, coding: str, body: bytes, status: int, received: str
 ) -> None:
     headers = {"Content-Encoding": coding, "Content-Type": "application/json"}
     reply = client.post("/predict", data=body, headers=headers)
@@ -247,13 +246,13 @@ def test_a_body_that_does_not_inflate_within_the_limit_is_refused(
     assert received in reply.json["detail"]
 
 
-def test_a_compressed_form_is_refused(client: FlaskClient) -> None:
+def test_a_compressed_form_is_refused(client: BridgeClient) -> None:
     headers = {"Content-Encoding": "gzip", "Content-Type": "multipart/form-data; boundary=x"}
     reply = client.post("/predict", data=b"x", headers=headers)
     assert reply.status_code == 415
 
 
-def test_raw_pixels_are_answered_image_after_image(client: FlaskClient, predictor: Any) -> None:
+def test_raw_pixels_are_answered_image_after_image(client: BridgeClient, predictor: Any) -> None:
     images = np.arange(3 * 784, dtype=np.uint16).astype(np.uint8).reshape(3, 28, 28, 1)
     reply = client.post("/predict", data=images.tobytes(), content_type="application/octet-stream")
     assert len(reply.json["predictions"]) == 3
@@ -261,7 +260,7 @@ def test_raw_pixels_are_answered_image_after_image(client: FlaskClient, predicto
 
 
 @pytest.mark.parametrize(("size", "status"), [(0, 400), (783, 400), (785, 400), (257 * 784, 413)])
-def test_raw_bytes_of_another_number_are_refused(client: FlaskClient, size: int, status: int) -> None:
+def test_raw_bytes_of_another_number_are_refused(client: BridgeClient, size: int, status: int) -> None:
     reply = client.post("/predict", data=bytes(size), content_type="application/octet-stream")
     assert reply.status_code == status
     assert "Received: " in reply.json["detail"]
@@ -269,7 +268,7 @@ def test_raw_bytes_of_another_number_are_refused(client: FlaskClient, size: int,
 
 def test_it_is_alive_before_it_is_ready() -> None:
     served = Served()
-    client = create_app(served, Settings(ready_timeout=0)).test_client()
+    client = bridged(served, Settings(ready_timeout=0))
     assert client.get("/healthz").json == {"status": "alive"}
     for reply in (client.get("/readyz"), client.post("/predict", json={"image": []})):
         assert reply.status_code == 503
@@ -277,7 +276,7 @@ def test_it_is_alive_before_it_is_ready() -> None:
         assert reply.json["detail"] == "The model is being loaded. Try again in a moment."
 
 
-def test_it_is_ready_once_a_predictor_is_there(client: FlaskClient) -> None:
+def test_it_is_ready_once_a_predictor_is_there(client: BridgeClient) -> None:
     reply = client.get("/readyz")
     assert reply.status_code == 200
     assert reply.json == {"status": "ready", "model": "fashion_mnist", "version": 7}

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
-from prometheus_client import REGISTRY
 
-from serving import tally, tracing
-from serving.app import create_app
+from serving import metrics, tracing
 from serving.keys import Keys
 from serving.logs import JsonFormatter, request_id
 from serving.model.served import Served
 from serving.settings import Settings, SettingsError
+from tests.serving.bridged import BridgeClient, bridged
 
 PIXELS = bytes([5]) * 784
 OCTETS = "application/octet-stream"
@@ -24,15 +22,14 @@ KEY = "correct-horse"
 HASH = hashlib.sha256(KEY.encode()).hexdigest()
 
 
-FACES = ("other", "native", "tensorflow_serving", "open_inference", "description")
+FACES = ("other", "native", "tensorflow_serving", "open_inference")
 
 
 def value(name: str, **labels: str) -> float:
-    tally.add_up()
-    return REGISTRY.get_sample_value(f"serving_{name}", labels) or 0.0
+    return metrics.REGISTRY.get_sample_value(f"serving_{name}", labels) or 0.0
 
 
-def test_a_prediction_is_counted_timed_and_looked_at(client: FlaskClient) -> None:
+def test_a_prediction_is_counted_timed_and_looked_at(client: BridgeClient) -> None:
     names: list[tuple[str, dict[str, str]]] = [
         ("requests_total", {"face": "native", "code": "200", "version": "7"}),
         ("request_seconds_count", {"face": "native"}),
@@ -50,7 +47,7 @@ def test_a_prediction_is_counted_timed_and_looked_at(client: FlaskClient) -> Non
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models/fashion_mnist", "/v2/health/ready", "/model", "/metrics"])
-def test_probes_and_descriptions_do_not_count_as_predictions(client: FlaskClient, path: str) -> None:
+def test_probes_and_descriptions_do_not_count_as_predictions(client: BridgeClient, path: str) -> None:
     names: list[tuple[str, dict[str, str]]] = [
         *(("requests_total", {"face": face, "code": "200", "version": ""}) for face in FACES),
         *(("request_seconds_count", {"face": face}) for face in FACES),
@@ -58,17 +55,17 @@ def test_probes_and_descriptions_do_not_count_as_predictions(client: FlaskClient
     before = [value(name, **labels) for name, labels in names]
     assert client.get(path).status_code == 200
     after = [value(name, **labels) for name, labels in names]
-    assert [new - old for new, old in zip(after, before, strict=True)] == [1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [1, 0, 0, 0, 1, 0, 0, 0]
 
 
-def test_metrics_are_in_prometheus_format(client: FlaskClient) -> None:
+def test_metrics_are_in_prometheus_format(client: BridgeClient) -> None:
     client.post("/v1/models/fashion_mnist:predict", data="{")
     reply = client.get("/metrics")
     assert reply.content_type.startswith("text/plain; version=")
     assert 'serving_requests_total{code="400",face="tensorflow_serving",version=""}' in reply.text
 
 
-def test_a_request_id_is_kept_or_given_and_a_forged_one_is_not_printed(client: FlaskClient) -> None:
+def test_a_request_id_is_kept_or_given_and_a_forged_one_is_not_printed(client: BridgeClient) -> None:
     assert client.get("/healthz", headers={"X-Request-ID": "abc-1"}).headers["X-Request-ID"] == "abc-1"
     for bad in ("", "a b", "x" * 129, '"}'):
         given = client.get("/healthz", headers={"X-Request-ID": bad}).headers["X-Request-ID"]
@@ -76,14 +73,14 @@ def test_a_request_id_is_kept_or_given_and_a_forged_one_is_not_printed(client: F
     assert request_id.get() is None
 
 
-def test_replies_are_neither_sniffed_nor_cached(client: FlaskClient) -> None:
+def test_replies_are_neither_sniffed_nor_cached(client: BridgeClient) -> None:
     for reply in (client.get("/healthz"), client.get("/nowhere"), client.post("/predict", data="x")):
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert reply.headers["Cache-Control"] == "no-store"
 
 
 def test_a_log_line_is_one_json_object_with_the_request_s_id(predictor: Any, caplog: pytest.LogCaptureFixture) -> None:
-    client = create_app(Served(predictor), Settings(access_log=1)).test_client()
+    client = bridged(Served(predictor), Settings(access_log=1))
     formatter, lines = JsonFormatter(), []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(formatter.format(record))  # type: ignore[method-assign]
@@ -122,7 +119,7 @@ def test_a_log_line_stays_one_line_whatever_it_holds() -> None:
     ],
 )
 def test_with_keys_only_who_has_one_may_predict(predictor: Any, headers: dict[str, str], status: int) -> None:
-    client = create_app(Served(predictor), Settings(api_keys=HASH)).test_client()
+    client = bridged(Served(predictor), Settings(api_keys=HASH))
     reply = client.post("/predict", data=PIXELS, content_type=OCTETS, headers=headers)
     assert reply.status_code == status
     assert (predictor.seen is None) == (status == 401)
@@ -170,7 +167,7 @@ def test_where_keys_were_meant_to_be_none_is_no_open_door(tmp_path: Path, text: 
 
 
 def test_a_model_that_answers_nan_does_not_break_the_metrics(
-    client: FlaskClient, predictor: Any, monkeypatch: pytest.MonkeyPatch
+    client: BridgeClient, predictor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = value("confidence_count")
     nothing = np.full((1, 10), np.nan, np.float32)
@@ -182,14 +179,14 @@ def test_a_model_that_answers_nan_does_not_break_the_metrics(
 
 def test_only_what_was_shed_counts_as_rejected() -> None:
     before = value("rejected_total", reason="overload")
-    reply = create_app(Served(), Settings(ready_timeout=0)).test_client().post("/predict", data=PIXELS)
+    reply = bridged(Served(), Settings(ready_timeout=0)).post("/predict", data=PIXELS)
     assert reply.status_code == 503
     assert value("rejected_total", reason="overload") == before
 
 
 def test_a_path_cannot_forge_a_line_of_the_log(predictor: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "serving"):
-        create_app(Served(predictor), Settings(access_log=1)).test_client().get("/%0a[ERROR] forged")
+        bridged(Served(predictor), Settings(access_log=1)).get("/%0a[ERROR] forged")
     assert "\n" not in caplog.messages[-1]
 
 
@@ -201,10 +198,10 @@ def test_a_traced_prediction_has_its_phases_under_the_caller_s_trace(predictor: 
 
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    app = create_app(Served(predictor), Settings())
-    tracing.follow(app, provider)
+    client = bridged(Served(predictor))
+    tracing.follow(client.flask, provider)
     caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    app.test_client().post("/predict", data=PIXELS, content_type=OCTETS, headers={"traceparent": caller})
+    client.post("/predict", data=PIXELS, content_type=OCTETS, headers={"traceparent": caller})
     spans = {span.name: span for span in exporter.get_finished_spans()}
     assert list(spans) == ["parse", "queue", "compute", "POST /predict"]
     whole = spans["POST /predict"]

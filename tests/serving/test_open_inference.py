@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
 from serving.api.tensors import DTYPES
-from serving.app import create_app
 from serving.model.served import Served
 from serving.settings import Settings
+from tests.serving.bridged import BridgeClient, bridged
 
 MODEL = "/v2/models/fashion_mnist"
 HEADER = "Inference-Header-Content-Length"
@@ -39,7 +38,7 @@ def best(output: dict[str, Any]) -> list[int]:
 
 @pytest.mark.parametrize("url", [f"{MODEL}/infer", f"{MODEL}/versions/7/infer"])
 @pytest.mark.parametrize("nested", [False, True])
-def test_json_tensors_are_answered_flat(client: FlaskClient, images: Any, url: str, nested: bool) -> None:
+def test_json_tensors_are_answered_flat(client: BridgeClient, images: Any, url: str, nested: bool) -> None:
     data = images.tolist() if nested else images.ravel().tolist()
     reply = client.post(url, json={"id": "a", "inputs": [tensor(images, data=data)]})
     assert (reply.status_code, reply.content_type) == (200, "application/json")
@@ -54,7 +53,7 @@ def test_json_tensors_are_answered_flat(client: FlaskClient, images: Any, url: s
     assert best(output) == [3, 1, 4]
 
 
-def test_null_counts_as_absent(client: FlaskClient, images: Any) -> None:
+def test_null_counts_as_absent(client: BridgeClient, images: Any) -> None:
     given = tensor(images, data=images.ravel().tolist()) | {"parameters": None}
     asked = {"name": "probabilities", "parameters": None}
     body = {"id": None, "parameters": None, "inputs": [given], "outputs": [asked]}
@@ -64,14 +63,14 @@ def test_null_counts_as_absent(client: FlaskClient, images: Any) -> None:
 
 
 @pytest.mark.parametrize("datatype", DTYPES)
-def test_binary_tensors_of_every_number_type_are_taken(client: FlaskClient, images: Any, datatype: str) -> None:
+def test_binary_tensors_of_every_number_type_are_taken(client: BridgeClient, images: Any, datatype: str) -> None:
     tail = images[..., 0].astype(DTYPES[datatype]).tobytes()
     content = {"inputs": [tensor(images[..., 0], datatype, parameters={"binary_data_size": len(tail)})]}
     assert best(client.post(f"{MODEL}/infer", **binary(content, tail)).json["outputs"][0]) == [3, 1, 4]
 
 
 @pytest.mark.parametrize("everywhere", [False, True])
-def test_a_binary_reply_is_sent_where_it_is_asked_for(client: FlaskClient, images: Any, everywhere: bool) -> None:
+def test_a_binary_reply_is_sent_where_it_is_asked_for(client: BridgeClient, images: Any, everywhere: bool) -> None:
     content: dict[str, Any] = {"inputs": [tensor(images, data=images.tolist())]}
     if everywhere:
         content["parameters"] = {"binary_data_output": True}
@@ -85,7 +84,7 @@ def test_a_binary_reply_is_sent_where_it_is_asked_for(client: FlaskClient, image
     assert np.frombuffer(reply.data[length:], "<f4").reshape(3, 10).argmax(axis=1).tolist() == [3, 1, 4]
 
 
-def test_the_best_classes_are_named(client: FlaskClient, images: Any) -> None:
+def test_the_best_classes_are_named(client: BridgeClient, images: Any) -> None:
     outputs = [{"name": "probabilities", "parameters": {"classification": 2}}]
     content = {"inputs": [tensor(images, data=images.tolist())], "outputs": outputs}
     (output,) = client.post(f"{MODEL}/infer", json=content).json["outputs"]
@@ -100,7 +99,7 @@ def test_the_best_classes_are_named(client: FlaskClient, images: Any) -> None:
 
 
 @pytest.mark.parametrize("asked", [10, 99])
-def test_no_more_classes_are_named_than_there_are(client: FlaskClient, images: Any, asked: int) -> None:
+def test_no_more_classes_are_named_than_there_are(client: BridgeClient, images: Any, asked: int) -> None:
     outputs = [{"name": "probabilities", "parameters": {"classification": asked}}]
     content = {"inputs": [tensor(images, data=images.tolist())], "outputs": outputs}
     (output,) = client.post(f"{MODEL}/infer", json=content).json["outputs"]
@@ -160,7 +159,7 @@ OUTPUTS = '`outputs` must be a list of one object, {"name": "probabilities"}. Re
         ),
     ],
 )
-def test_a_bad_body_is_refused_in_a_sentence(client: FlaskClient, content: Any, error: str) -> None:
+def test_a_bad_body_is_refused_in_a_sentence(client: BridgeClient, content: Any, error: str) -> None:
     reply = client.post(f"{MODEL}/infer", data=json.dumps(content))
     assert (reply.status_code, reply.content_type) == (400, "application/json")
     assert list(reply.json) == ["error"]
@@ -179,7 +178,7 @@ def test_a_bad_body_is_refused_in_a_sentence(client: FlaskClient, content: Any, 
     ],
 )
 def test_a_binary_body_that_is_not_as_told_is_refused(
-    client: FlaskClient, told: str | None, tail: bytes, error: str
+    client: BridgeClient, told: str | None, tail: bytes, error: str
 ) -> None:
     content = {"inputs": [tensor(np.zeros((1, 28, 28, 1)), parameters={"binary_data_size": 784})]}
     reply = client.post(f"{MODEL}/infer", **binary(content, tail, told))
@@ -188,7 +187,7 @@ def test_a_binary_body_that_is_not_as_told_is_refused(
 
 
 @pytest.mark.parametrize("size", [783, 785])
-def test_a_binary_size_that_is_not_the_tensor_s_is_refused(client: FlaskClient, size: int) -> None:
+def test_a_binary_size_that_is_not_the_tensor_s_is_refused(client: BridgeClient, size: int) -> None:
     content = {"inputs": [tensor(np.zeros((1, 28, 28, 1)), parameters={"binary_data_size": size})]}
     reply = client.post(f"{MODEL}/infer", **binary(content, bytes(784)))
     assert reply.status_code == 400
@@ -196,7 +195,7 @@ def test_a_binary_size_that_is_not_the_tensor_s_is_refused(client: FlaskClient, 
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64", None])
-def test_fractions_reach_the_model_as_they_are(client: FlaskClient, predictor: Any, datatype: str | None) -> None:
+def test_fractions_reach_the_model_as_they_are(client: BridgeClient, predictor: Any, datatype: str | None) -> None:
     """Its metadata say FP32; the sizes of resized pictures, for one, have fractions."""
     pixels = np.linspace(0, 255, 784).astype(DTYPES[datatype] if datatype else "<f4").reshape(1, 28, 28, 1)
     if datatype:
@@ -210,7 +209,7 @@ def test_fractions_reach_the_model_as_they_are(client: FlaskClient, predictor: A
 
 
 def test_whole_numbers_stay_bytes_and_so_does_what_a_model_of_bytes_is_sent(predictor: Any, card: Any) -> None:
-    client = create_app(Served(predictor), Settings()).test_client()
+    client = bridged(Served(predictor))
     client.post(f"{MODEL}/infer", json=one(datatype="FP32", data=[7.0] * 784))
     assert predictor.seen.dtype == np.uint8
     predictor.card = replace(card, input=replace(card.input, dtype="uint8"))
@@ -219,7 +218,7 @@ def test_whole_numbers_stay_bytes_and_so_does_what_a_model_of_bytes_is_sent(pred
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 256.0, 0.5])
-def test_binary_floats_that_are_no_pixels_are_refused(client: FlaskClient, value: float) -> None:
+def test_binary_floats_that_are_no_pixels_are_refused(client: BridgeClient, value: float) -> None:
     pixels = np.zeros((1, 28, 28, 1), np.float32)
     pixels[0, 1, 2] = value
     content = {"inputs": [tensor(pixels, "FP32", parameters={"binary_data_size": pixels.nbytes})]}
@@ -228,17 +227,17 @@ def test_binary_floats_that_are_no_pixels_are_refused(client: FlaskClient, value
     assert reply.json["error"].startswith("`data[30]` must be a number from 0 to 255. Received: ")
 
 
-def test_too_many_images_are_refused_with_the_limit(client: FlaskClient) -> None:
+def test_too_many_images_are_refused_with_the_limit(client: BridgeClient) -> None:
     reply = client.post(f"{MODEL}/infer", json=one(shape=[257, 28, 28, 1]))
     assert (reply.status_code, reply.json) == (413, {"error": "A request may hold 256 images. Received: 257."})
 
 
 @pytest.mark.parametrize("path", ["/v2/models/shoes/infer", f"{MODEL}/versions/8/infer"])
-def test_what_is_not_served_is_not_found(client: FlaskClient, path: str) -> None:
+def test_what_is_not_served_is_not_found(client: BridgeClient, path: str) -> None:
     assert client.post(path, json=one()).status_code == 404
 
 
-def test_server_and_model_describe_themselves(client: FlaskClient) -> None:
+def test_server_and_model_describe_themselves(client: BridgeClient) -> None:
     server = client.get("/v2").json
     assert server["extensions"] == ["binary_tensor_data", "classification"]
     for path in (MODEL, f"{MODEL}/versions/7"):
@@ -249,14 +248,14 @@ def test_server_and_model_describe_themselves(client: FlaskClient) -> None:
 
 def test_health_is_told_in_both_words() -> None:
     served = Served()
-    client = create_app(served, Settings(ready_timeout=0)).test_client()
+    client = bridged(served, Settings(ready_timeout=0))
     assert client.get("/v2/health/live").status_code == 200
     assert client.get("/v2/health/live").json == {"live": True, "ready": False}
     for path in ("/v2/health/ready", f"{MODEL}/ready"):
         assert client.get(path).status_code == 503
 
 
-def test_a_ready_model_says_so(client: FlaskClient) -> None:
+def test_a_ready_model_says_so(client: BridgeClient) -> None:
     assert client.get("/v2/health/ready").json == {"live": True, "ready": True}
     assert client.get(f"{MODEL}/ready").json == {"name": "fashion_mnist", "ready": True}
     assert client.get("/v2/models/shoes/ready").status_code == 404

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
 from PIL import Image
 
-from serving.app import create_app
 from serving.model.litert import LiteRTPredictor
 from serving.model.served import Served, find
 from serving.settings import Settings
+from tests.serving.bridged import BridgeClient, bridged
 from tests.serving.photographs import photograph
 from trainer import pipeline
 from trainer.config import RECIPES
@@ -26,14 +25,14 @@ SEEDS = 5
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> FlaskClient:
+def client(tmp_path: Path) -> BridgeClient:
     """The service over a model of a few epochs."""
     pipeline.run([replace(RECIPES["default"], model="basic", epochs=4)], tmp_path)
     settings = Settings(artifacts=tmp_path)
-    return create_app(Served(LiteRTPredictor(find(settings).path(1), 1)), settings).test_client()
+    return bridged(Served(LiteRTPredictor(find(settings).path(1), 1)), settings)
 
 
-def right(client: FlaskClient, pictures: Sequence[bytes]) -> int:
+def right(client: BridgeClient, pictures: Sequence[bytes]) -> int:
     """How many pictures, one of each sample, are called what they show."""
     files = [(io.BytesIO(picture), f"{number}.jpg") for number, picture in enumerate(pictures)]
     reply = client.post("/predict", data={"images": files}, content_type="multipart/form-data").json
@@ -42,7 +41,7 @@ def right(client: FlaskClient, pictures: Sequence[bytes]) -> int:
 
 
 @pytest.mark.slow
-def test_photographs_are_told_at_least_as_well_as_nine_tenths_of_their_originals(client: FlaskClient) -> None:
+def test_photographs_are_told_at_least_as_well_as_nine_tenths_of_their_originals(client: BridgeClient) -> None:
     originals = right(client, [path.read_bytes() for path in SAMPLES])
     images = [np.asarray(Image.open(path)) for path in SAMPLES]
     sets = [[photograph(image, 10 * seed + place) for place, image in enumerate(images)] for seed in range(SEEDS)]

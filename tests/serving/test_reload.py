@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 
 from registry.card import ModelCard
 from registry.store import ModelStore
-from serving.app import create_app
+from serving.metrics import REGISTRY
 from serving.model.follow import Follower
 from serving.model.served import ModelError, Served, find
 from serving.settings import Settings
+from tests.serving.bridged import bridged
 
 
 @pytest.fixture
@@ -266,7 +266,7 @@ def test_a_look_that_fails_in_an_unforeseen_way_is_not_the_last(
 def test_readiness_tells_that_the_registry_cannot_be_followed(
     follower: Follower, served: Served, store: ModelStore
 ) -> None:
-    client = create_app(served, Settings()).test_client()
+    client = bridged(served, Settings())
     assert "registry" not in client.get("/readyz").json
     (store.directory / "pinned").write_text("nine")
     follower.look()

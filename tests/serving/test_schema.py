@@ -13,9 +13,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from serving.app import create_app
 from serving.model.served import Served
-from serving.settings import Settings
+from tests.serving.bridged import bridged
 
 # A schema cannot say which bytes are a picture, so none is asked of what is accepted.
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -24,7 +23,7 @@ EXAMPLES = max(1, int(os.environ.get("FUZZ", "500")) // 20)
 
 @pytest.fixture
 def operations(predictor: Any) -> list[Any]:
-    schema = schemathesis.openapi.from_wsgi("/openapi.json", create_app(Served(predictor), Settings()))
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", bridged(Served(predictor)).application)
     return [found.ok() for found in schema.get_all_operations()]
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flask.testing import FlaskClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.app import create_app
 from serving.model.served import Served
 from serving.settings import Settings
+from tests.serving.bridged import BridgeClient, bridged
 
 MODEL = "/v1/models/fashion_mnist"
 
@@ -34,26 +33,26 @@ def best(rows: list[list[float]]) -> list[int]:
 
 
 @pytest.mark.parametrize("url", [f"{MODEL}:predict", f"{MODEL}/versions/7:predict"])
-def test_rows_are_answered_as_predictions(client: FlaskClient, rows: list[Any], url: str) -> None:
+def test_rows_are_answered_as_predictions(client: BridgeClient, rows: list[Any], url: str) -> None:
     reply = client.post(url, json={"signature_name": "serving_default", "instances": rows})
     assert (reply.status_code, reply.content_type) == (200, "application/json")
     assert list(reply.json) == ["predictions"]
     assert best(reply.json["predictions"]) == [3, 1, 4]
 
 
-def test_rows_may_name_their_input(client: FlaskClient, rows: list[Any]) -> None:
+def test_rows_may_name_their_input(client: BridgeClient, rows: list[Any]) -> None:
     reply = client.post(f"{MODEL}:predict", json={"instances": [{"images": row} for row in rows]})
     assert best(reply.json["predictions"]) == [3, 1, 4]
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_columns_are_answered_as_outputs(client: FlaskClient, rows: list[Any], named: bool) -> None:
+def test_columns_are_answered_as_outputs(client: BridgeClient, rows: list[Any], named: bool) -> None:
     reply = client.post(f"{MODEL}:predict", json={"inputs": {"images": rows} if named else rows})
     assert list(reply.json) == ["outputs"]
     assert best(reply.json["outputs"]) == [3, 1, 4]
 
 
-def test_files_in_base64_stand_for_images(client: FlaskClient) -> None:
+def test_files_in_base64_stand_for_images(client: BridgeClient) -> None:
     files = [b64(np.full((28, 28), value, np.uint8)) for value in (2, 5)]
     for body in (
         {"instances": files},
@@ -67,7 +66,7 @@ def test_files_in_base64_stand_for_images(client: FlaskClient) -> None:
     assert best(rows) == [2]
 
 
-def test_base64_may_have_line_breaks(client: FlaskClient) -> None:
+def test_base64_may_have_line_breaks(client: BridgeClient) -> None:
     text = b64(np.full((28, 28), 2, np.uint8))["b64"]
     broken = " " + base64.encodebytes(base64.b64decode(text)).decode().replace("\n", "\r\n")
     assert broken.count("\n") > 1
@@ -76,13 +75,13 @@ def test_base64_may_have_line_breaks(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("key", ["instances", "inputs"])
-def test_fractions_reach_the_model_as_they_are(client: FlaskClient, predictor: Any, key: str) -> None:
+def test_fractions_reach_the_model_as_they_are(client: BridgeClient, predictor: Any, key: str) -> None:
     pixels = np.linspace(0, 255, 784, dtype=np.float32).reshape(1, 28, 28, 1)
     assert client.post(f"{MODEL}:predict", json={key: pixels.tolist()}).status_code == 200
     assert (predictor.seen == pixels).all()
 
 
-def test_pixels_that_were_scaled_are_refused(client: FlaskClient) -> None:
+def test_pixels_that_were_scaled_are_refused(client: BridgeClient) -> None:
     pixels = np.linspace(0, 1, 784).reshape(1, 28, 28)
     reply = client.post(f"{MODEL}:predict", json={"instances": pixels.tolist()})
     assert reply.status_code == 400
@@ -90,7 +89,7 @@ def test_pixels_that_were_scaled_are_refused(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("media_type", [None, "application/x-www-form-urlencoded", "text/plain", "nonsense"])
-def test_no_content_type_is_refused(client: FlaskClient, rows: list[Any], media_type: str | None) -> None:
+def test_no_content_type_is_refused(client: BridgeClient, rows: list[Any], media_type: str | None) -> None:
     body = json.dumps({"instances": rows})
     reply = client.post(f"{MODEL}:predict", data=body, content_type=media_type)
     assert best(reply.json["predictions"]) == [3, 1, 4]
@@ -118,7 +117,7 @@ def test_no_content_type_is_refused(client: FlaskClient, rows: list[Any], media_
         ({"inputs": 1, "signature_name": []}, 400, "`signature_name` must be serving_default. Received: a list of 0."),
     ],
 )
-def test_a_bad_body_is_refused_in_a_sentence(client: FlaskClient, body: Any, status: int, error: str) -> None:
+def test_a_bad_body_is_refused_in_a_sentence(client: BridgeClient, body: Any, status: int, error: str) -> None:
     data = body if isinstance(body, bytes) else json.dumps(body)
     reply = client.post(f"{MODEL}:predict", data=data)
     assert (reply.status_code, reply.content_type) == (status, "application/json")
@@ -135,7 +134,7 @@ def test_a_bad_body_is_refused_in_a_sentence(client: FlaskClient, body: Any, sta
         (f"{MODEL}:classify", "The path must be one of: "),
     ],
 )
-def test_what_is_not_served_is_not_found(client: FlaskClient, path: str, error: str) -> None:
+def test_what_is_not_served_is_not_found(client: BridgeClient, path: str, error: str) -> None:
     reply = client.post(path, json={})
     assert reply.status_code == 404
     assert reply.json["error"].startswith(error)
@@ -144,7 +143,7 @@ def test_what_is_not_served_is_not_found(client: FlaskClient, path: str, error: 
 def test_the_status_names_the_served_and_the_failed_versions(predictor: Any) -> None:
     served = Served(predictor)
     served.failures = {8: "it does not load"}
-    client = create_app(served, Settings()).test_client()
+    client = bridged(served, Settings())
     good = {"version": "7", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     bad = {"version": "8", "state": "END", "status": {"error_code": "UNKNOWN", "error_message": "it does not load"}}
     assert client.get(MODEL).json == {"model_version_status": [good, bad]}
@@ -153,7 +152,7 @@ def test_the_status_names_the_served_and_the_failed_versions(predictor: Any) -> 
     assert client.get("/v1/models/shoes").status_code == 404
 
 
-def test_the_metadata_describe_the_signature(client: FlaskClient) -> None:
+def test_the_metadata_describe_the_signature(client: BridgeClient) -> None:
     metadata = client.get(f"{MODEL}/metadata").json
     assert metadata["model_spec"] == {"name": "fashion_mnist", "signature_name": "", "version": "7"}
     signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
@@ -164,7 +163,7 @@ def test_the_metadata_describe_the_signature(client: FlaskClient) -> None:
 
 
 def test_before_the_first_model_it_is_unavailable() -> None:
-    client = create_app(Served(), Settings(ready_timeout=0)).test_client()
+    client = bridged(Served(), Settings(ready_timeout=0))
     for reply in (client.get(MODEL), client.post(f"{MODEL}:predict", json={"instances": [1]})):
         assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
         assert reply.json == {"error": "The model is being loaded. Try again in a moment."}

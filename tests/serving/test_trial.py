@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prometheus_client import REGISTRY
 
 from registry.card import CardError, ModelCard, TensorSpec
 from registry.store import ModelStore
-from serving import tally
+from serving import metrics
 from serving.model.served import ModelError
 from serving.settings import Settings
 from serving.trial import try_out
@@ -35,10 +34,9 @@ def card_with(**changes: Any) -> ModelCard:
 
 
 def counted() -> float:
-    tally.add_up()
     return sum(
         sample.value
-        for metric in REGISTRY.collect()
+        for metric in metrics.REGISTRY.collect()
         for sample in metric.samples
         if sample.name.startswith(("serving_requests", "serving_confidence", "serving_predicted"))
     )

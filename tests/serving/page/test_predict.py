@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from registry.store import ModelStore
-from serving.page.routes import SAMPLES, STATIC
+from serving.api.pages import SAMPLES, STATIC
 from tests.serving.conftest import CLASSES
 from tests.serving.page.conftest import answered, drop
 from tests.serving.photographs import photograph

@@ -1,19 +1,17 @@
 """What gunicorn loads in each worker: the application at once, and its model in a thread beside it."""
 
-import gc
 import logging
 import os
 import threading
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-
-from flask import Flask
 
 from serving import tracing
 from serving.app import create_app
+from serving.http.bridge import Bridge
 from serving.model import first_start
 from serving.model.follow import Follower, Load
-from serving.model.lean_import import without_remarks
+from serving.model.runtimes import loader
 from serving.model.served import Predictor, Served, find
 from serving.settings import Settings
 from serving.trial import try_out
@@ -23,7 +21,7 @@ WORKER_BOOT_ERROR = 3  # the exit status on which gunicorn's arbiter stops inste
 logger = logging.getLogger(__name__)
 
 
-def worker_app() -> Flask:
+def worker_app() -> Bridge:
     """The application of one worker. It answers /healthz at once, and /readyz once its model is warm."""
     settings = Settings.from_environ(os.environ)
     served = Served()
@@ -31,37 +29,18 @@ def worker_app() -> Flask:
     threading.Thread(target=_follow, args=(served, settings), name="follow the registry").start()
     app = create_app(served, settings)
     tracing.install(app)
-    return app
+    return Bridge(app, served, settings)
 
 
-def _loader(settings: Settings) -> Load:
-    """What loads a version on the chosen runtime, which is imported when the first version is there."""
+def _tried(load: Load, settings: Settings) -> Load:
+    """`load`, which also lets the version answer one request of each protocol before it is served."""
 
-    @cache
-    def runtime() -> Load:
-        # TensorFlow takes seconds to import, and probes are answered meanwhile.
-        if settings.runtime == "litert":
-            from serving.model.litert import LiteRTPredictor
-
-            load: Load = partial(LiteRTPredictor, threads=settings.tf_threads)
-        else:
-            with without_remarks():
-                from serving.model.tensorflow import SavedModelPredictor, limit_threads
-
-                limit_threads(settings.tf_threads)
-            load = partial(SavedModelPredictor, xla=bool(settings.xla))
-        # What TensorFlow's import left is for ever; unseen by the collector, its full collections take 10 ms
-        # instead of 300. A version loaded later is not frozen, so that nothing of it stays once it is replaced.
-        gc.collect()
-        gc.freeze()
-        return load
-
-    def load(directory: Path, version: int) -> Predictor:
-        predictor = runtime()(directory, version)
+    def load_and_try(directory: Path, version: int) -> Predictor:
+        predictor = load(directory, version)
         try_out(predictor, settings)
         return predictor
 
-    return load
+    return load_and_try
 
 
 def _follow(served: Served, settings: Settings) -> None:
@@ -70,7 +49,7 @@ def _follow(served: Served, settings: Settings) -> None:
     Where no worker was ready yet and none can be, this ends the worker, and with it the service, with the reason.
     """
     main = threading.main_thread()
-    follower = Follower(served, partial(find, settings), _loader(settings))
+    follower = Follower(served, partial(find, settings), _tried(loader(settings), settings))
     while main.is_alive():
         follower.look()
         if served.ready:
