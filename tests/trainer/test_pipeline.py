@@ -199,9 +199,12 @@ def test_other_data_under_a_served_name_is_refused_before_training(
 
 
 @pytest.mark.usefixtures("without_server")
-def test_a_model_is_pushed_by_the_name_that_was_chosen(tmp_path: Path) -> None:
-    runs, version, store = pipeline.run([QUICK], tmp_path, name="café", reason="a test")
-    assert (store.name, store.card(version).name, version) == ("café", "café", 1)
+@pytest.mark.parametrize("name", ["café", "fashion_mnist"])
+def test_a_model_is_pushed_by_the_name_that_was_chosen_and_judged_by_its_data(name: str, tmp_path: Path) -> None:
+    runs, version, store = pipeline.run([QUICK], tmp_path, name=name, reason="a test")
+    card = store.card(version)
+    assert (store.name, card.name, version) == (name, name, 1)
+    assert card.verdict["thresholds"]["accuracy_floor"] is None  # which Fashion-MNIST itself has
     assert runs[0].config == QUICK
 
 
