@@ -80,6 +80,8 @@ def test_the_card_tells_what_the_version_is(artifacts: Path) -> None:
     assert len(card.metrics["history"]["val_accuracy"]) == 6
     assert card.run in {path.name for path in (artifacts / "runs").iterdir()}
     assert card.files["saved_model.pb"]
+    assert card.files["assets.extra/model.tflite"]
+    assert card.metrics["litert"]["difference"] < 1e-3
     assert card.metrics["per_class"]["Bag"]["images"] == 20
     assert card.metrics["calibration"]["raw"]["ece"] != card.metrics["calibration"]["calibrated"]["ece"]
 
