@@ -1,6 +1,7 @@
 """The command that a user types: one clear line for a mistake, a pushed model and a page at the end."""
 
 import csv
+import gzip
 import os
 import shutil
 import subprocess
@@ -122,6 +123,25 @@ def test_a_small_space_is_searched_once_and_a_refusal_stands_until_it_is_overrul
     overruled = tune(*five, "--force", "--reason", "a test", artifacts=tmp_path)
     assert overruled.returncode == 0, overruled.stderr
     assert ModelStore(tmp_path / "models", SAMPLE.name).versions() == [1]
+
+
+@pytest.mark.slow
+def test_data_that_changes_during_a_search_ends_it_before_the_finalists_are_trained(tmp_path: Path) -> None:
+    data = shutil.copytree(SAMPLE, tmp_path / "clothes")
+    command = [sys.executable, "-m", "tuning", *EASY, "--dataset", f"idx:{data}", "--trials", "2"]
+    with subprocess.Popen(
+        [*command, "--artifacts", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as search:
+        for line in search.stdout:
+            if line.startswith("trial 1 of 2, "):
+                labels = data / "train-labels-idx1-ubyte.gz"
+                content = bytearray(gzip.decompress(labels.read_bytes()))
+                content[-1] = 9 - content[-1]
+                labels.write_bytes(gzip.compress(content))
+        assert search.wait(60) == 2
+        (error,) = search.stderr.read().splitlines()
+    assert "tuning/clothes has changed since it began" in error
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_directory_that_holds_no_search_is_not_cleared(tmp_path: Path) -> None:
