@@ -49,9 +49,10 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int, limit: int) -
     Raises:
         DataError: no such folder, fewer than two classes, an empty class, or classes that differ between splits.
     """
+    folder = folder.resolve()  # however it is spelled, it is decoded once
     found = scan(folder)
     missed = left_out(folder, found)
-    of_folder = f"folder-{_hash(str(folder.resolve()))}-"
+    of_folder = f"folder-{_hash(str(folder))}-"
     of_state = f"{of_folder}{_hash([_stamps(found), missed])}-"
     copy = data_dir / "decoded" / f"{of_state}{image_size}-{seed}"
     if known := decoded.read_undamaged(copy, limit):

@@ -179,6 +179,19 @@ def test_decoded_copies_of_earlier_states_are_removed(tmp_path: Path, data: Path
     assert len(list((data / "decoded").iterdir())) == 2
 
 
+def test_a_folder_that_is_spelled_otherwise_is_not_decoded_again(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path / "pets")
+    (tmp_path / "link").symlink_to(folder)
+    load(f"folder:{folder}", data)
+    assert "Decoding the pictures" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    for spelling in ("pets", "./pets/", "link", "pets/../pets"):
+        load(f"folder:{spelling}", data)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_folder_in_the_home_is_found(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder_of(tmp_path / "pets")
     monkeypatch.setenv("HOME", str(tmp_path))
