@@ -91,7 +91,8 @@ def count_prediction(
     for index, count in Tally(probabilities.argmax(axis=1).tolist()).items():
         _classes(classes[index]).inc(count)
     for confidence in probabilities.max(axis=1).tolist():
-        CONFIDENCE.observe(confidence)
+        if confidence == confidence:  # a broken model may answer NaN, which would stay in the sum
+            CONFIDENCE.observe(confidence)
 
 
 def prepare(named: Path | None) -> Path:

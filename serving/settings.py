@@ -44,7 +44,7 @@ class Settings:
     # One thread answered a single image in 298 us where TensorFlow's default took 513 us, on two cores.
     tf_threads: int = field(default=1, metadata=_about("threads that compute in a worker", 1, 256))
     # XLA took 0.5 to 0.8 of the time at every size, for three seconds more to load and 80 MB.
-    xla: int = field(default=1, metadata=_about("1: compile with XLA what that makes faster; 0: start sooner", 0, 1))
+    xla: int = field(default=1, metadata=_about("1: compile with XLA; 0: start sooner", 0, 1))
     artifacts: Path = field(default=Path("artifacts"), metadata=_about("where the trainer keeps its work"))
     models: Path | None = field(default=None, metadata=_about("where pushed models lie [ARTIFACTS/models]"))
     wait_for_model: int = field(default=0, metadata=_about("1: start without a model, and wait for one", 0, 1))

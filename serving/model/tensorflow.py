@@ -1,8 +1,6 @@
 """The predictor: one version's SavedModel behind a plain function. The one file that imports TensorFlow."""
 
 import os
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +22,6 @@ with without_companions():
 SIGNATURE = "serving_default"
 # Powers of two waste at most half a run on padding. Beyond the last, a run gains nothing from more company.
 SIZES = (1, 2, 4, 8, 16, 32, 64)
-XLA_GAIN = 0.9  # what XLA's time must be below, of the signature's, to be worth it
-TRIALS = 10  # calls whose median tells the faster
 
 # From a tensor of images to one of probabilities.
 Call = Callable[[tf.Tensor], tf.Tensor]
@@ -37,7 +33,7 @@ class SavedModelPredictor:
     Args:
         directory: of the version, with its SavedModel and its card.
         version: its number.
-        xla: whether to compile each size with XLA too, and keep what is faster.
+        xla: whether to compile each size with XLA.
 
     Raises:
         CardError: the card is missing or damaged.
@@ -60,7 +56,7 @@ class SavedModelPredictor:
         self._calls: dict[int, Call] = dict.fromkeys(SIZES, self._plain)
         self._warm_up()
         if xla:
-            self._calls = {size: self._faster(size) for size in SIZES}
+            self._calls = {size: self._compiled(size) for size in SIZES}
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Class probabilities.
@@ -112,25 +108,14 @@ class SavedModelPredictor:
             if not np.allclose(answer.sum(axis=1), 1, atol=1e-3):
                 raise ModelError(f"The SavedModel must answer with probabilities. Received: {answer[0].tolist()}.")
 
-    def _faster(self, size: int) -> Call:
-        """The signature as it is, or compiled by XLA for `size` images: whichever takes less time here and now."""
+    def _compiled(self, size: int) -> Call:
+        """The signature compiled by XLA for `size` images; as it is where XLA's answers differ."""
         spec = self.card.input
         compiled = tf.function(self._plain, jit_compile=True, autograph=False)
-        concrete = compiled.get_concrete_function(tf.TensorSpec((size, *spec.shape), spec.dtype))
+        concrete: Call = compiled.get_concrete_function(tf.TensorSpec((size, *spec.shape), spec.dtype))
         images = np.full((size, *spec.shape), 255, np.uint8)
-        if not np.allclose(self._ask(concrete, images), self._ask(self._plain, images), atol=1e-6):
-            return self._plain
-        mine, theirs = (self._median(call, images) for call in (concrete, self._plain))
-        return concrete if mine < XLA_GAIN * theirs else self._plain
-
-    def _median(self, call: Call, images: Images) -> float:
-        """Seconds of a call, the median of TRIALS: other work on the machine hardly counts in it."""
-        seconds = []
-        for _ in range(TRIALS):
-            begin = time.perf_counter()
-            self._ask(call, images)
-            seconds.append(time.perf_counter() - begin)
-        return statistics.median(seconds)
+        same = np.allclose(self._ask(concrete, images), self._ask(self._plain, images), atol=1e-6)
+        return concrete if same else self._plain
 
 
 def limit_threads(count: int) -> None:
