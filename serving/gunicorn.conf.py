@@ -43,7 +43,10 @@ control_socket_disable = True  # one more socket in the file system that nobody 
 
 
 def on_starting(server: Any) -> None:
-    """Refuse TLS."""
+    """Refuse TLS.
+
+    uvicorn counts a connection only after its handshake, so clients that send nothing could take all descriptors.
+    """
     if server.cfg.is_ssl:
         print(
             "error: TLS must end at a proxy in front of the service. Received: --certfile or --keyfile for gunicorn.",
@@ -73,7 +76,6 @@ def on_exit(_server: Any) -> None:
         metrics.remove(_settings.metrics_directory)
 
 
-logger_class = "serving.logs.ServerLogger"
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 logconfig_dict = {
     "version": 1,

@@ -2,12 +2,8 @@
 
 import json
 import logging
-import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
-
-from gunicorn.glogging import Logger
 
 # Set where a request begins. Flask's own context would do, but gunicorn's master writes logs too, without Flask.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -30,14 +26,3 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False, default=str)
-
-
-class ServerLogger(Logger):
-    """gunicorn's logger without its lines of access, which it would make up for nobody: `observe.py` has ours."""
-
-    access_log_enabled = False
-
-    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        """Not for a client that paused too long within a request: that is no fault of the service."""
-        if not isinstance(sys.exc_info()[1], BlockingIOError):
-            super().exception(msg, *args, **kwargs)
