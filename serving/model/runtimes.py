@@ -5,7 +5,6 @@ from functools import cache, partial
 from pathlib import Path
 
 from serving.model.follow import Load
-from serving.model.lean_import import without_remarks
 from serving.model.served import Predictor
 from serving.settings import Settings
 
@@ -21,10 +20,9 @@ def loader(settings: Settings) -> Load:
 
             load: Load = partial(LiteRTPredictor, threads=settings.tf_threads)
         else:
-            with without_remarks():
-                from serving.model.tensorflow import SavedModelPredictor, limit_threads
+            from serving.model.tensorflow import SavedModelPredictor, limit_threads
 
-                limit_threads(settings.tf_threads)
+            limit_threads(settings.tf_threads)
             load = partial(SavedModelPredictor, xla=bool(settings.xla))
         # What TensorFlow's import left is for ever; unseen by the collector, its full collections take 10 ms
         # instead of 300. A version loaded later is not frozen, so that nothing of it stays once it is replaced.
