@@ -1,4 +1,4 @@
-"""What the trainer's tests share: images too many for memory, and a measure of what a call holds at once."""
+"""What the trainer's tests share: images too many for memory, a measure of memory, a place for prepared data."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -37,3 +37,9 @@ def peak() -> Callable[[Callable[[], object]], int]:
             tracemalloc.stop()
 
     return measure
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Where prepared data is kept."""
+    return tmp_path / "data"
