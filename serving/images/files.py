@@ -45,6 +45,9 @@ class Source:
     preprocessing: str | None = None
 
 
+PIXELS = Source()  # of images that came as pixels: without a name, and as they are
+
+
 @dataclass(frozen=True)
 class Batch:
     """Images for the model, uint8 of shape (n, height, width, channels), and the source of each."""
@@ -72,7 +75,7 @@ def from_json(
         DeadlineError: as `from_files`.
     """
     if (plain := plain_json.pixels(body, "images", shape, settings.max_images)) is not None:
-        return Batch(plain, (Source(),) * len(plain))
+        return Batch(plain, (PIXELS,) * len(plain))
     content = parse(body, settings.max_images, math.prod(shape))
     size = times(shape)
     wanted = f'a JSON object with the key "images" (n x {size} numbers) or "image" ({size} numbers)'
@@ -90,7 +93,7 @@ def from_json(
         files = [(name_of(index), _from_data_url(image, name_of(index))) for index, image in enumerate(images)]
         batch = from_files(files, shape, settings, look, deadline)
         return replace(batch, sources=tuple(replace(source, file=None) for source in batch.sources))
-    return Batch(from_lists(images, shape, name_of), (Source(),) * len(images))
+    return Batch(from_lists(images, shape, name_of), (PIXELS,) * len(images))
 
 
 def _from_data_url(text: str, name: str) -> bytes:
@@ -117,7 +120,7 @@ def from_raw(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
     if not count or rest:
         raise InvalidImageError(f"The body must be images of {times(shape)} bytes. Received: {len(body)} bytes.")
     _check_count(count, settings)
-    return Batch(np.frombuffer(body, np.uint8).reshape(count, *shape), (Source(),) * count)
+    return Batch(np.frombuffer(body, np.uint8).reshape(count, *shape), (PIXELS,) * count)
 
 
 def from_files(

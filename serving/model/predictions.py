@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.images.files import Batch, Source
+from serving.images.files import PIXELS, Batch, Source
 from serving.model.assets import Familiar
 
 TOP = 3
@@ -35,10 +35,9 @@ def predictions(
         for each, score in zip(found, familiar.scores(batch.images), strict=True):
             each["in_distribution"] = score <= 1
             each["distribution_score"] = score
-    for each, image in zip(found, batch.images, strict=True):
-        pixels = image.tobytes()
-        if pixels.count(pixels[:1]) == len(pixels):
-            each["note"] = BLANK
+    pixels = batch.images.reshape(len(found), -1)
+    for index in np.flatnonzero((pixels == pixels[:, :1]).all(axis=1)).tolist():
+        found[index]["note"] = BLANK
     return found
 
 
@@ -52,5 +51,7 @@ def _prediction(
         "top": [{"label": classes[index], "probability": probabilities[index]} for index in best],
         "probabilities": dict(zip(classes, probabilities, strict=True)),
     }
-    notes = {"file": source.file, "converted": source.converted, "preprocessing": source.preprocessing}
-    return prediction | {key: note for key, note in notes.items() if note}
+    if source is not PIXELS:
+        notes = {"file": source.file, "converted": source.converted, "preprocessing": source.preprocessing}
+        prediction |= {key: note for key, note in notes.items() if note}
+    return prediction
