@@ -107,10 +107,12 @@ def test_everything_that_selects_pods_selects_the_service_s() -> None:
     assert target["name"] == only(resources, "Deployment")["metadata"]["name"]
 
 
-def test_a_pod_has_time_to_finish_before_it_is_killed() -> None:
-    (pod,) = pods(build(CLUSTER / "base"))
-    (sleep,) = re.findall(r"sleep\((\d+)\)", pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1])
-    assert pod["terminationGracePeriodSeconds"] > int(sleep) + Settings().graceful_timeout
+@pytest.mark.parametrize("name", ["base", "kserve"])
+def test_a_pod_answers_until_load_balancers_know_that_it_goes_and_has_time_to_finish(name: str) -> None:
+    (pod,) = pods(build(CLUSTER / name))
+    sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert sleep >= 10
+    assert pod["terminationGracePeriodSeconds"] > sleep + Settings().graceful_timeout
 
 
 def test_overlays_change_the_image_the_memory_or_the_number_of_pods() -> None:
