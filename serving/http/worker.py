@@ -38,7 +38,7 @@ class DrainingServer(Server):
         if counter % 10 == 0:
             self.bridge.tick()
             for connection in [*self.server_state.connections]:
-                connection.enforce(now)  # type: ignore[union-attr]
+                connection.enforce(now, self.bridge.settings.client_timeout)  # type: ignore[union-attr]
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:

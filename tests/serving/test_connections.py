@@ -2,6 +2,7 @@
 
 import json
 import resource
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -210,3 +211,91 @@ def test_a_thousand_silent_connections_keep_nobody_from_an_answer(models: Path, 
         with connections(server, 1100), Connection(server.port) as client:
             assert client.ask(get("/healthz")).status == 200
             assert client.ask(predict()).status == 200
+
+
+LONG = predict(bytes(784 * 64))  # one that a thread answers, not the event loop
+CHUNKED = head("/predict", 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+
+
+@pytest.mark.parametrize(
+    ("second", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (get("/healthz", X_Long="x" * 40_000), 431),
+        (CHUNKED + b"no size\r\n", 400),
+        (get("/healthz").replace(b"Host: test", b"Host"), 400),
+    ],
+)
+def test_a_request_is_answered_before_what_follows_it_is_refused(lone: Any, second: bytes, status: int) -> None:
+    with Connection(lone.port) as client:
+        assert client.ask(LONG + second).status == 200
+        assert client.reply().status == status
+        assert client.is_closed()
+    assert "Traceback" not in lone.log.read_text()
+
+
+def test_a_request_is_answered_before_its_client_hears_that_the_next_one_was_cut_off(lone: Any) -> None:
+    with Connection(lone.port) as client:
+        client.send(LONG + head("/predict", 784) + bytes(100))
+        client.sock.shutdown(socket.SHUT_WR)
+        assert [client.reply().status, client.reply().status] == [200, 400]
+        assert client.is_closed()
+
+
+def test_the_end_of_a_long_body_is_no_part_of_the_next_head(lone: Any) -> None:
+    with Connection(lone.port) as client:
+        client.send(LONG[:100])
+        time.sleep(0.2)
+        client.send(LONG[100:] + get("/healthz")[:20])
+        assert client.reply().status == 200
+        assert client.ask(get("/healthz")[20:]).status == 200
+
+
+def test_trailers_are_bounded_as_headers_are(lone: Any) -> None:
+    with Connection(lone.port) as client:
+        client.send(CHUNKED + b"2\r\n[]\r\n0\r\nX-Long: " + b"x" * 2**20)
+        assert client.reply().status == 431
+        assert client.is_closed()
+
+
+def test_a_client_that_never_waits_for_an_answer_is_refused_after_many_requests(lone: Any) -> None:
+    with Connection(lone.port) as client:
+        client.send(LONG + get("/healthz") * 1000)
+        statuses = []
+        with suppress(EOFError, ConnectionError):
+            while True:
+                statuses.append(client.reply().status)
+    assert statuses[-1] == 400
+    assert set(statuses[:-1]) == {200}
+    assert 100 < len(statuses) < 1000
+
+
+def test_a_client_that_reads_nothing_is_disconnected(lone: Any) -> None:
+    with Connection(lone.port) as deaf:
+        deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        deaf.sock.settimeout(4)  # more than the second that a client has
+        with pytest.raises(ConnectionError):
+            deaf.send(predict(bytes(784 * 256), "/predict?pixels=1") * 1000)
+
+
+def test_a_connection_that_is_in_use_outlives_a_crowd_of_silent_ones(models: Path, start: Start) -> None:
+    with start(models, **LITE, GUNICORN_CMD_ARGS="--worker-connections 50") as server, Connection(server.port) as used:
+        server.wait_until_ready()
+        assert used.ask(predict()).status == 200
+        with connections(server, 200):
+            assert used.ask(predict()).status == 200
+
+
+def test_a_request_that_proposes_another_protocol_is_answered_with_its_body(lone: Any) -> None:
+    """RFC 9110, section 7.8: a server may ignore Upgrade; Java's client proposes h2c in each first request."""
+    proposal = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAoAAAAAIAAAAA"}
+    with Connection(lone.port) as client:
+        assert client.ask(predict(**proposal)).status == 200
+    whole = predict(**proposal)
+    with Connection(lone.port) as client:
+        for place in range(len(whole) - 800, len(whole) - 600, 3):
+            client.send(whole[:place])
+            time.sleep(0.002)
+            assert client.ask(whole[place:]).status == 200
+        assert client.ask(whole + get("/healthz")).status == 200
+        assert client.reply().status == 200
