@@ -4,8 +4,9 @@
 #   serve-lite   LiteRT; no TensorFlow at all
 #   train        the trainer, the search, and the service that the gate starts
 #
-# BASE may be any Linux with Python 3.11 to 3.13 as python3 and its venv module. Secrets, which a build may have and
-# no layer keeps: `pip` is a pip.conf, `ca` the certificates that it names as /run/secrets/ca.
+# BASE may be any Linux with Python 3.11 to 3.13 as python3 and its venv module. Behind a mirror a build needs secrets,
+# which no layer keeps: `pip` is a pip.conf, `ca` the certificates that it names as /run/secrets/ca.
+#   make image ARGS="--secret id=pip,src=pip.conf --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt"
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS python
@@ -26,10 +27,10 @@ COPY --from=requirements /lists/serve-lite.txt /
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     pip install --no-cache-dir --constraint /constraints.txt --requirement /serve-lite.txt \
     && pip uninstall --yes pip setuptools \
-    # Accelerators and command line tools that a CPU interpreter never loads, sources in C++, and the tests of numpy.
+    # Accelerators and command line tools that a CPU interpreter never loads, sources in C++ and Cython, numpy's tests.
     && cd /opt/venv/lib/python3*/site-packages \
     && rm -r ai_edge_litert/libLiteRtWebGpuAccelerator.so ai_edge_litert/tools ai_edge_litert/vendors \
-        simdjson/*.cpp simdjson/*.h \
+    && find . -regex '.*\.\(cpp\|h\|pxd\|pxi\|pyx\)' -delete \
     && find numpy -name tests -type d -prune -exec rm -r {} +
 
 FROM venv AS serve-packages
@@ -37,9 +38,10 @@ COPY --from=requirements /lists/serve.txt /
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     pip install --no-cache-dir --constraint /constraints.txt --requirement /serve.txt \
     && pip uninstall --yes pip libclang \
-    # C++ headers for building operations, sources in C++, and the tests of numpy.
+    # C++ headers for building operations, sources in C++ and Cython, numpy's tests.
     && cd /opt/venv/lib/python3*/site-packages \
-    && rm -r tensorflow/include simdjson/*.cpp simdjson/*.h \
+    && rm -r tensorflow/include \
+    && find . -regex '.*\.\(cpp\|h\|pxd\|pxi\|pyx\)' -delete \
     && find numpy -name tests -type d -prune -exec rm -r {} +
 
 FROM venv AS train-packages
@@ -62,7 +64,7 @@ COPY tuning /app/tuning
 RUN python3 -m compileall -q /app
 
 FROM python AS container
-# deploy/image.py adds version and revision, which would cost the layers below anew with each commit if they stood here.
+# `make image` adds the revision, which would cost the layers below anew with each commit if it stood here.
 LABEL org.opencontainers.image.title="cnn-model-service" \
       org.opencontainers.image.description="Train, judge, version and serve small image classifiers."
 WORKDIR /app

@@ -11,10 +11,16 @@ ARGS   ?=
 TARGET ?= serve
 MODEL  ?=
 BASE   ?=
+IMAGE  ?= cnn-model-service:$(TARGET)
+ENGINE ?= $(shell for each in docker podman buildah; do $$each info >/dev/null 2>&1 && echo $$each && break; done)
 
 RUN   := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTEST := $(RUN) -m pytest --numprocesses 2
+# The variables are each engine's own: docker's builder that has secrets; a format that has HEALTHCHECK, and caching.
+BUILD = DOCKER_BUILDKIT=1 BUILDAH_FORMAT=docker BUILDAH_LAYERS=true $(ENGINE) build --tag $(IMAGE)
+BAKED := artifacts/image
+REVISION = $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || echo unknown)
 OR_NONE := || [ $$? = 5 ]  # a part of the tests may have none that ARGS selects
 
 .DEFAULT_GOAL := help
@@ -61,7 +67,10 @@ bench: $(STAMP)  ## measure against peers: make bench ARGS="training --rounds 3"
 	@$(RUN) -m benchmarks.$(or $(ARGS),training)
 
 image:  ## build a container image: TARGET=serve, serve-lite or train; MODEL=artifacts/models/NAME bakes one in
-	@$(PYTHON) -m deploy.image $(TARGET) $(if $(MODEL),--model $(MODEL)) $(if $(BASE),--base $(BASE)) $(ARGS)
+	@[ "$(ENGINE)" ] || { echo "error: docker, podman or buildah must be installed and working. Received: none." >&2; exit 2; }
+	@$(if $(MODEL),$(PYTHON) -m deploy.bake $(MODEL) $(BAKED))
+	@$(BUILD) --target $(TARGET) $(if $(BASE),--build-arg BASE=$(BASE)) --label org.opencontainers.image.revision=$(REVISION) $(ARGS) .
+	@$(if $(MODEL),$(BUILD) --build-arg IMAGE=$(IMAGE) $(BAKED))
 
 image-test: $(STAMP)  ## build the images with buildah and run them, without an engine
 	@$(RUN) -m pytest -m image -s --timeout 2400 $(ARGS) tests/deploy/test_image.py

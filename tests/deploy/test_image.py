@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from deploy import image as images
 from tests.deploy.containers import Running, enter, inspect, layers, mounted, running
 
 pytestmark = pytest.mark.image
@@ -63,12 +62,28 @@ def base() -> str:
 
 
 @pytest.fixture(scope="module", params=TARGETS)
-def image(request: pytest.FixtureRequest, base: str) -> Image:
+def image(request: pytest.FixtureRequest, base: str, tmp_path_factory: pytest.TempPathFactory) -> Image:
     found = TARGETS[request.param]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BUILDAH_ISOLATION", "chroot")  # works where no other isolation does
-        images.build(request.param, found.tag, base, "buildah")
+    make_image(found.tag, request.param, base, tmp_path_factory.mktemp("secrets"))
     return found
+
+
+def make_image(tag: str, target: str, base: str, directory: Path, *options: str) -> None:
+    """Run `make image` with buildah, and with the pip settings and certificates of this machine as secrets."""
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    settings = dict(line.split("=", 1) for line in listed.stdout.splitlines() if "=" in line)
+    values = {key.rpartition(".")[2]: value.strip("'") for key, value in settings.items()}
+    lines = [f"{key} = {values[key]}" for key in ("index-url", "trusted-host", "timeout") if key in values]
+    secrets = [f"--secret id=pip,src={directory / 'pip.conf'}"]
+    if "cert" in values:
+        lines.append("cert = /run/secrets/ca")
+        secrets.append(f"--secret id=ca,src={values['cert']}")
+    (directory / "pip.conf").write_text("\n".join(["[global]", *lines, ""]))
+    command = ["make", "image", f"IMAGE={tag}", f"TARGET={target}", f"BASE={base}", f"PYTHON={sys.executable}"]
+    environ = os.environ | {"BUILDAH_ISOLATION": "chroot"}  # works where no other isolation does
+    subprocess.run(
+        [*command, "ENGINE=buildah", f"ARGS={' '.join(secrets)}", *options], cwd=ROOT, env=environ, check=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -200,8 +215,9 @@ def test_a_directory_that_its_user_cannot_read_is_named(image: Image, tmp_path: 
     assert log.count("\n") == 1
 
 
-def test_a_model_is_baked_in(image: Image, readable: Path, tmp_path: Path) -> None:
-    images.bake(image.tag, images.served(readable / "fashion_mnist"), "buildah", tag=f"{image.tag}-baked")
-    with running(f"{image.tag}-baked", tmp_path / "log") as started:
+def test_a_model_is_baked_in(image: Image, base: str, readable: Path, tmp_path: Path) -> None:
+    target, tag = image.tag.rpartition(":")[2], f"{image.tag}-baked"
+    make_image(tag, target, base, tmp_path, f"MODEL={readable / 'fashion_mnist'}")
+    with running(tag, tmp_path / "log") as started:
         started.wait_for("/readyz", 200)
         predict(started)

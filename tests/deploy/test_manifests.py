@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deploy.image import NAME, TARGETS
+from deploy.requirements import EXTRAS
 from serving.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +120,7 @@ def test_overlays_change_the_image_the_memory_or_the_number_of_pods() -> None:
         resources = build(directory)
         (container,) = pods(resources)[0]["containers"]
         name, _, target = container["image"].partition(":")
-        assert (name, target in TARGETS) == (NAME, True)
+        assert (name, target in EXTRAS) == ("cnn-model-service", True)
         memory = container["resources"]["limits"]["memory"]
         mebibytes = int(memory[:-2]) * {"Gi": 1024, "Mi": 1}[memory[-2:]]
         return target, mebibytes, only(resources, "HorizontalPodAutoscaler")["spec"]["maxReplicas"]
