@@ -24,7 +24,7 @@ REVISION = $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/de
 OR_NONE := || [ $$? = 5 ]  # a part of the tests may have none that ARGS selects
 
 .DEFAULT_GOAL := help
-.PHONY: help install train tune study serve test test-light test-slow check format bench image image-test clean
+.PHONY: help install train tune study serve predict test test-light test-slow check format bench image image-test clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ study: $(STAMP)  ## run the paper's experiments and write the report: make study
 
 serve: $(STAMP)  ## serve the newest model on HOST:PORT (127.0.0.1:8080)
 	@exec env HOST=$(HOST) PORT=$(PORT) $(RUN) -m serving $(ARGS)
+
+predict: $(STAMP)  ## classify files without a server: make predict ARGS="PATH... --out predictions.csv"
+	@$(RUN) -m serving.predict $(ARGS)
 
 test: test-light  ## run the tests: first those that need no TensorFlow, then those that do
 	@$(PYTEST) --dist loadfile -m "tensorflow and not slow and not image" $(ARGS) $(OR_NONE)

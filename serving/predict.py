@@ -1,7 +1,6 @@
 """Bulk inference without a server: python -m serving.predict PATH... [--out predictions.csv].
 
-Classifies image files, folders of them, IDX files and .npy arrays with the served version, as POST /predict would.
-MODELS, MODEL_NAME, RUNTIME and the limits of image files are read from the environment, as by the service.
+Classifies images with the served version as POST /predict would, by the settings that the service reads, too.
 """
 
 import argparse
@@ -10,183 +9,169 @@ import gzip
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from functools import partial
-from itertools import islice
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from registry.card import CardError
 from registry.errors import RegistryError
-from serving.errors import ServiceError
+from serving.__main__ import check_runtime
+from serving.errors import InvalidImageError, ServiceError, TooLargeError
 from serving.images.files import Batch, Source, from_files
 from serving.model.assets import Extras
 from serving.model.follow import Follower
 from serving.model.predictions import predictions
 from serving.model.runtimes import loader
-from serving.model.served import ModelError, Predictor, Served, find
+from serving.model.served import NoModelError, Predictor, Served, find
 from serving.settings import Settings, SettingsError
 
 BATCH = 64  # images of one model run
 IDX_IMAGES = b"\0\0\x08\x03"  # how an IDX file of uint8 images begins
 FORMATS = (".csv", ".jsonl", ".parquet")
-FIRST = ("file", "label", "probability", "in_distribution", "distribution_score", "error")  # columns of a table
+# Of a table; a column for each class comes after them, and its prefix keeps a class called "file" apart.
+COLUMNS = ("file", "error", "label", "probability", "in_distribution", "distribution_score")
 
-Row = dict[str, Any]
 Item = tuple[str, Path | NDArray[np.uint8]]  # its name in the output, and a file or pixels
 
 
-class InputError(ValueError):
-    """Something on the command line cannot be used; the message names it, what was expected and what came."""
-
-
 def main() -> None:
-    """Write a row for each image; exit with status 2 and one line on stderr where that cannot begin."""
-    options = _options()
+    """Write a row for each image; exit with status 2 and one line on stderr where that cannot be done."""
+    parser = argparse.ArgumentParser(prog="python -m serving.predict", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image, folder, IDX file or .npy array")
+    parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help=f"{', '.join(FORMATS)} [%(default)s]")
+    options = parser.parse_args()
     try:
-        settings = Settings.from_environ(os.environ)
-        predictor = _load(settings)
-        items = [item for path in options.paths for item in _items(path, predictor.card.input.shape)]
-        done = _classify(items, predictor, settings, options.out)
-    except (InputError, SettingsError, ModelError, RegistryError, OSError) as error:
+        _check(options.paths, options.out)
+        print(_classify(options.paths, options.out, Settings.from_environ(os.environ)))
+    except (SettingsError, ServiceError, NoModelError, RegistryError, CardError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        print("Interrupted. The same command continues from here.", file=sys.stderr)
         sys.exit(130)
-    failed = sum("error" in row for row in done)
-    print(
-        f"Wrote {len(done)} predictions to {options.out}" + (f"; {failed} files could not be read." if failed else ".")
-    )
 
 
-def _load(settings: Settings) -> Predictor:
-    """The version that a service would serve. Raises ModelError where there is none."""
-    served = Served()
-    Follower(served, partial(find, settings), loader(settings)).look()
-    if not served.ready:
-        raise ModelError(served.trouble or "; ".join(served.failures.values()))
-    return served.predictor()
+def _check(paths: Sequence[Path], out: Path) -> None:
+    """Raises SettingsError for what should not wait until the model has loaded, or the run has ended."""
+    if out.suffix not in FORMATS or not out.parent.is_dir():
+        raise SettingsError(f"--out must be a {', '.join(FORMATS)} file in a folder that exists. Received: {out}")
+    if out.suffix == ".parquet" and not (find_spec("pandas") and find_spec("pyarrow")):
+        raise SettingsError("--out with .parquet needs pandas and pyarrow: install them, or write .csv or .jsonl")
+    if missing := [str(path) for path in paths if not path.exists()]:
+        raise SettingsError(f"each PATH must be a file or a folder. Received: {', '.join(missing)}")
+
+
+def _classify(paths: Sequence[Path], out: Path, settings: Settings) -> str:
+    """Classify what an interrupted run of the same command left, and return what to tell the user."""
+    check_runtime(settings)
+    store, served = find(settings), Served()
+    Follower(served, lambda: store, loader(settings)).look()  # it logs why a version is not served
+    predictor = served.predictor()
+    extras, shape = Extras(predictor, settings), predictor.card.input.shape
+    items = [item for path in paths for item in _items(path, shape)]
+    # Hidden, so that a folder of images may hold it; of one version, so that two versions never mix.
+    rows_file = out.with_name(f".{out.name}.{store.name}-{predictor.version}.unfinished")
+    with rows_file.open("a+b") as file:
+        done = _done(file, items)
+        for begin in tqdm(range(done, len(items), BATCH), unit=f" x {BATCH} images", disable=None):
+            rows = _rows(items[begin : begin + BATCH], predictor, extras, settings)
+            file.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+            file.flush()
+    failed = _publish(rows_file, predictor.card.classes, out)
+    errors = f"; {failed} of them could not be read, and `error` says why" if failed else ""
+    return f"Wrote {len(items)} rows by version {predictor.version} of {store.name} to {out}{errors}."
 
 
 def _items(path: Path, shape: tuple[int, ...]) -> list[Item]:
     """What a path of the command line stands for."""
     if path.is_dir():
         return [(str(file), file) for file in sorted(path.rglob("*")) if file.is_file() and file.name[0] != "."]
-    if not path.is_file():
-        raise InputError(f"each PATH must be a file or a folder. Received: {path}")
-    array = _array(path)
+    try:
+        array = np.lib.format.open_memmap(path, mode="r") if path.suffix == ".npy" else _idx(path)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InvalidImageError(f"{path} must be a whole .npy array, IDX file or image. Received: {error}.") from None
     if array is None:
         return [(str(path), path)]
-    known = [shape, shape[:2]] if shape[2] == 1 else [shape]
-    if array.dtype != np.uint8 or array.shape[1:] not in known:
+    if array.dtype != np.uint8 or array.shape[1:] not in (shape, shape[:2] if shape[2] == 1 else shape):
         wanted = " x ".join(map(str, shape))
-        raise InputError(f"{path} must hold uint8 images of {wanted}. Received: {array.dtype} of {array.shape}.")
+        raise InvalidImageError(f"{path} must hold uint8 images of {wanted}. Received: {array.dtype} of {array.shape}.")
     return [(f"{path}[{index}]", image) for index, image in enumerate(array.reshape(-1, *shape))]
 
 
-def _array(path: Path) -> NDArray[Any] | None:
-    """The images of an .npy or IDX file; None for any other file."""
-    if path.suffix == ".npy":
-        try:
-            return np.load(path, mmap_mode="r")
-        except ValueError as error:
-            raise InputError(f"{path} must be an array without Python objects. Received: {error}.") from None
+def _idx(path: Path) -> NDArray[np.uint8] | None:
+    """The images of an IDX file; None for any other file."""
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         if file.read(4) != IDX_IMAGES:
             return None
-        shape = np.frombuffer(file.read(12), ">u4")
-        pixels = np.frombuffer(file.read(), np.uint8)
-    if len(pixels) != shape.prod():
-        raise InputError(f"{path} must hold {' x '.join(map(str, shape))} pixels. Received: {len(pixels)}.")
-    return pixels.reshape(shape)
+        shape = np.frombuffer(file.read(12), ">u4", 3)
+        return np.frombuffer(file.read(), np.uint8).reshape(shape)
 
 
-def _classify(items: list[Item], predictor: Predictor, settings: Settings, out: Path) -> list[Row]:
-    """Classify what an earlier run left, and write everything to `out`; rows are kept in a file until then."""
-    rows_file = out.with_name(f"{out.name}.{predictor.card.name}-{predictor.version}.unfinished")
-    rows = _unfinished(rows_file)
-    names = {row["file"] for row in rows}
-    left = (item for item in items if item[0] not in names)
-    extras = Extras(predictor, settings)
-    with rows_file.open("ab") as file, tqdm(total=len(items), initial=len(rows), unit=" images", disable=None) as bar:
-        while chunk := list(islice(left, BATCH)):
-            new = _rows(chunk, predictor, extras, settings)
-            file.write(b"".join(json.dumps(row).encode() + b"\n" for row in new))
-            file.flush()
-            rows += new
-            bar.update(len(new))
-    _write(rows, predictor.card.classes, out)
-    rows_file.unlink()
-    return rows
+def _done(file: IO[bytes], items: Sequence[Item]) -> int:
+    """How many of the first `items` an interrupted run wrote; whatever else is in its file is cut off."""
+    file.seek(0)
+    done = end = size = 0
+    for count, (line, (name, _)) in enumerate(zip(file, items, strict=False), start=1):
+        if not line.endswith(b"\n") or json.loads(line)["file"] != name:
+            break
+        size += len(line)
+        if count % BATCH == 0:  # in other batches the last decimal place could differ from that of an unbroken run
+            done, end = count, size
+    file.truncate(end)
+    return done
 
 
-def _unfinished(path: Path) -> list[Row]:
-    """The rows of an interrupted run, without a last one that is not whole."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith(b"\n")]
-    path.write_bytes(b"".join(whole))
-    return [json.loads(line) for line in whole]
-
-
-def _rows(chunk: Iterable[Item], predictor: Predictor, extras: Extras, settings: Settings) -> list[Row]:
-    """One row an item: its prediction, or the reason why it could not be read."""
-    shape, look = predictor.card.input.shape, extras.look if settings.preprocess else None
-    rows: list[Row] = []
-    batches: list[Batch] = []
-    for name, content in chunk:
-        rows.append({"file": name})
+def _rows(items: Sequence[Item], predictor: Predictor, extras: Extras, settings: Settings) -> list[dict[str, Any]]:
+    """A row for each item: its prediction, or why it could not be read."""
+    batches, errors, look = [], {}, extras.look if settings.preprocess else None
+    for name, content in items:
         try:
-            if isinstance(content, Path):
-                batches.append(from_files([(content.name, content.read_bytes())], shape, settings, look))
+            if not isinstance(content, Path):
+                batch = Batch(content[None], (Source(),))
+            elif (size := content.stat().st_size) > (most := settings.max_body_bytes):
+                raise TooLargeError(f"{content.name} must have at most {most} bytes. Received: {size}.")
             else:
-                batches.append(Batch(content[None], (Source(),)))
+                file = (content.name, content.read_bytes())
+                batch = from_files([file], predictor.card.input.shape, settings, look)
+            batches.append(replace(batch, sources=(replace(batch.sources[0], file=name),)))
         except (ServiceError, OSError) as error:
-            rows[-1]["error"] = str(error)
+            errors[name] = {"file": name, "error": str(error)}
     if batches:
-        sources = tuple(source for batch in batches for source in batch.sources)
-        whole = Batch(np.concatenate([batch.images for batch in batches]), sources)
-        found = predictions(whole, predictor.predict(whole.images), predictor.card.classes, extras.familiar)
-        answers: Iterator[Row] = iter(found)
-        rows = [row if "error" in row else next(answers) | row for row in rows]
-    return rows
+        batch = Batch(np.concatenate([each.images for each in batches]), tuple(each.sources[0] for each in batches))
+        found = iter(predictions(batch, predictor.predict(batch.images), predictor.card.classes, extras.familiar))
+    return [errors.get(name) or next(found) for name, _ in items]
 
 
-def _write(rows: list[Row], classes: tuple[str, ...], out: Path) -> None:
-    scratch = out.with_name(f"{out.name}.new")
+def _publish(rows_file: Path, classes: tuple[str, ...], out: Path) -> int:
+    """Turn the file of rows into `out`, by one rename at the end; returns how many rows are errors."""
+    with rows_file.open("rb") as lines:
+        failed = sum("error" in json.loads(line) for line in lines)
     if out.suffix == ".jsonl":
-        scratch.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    else:
-        table = [{key: row.get(key) for key in FIRST} | row.get("probabilities", {}) for row in rows]
-        if out.suffix == ".parquet":
+        rows_file.replace(out)
+        return failed
+    header = [*COLUMNS, *(f"probability of {name}" for name in classes)]
+    scratch = rows_file.with_suffix(".new")
+    with rows_file.open("rb") as lines:
+        read = map(json.loads, lines)
+        rows = ([*map(row.get, COLUMNS), *row.get("probabilities", dict.fromkeys(classes)).values()] for row in read)
+        if out.suffix == ".csv":
+            with scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+                csv.writer(file).writerow(header)
+                csv.writer(file).writerows(rows)
+        else:
             import pandas as pd
 
-            pd.DataFrame(table, columns=[*FIRST, *classes]).to_parquet(scratch)
-        else:
-            with scratch.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, [*FIRST, *classes])
-                writer.writeheader()
-                writer.writerows(table)
+            pd.DataFrame(rows, columns=header).to_parquet(scratch)
     scratch.replace(out)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m serving.predict", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="image file, folder, IDX file or .npy array"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("predictions.csv"), help=".csv, .jsonl, or .parquet where pandas is installed"
-    )
-    options = parser.parse_args()
-    if options.out.suffix not in FORMATS:
-        parser.error(f"--out must end with {', '.join(FORMATS)}. Received: {options.out}")
-    return options
+    rows_file.unlink()
+    return failed
 
 
 if __name__ == "__main__":
