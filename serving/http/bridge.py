@@ -5,12 +5,9 @@ itself where that delays nobody, every other one by a bounded pool of threads.
 """
 
 import asyncio
-import io
 import logging
-import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
 from http import HTTPStatus
 from time import monotonic
@@ -25,18 +22,16 @@ from serving.errors import (
     MalformedRequestError,
     OverloadedError,
     ServiceError,
-    SlowClientError,
-    TooLargeError,
     problem,
 )
+from serving.http.body import Bodies, ClientGoneError, Receive, linger, overloaded
+from serving.http.environ import Environ, wsgi_environ
 from serving.keys import Keys
 from serving.metrics import QUEUE, share
 from serving.model.served import Served
 from serving.observe import ENVIRON_KEY, HEADERS, Exchange
 from serving.settings import Settings
 
-Environ = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
 
@@ -45,25 +40,10 @@ PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 PAGE_THREADS = 2  # for pages, descriptions and metrics, which read files
 # A JSON image of 28 x 28 has 3 KiB. Larger bodies, and pictures that take long to decode, would delay the others.
 LOOP_BYTES = 32 * 1024
-READ_BUDGET = 8  # bodies of the largest size that may be on their way to a worker at one time
-LINGER_SECONDS = 2.0  # that a client has to read why its body is not wanted; a reset could lose the answer
 _HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 _CLOSE = (b"connection", b"close")
-_ENVIRON = {
-    "SCRIPT_NAME": "",
-    "wsgi.version": (1, 0),
-    "wsgi.errors": sys.stderr,
-    "wsgi.multithread": True,
-    "wsgi.multiprocess": True,
-    "wsgi.run_once": False,
-}
-
 
 logger = logging.getLogger(__name__)
-
-
-class ClientGoneError(Exception):
-    """The client closed the connection within its request."""
 
 
 class Bridge:
@@ -85,7 +65,7 @@ class Bridge:
         self._pages = ThreadPoolExecutor(PAGE_THREADS, "page")
         self._admitted = 0  # predictions that have a thread, or wait for one
         self._present = 0  # predictions whose body is whole
-        self._reading = 0  # bytes of the bodies that are on their way
+        self._bodies = Bodies(settings)
         self._complaint = ""
 
     def drain(self) -> None:
@@ -103,13 +83,16 @@ class Bridge:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""
-        environ = _environ(scope)
+        environ = wsgi_environ(scope)
         exchange = Exchange.begin(scope["method"], scope["path"], environ.get("HTTP_X_REQUEST_ID", ""))
         environ[ENVIRON_KEY] = exchange
         try:
             self._check(environ)
             if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
-                await self._read_body(environ, receive)
+                self._bodies.check_length(environ)
+                if self._full and exchange.method == "POST":
+                    raise overloaded()
+                await self._bodies.read(environ, receive)
             exchange.received = exchange.started = monotonic()
             exchange.deadline = exchange.received + self.settings.deadline_ms / 1000
             status, headers, content = await self._answer(environ, exchange)
@@ -122,20 +105,23 @@ class Bridge:
         if self._origins:
             headers += cors.headers(self._origins, environ)
         slow = status == HTTPStatus.REQUEST_TIMEOUT
-        abandoned = not exchange.received and (slow or not self._may_skip_body(environ))
+        abandoned = not exchange.received and (slow or not self._bodies.may_skip(environ))
         if abandoned or self.served.draining:
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content, "more_body": abandoned})
         if abandoned:
-            await _linger(receive)
+            await linger(receive)
             await send({"type": "http.response.body", "body": b""})
 
     def _check(self, environ: Environ) -> None:
         """Refuse before anything of the body is read: a request that names no host, a prediction without a key."""
         # RFC 9112, section 3.2 demands this answer.
-        if "HTTP_HOST" not in environ and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+        host = environ.get("HTTP_HOST")
+        if host is None and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
             raise MalformedRequestError("A request of HTTP/1.1 must have the header Host. Received: none.")
+        if host and "," in host:
+            raise MalformedRequestError(f"A request must have one header Host. Received: {host:.80}.")
         if self._keys.needed and environ["REQUEST_METHOD"] == "POST":
             kind, _, bearer = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
             key = bearer.strip() if kind.lower() == "bearer" else environ.get("HTTP_X_API_KEY", "")
@@ -144,47 +130,6 @@ class Bridge:
                 raise ForbiddenError(
                     f"A key must come as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Received: {came}."
                 )
-
-    def _may_skip_body(self, environ: Environ) -> bool:
-        """Whether uvicorn may drop the rest of an unread body and keep the connection.
-
-        A client that awaits 100 Continue will send no body, which the parser would take its next request for.
-        """
-        unbounded = "HTTP_TRANSFER_ENCODING" in environ or "HTTP_EXPECT" in environ
-        return not unbounded and int(environ.get("CONTENT_LENGTH", 0)) <= self.settings.max_body_bytes
-
-    async def _read_body(self, environ: Environ, receive: Receive) -> None:
-        """Put the whole body into `environ`, or raise the reason why it is not wanted."""
-        limit = self.settings.max_body_bytes
-        if (length := int(environ.get("CONTENT_LENGTH", 0))) > limit:
-            raise self._too_large(f"{length} bytes")
-        if environ["REQUEST_METHOD"] == "POST" and self._full:
-            raise _overloaded()
-        chunks: list[bytes] = []
-        size, more = 0, True
-        try:
-            async with asyncio.timeout(self.settings.client_timeout):
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGoneError
-                    chunk, more = message["body"], message["more_body"]
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    self._reading += len(chunk)
-                    if size > limit:
-                        raise self._too_large("more")
-                    if self._reading > READ_BUDGET * limit:
-                        raise _overloaded()
-        except TimeoutError:
-            raise SlowClientError(
-                f"The body must arrive in time, within {self.settings.client_timeout} s. Received: {size} bytes of it."
-            ) from None
-        finally:
-            self._reading -= size
-        environ["wsgi.input"] = io.BytesIO(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-        environ["CONTENT_LENGTH"] = str(size)
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
 
     async def _answer(self, environ: Environ, exchange: Exchange) -> Reply:
         loop = asyncio.get_running_loop()
@@ -199,7 +144,7 @@ class Bridge:
             if await self._may_run_here(int(environ.get("CONTENT_LENGTH", 0))):
                 return self._call(environ)
             if self._full:
-                raise _overloaded()
+                raise overloaded()
             self._admitted += 1
             try:
                 return await loop.run_in_executor(self._pool, copy_context().run, self._call_in_time, environ)
@@ -247,10 +192,6 @@ class Bridge:
         names = {name for name, _ in named}
         return int(status[:3]), named + [each for each in _HEADERS if each[0] not in names], content
 
-    def _too_large(self, came: str) -> TooLargeError:
-        most = f"{self.settings.max_body_bytes} bytes and {self.settings.max_images} images"
-        return TooLargeError(f"A request may hold {most}. Received: {came}.")
-
     def _refusal(self, error: ServiceError, exchange: Exchange) -> Reply:
         """The reply to a request that does not come as far as Flask."""
         exchange.rejected = error.rejected
@@ -264,40 +205,3 @@ class Bridge:
             [(name.lower().encode(), value.encode()) for name, value in own.items()] + _HEADERS,
             content,
         )
-
-
-def _environ(scope: dict[str, Any]) -> Environ:
-    """The WSGI environ (PEP 3333) of an ASGI request, without its body."""
-    host, port = scope["server"] or ("", 0)
-    environ: Environ = _ENVIRON | {
-        "REQUEST_METHOD": scope["method"],
-        # WSGI passes bytes as Latin-1 text.
-        "PATH_INFO": scope["path"] if scope["path"].isascii() else scope["path"].encode().decode("latin-1"),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
-        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
-        "SERVER_NAME": host,
-        "SERVER_PORT": str(port),
-        "REMOTE_ADDR": scope["client"][0] if scope["client"] else "",
-        "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": io.BytesIO(),
-    }
-    for raw_name, raw_value in scope["headers"]:
-        if b"_" in raw_name:
-            continue  # nobody sends one, but to pass for the header with a dash
-        name, value = raw_name.decode("latin-1").upper().replace("-", "_"), raw_value.decode("latin-1")
-        if name not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            name = f"HTTP_{name}"
-        environ[name] = f"{environ[name]},{value}" if name in environ else value
-    return environ
-
-
-def _overloaded() -> OverloadedError:
-    return OverloadedError("The server has more requests waiting than it can answer in time. Try again.")
-
-
-async def _linger(receive: Receive) -> None:
-    """Read on for a moment: a connection that is closed on unread bytes is reset, and the answer in it may be lost."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_SECONDS):
-            while (await receive()).get("more_body"):
-                pass

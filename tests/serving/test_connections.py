@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.wire import TIMEOUT, Connection, answered, connections, get, head, predict
+from tests.serving.wire import TIMEOUT, Connection, answered, connections, get, head, in_order_of_arrival, predict
 
 LITE = {"RUNTIME": "litert"}  # which starts sooner
 
@@ -91,6 +91,17 @@ def test_a_client_that_pauses_within_a_body_is_told_so(lone: Any) -> None:
     assert "Traceback" not in lone.log.read_text()
 
 
+def test_clients_that_keep_back_the_end_of_their_bodies_keep_nobody_from_an_answer(models: Path, start: Start) -> None:
+    with start(models, **LITE, MAX_BODY_BYTES="10000") as server:
+        server.wait_until_ready()
+        with connections(server, 20) as slow, Connection(server.port) as client:
+            for each in slow:  # more than the server reads at a time
+                each.send(head("/predict", 10_000) + bytes(9_990))
+            statuses = [reply.status for _, (_, reply) in zip(range(12), in_order_of_arrival(slow), strict=False)]
+            assert set(statuses) == {503}
+            assert client.ask(predict()).status == 200
+
+
 def test_a_client_that_does_not_read_keeps_nobody_from_an_answer(models: Path, start: Start) -> None:
     with start(models, **LITE, THREADS="2") as server:
         server.wait_until_ready()
@@ -156,6 +167,13 @@ def test_a_host_is_demanded_where_the_standard_demands_one(lone: Any) -> None:
                 reply = client.ask(request.replace(b"HTTP/1.1\r\nHost: test", f"HTTP/{version}".encode()))
                 assert reply.status == status
                 assert (b"must have the header Host" in reply.body) == (status == 400)
+
+
+def test_a_request_that_names_two_hosts_is_refused(lone: Any) -> None:
+    with Connection(lone.port) as client:
+        reply = client.ask(get("/healthz").replace(b"Host: test", b"Host: test\r\nHost: other"))
+        assert reply.status == 400
+        assert b"one header Host" in reply.body
 
 
 @pytest.mark.parametrize(
