@@ -20,7 +20,6 @@ wsgi_app = "serving.asgi:worker_app()"
 bind = _settings.address
 workers = _settings.workers
 worker_class = "serving.http.worker.Worker"
-threads = _settings.threads
 
 # TensorFlow does not survive a fork, so each worker loads it after its own.
 preload_app = False
@@ -32,13 +31,11 @@ _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 if _soft < CONNECTIONS + RESERVED:
     _soft = CONNECTIONS + RESERVED if _hard == resource.RLIM_INFINITY else min(_hard, CONNECTIONS + RESERVED)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_soft, _hard))
-worker_connections = max(threads + 1, min(CONNECTIONS, _soft - RESERVED))
+worker_connections = max(_settings.threads + 1, min(CONNECTIONS, _soft - RESERVED))
 # Longer than the 60 s of common load balancers, so that it is they who close an idle connection.
 keepalive = 75
 # The heartbeat's file: on a disk it could stall, and a read-only container has no other place.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-# Nobody may set SCRIPT_NAME by a header, which gunicorn otherwise lets clients on this machine do.
-forwarded_allow_ips = ""
 control_socket_disable = True  # one more socket in the file system that nobody here asks for
 
 
@@ -85,7 +82,8 @@ logconfig_dict = {
     "root": {"level": "WARNING", "handlers": ["console"]},
     "loggers": {
         "serving": {"level": "INFO"},
-        # Workers that die or hang are reported; that they come and go as they should is not.
-        "gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True},
+        # Workers that die or hang are reported; that they come and go as they should is not. uvicorn's worker hands the
+        # handlers on to uvicorn's own logger.
+        "gunicorn.error": {"level": "WARNING", "handlers": ["console"], "propagate": False},
     },
 }
