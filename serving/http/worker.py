@@ -13,6 +13,10 @@ from uvicorn_worker import UvicornWorker
 
 from serving.http.protocol import Protocol
 
+TURN = 4  # connections that one of several workers accepts before it gives the others a chance
+TURN_SECONDS = 0.001
+ACCEPT_AGAIN_SECONDS = 0.1  # after which a worker that has no descriptor free looks for one again
+
 
 class DrainingServer(Server):
     """uvicorn's server over a bridge, which it tells of the end before it stops accepting connections."""
@@ -21,6 +25,45 @@ class DrainingServer(Server):
         super().__init__(config)
         self.bridge = bridge
         self.exit_at: float | None = None
+        self.accepted = 0  # connections
+        self.listeners: list[socket] = []
+        self.arriving: set[asyncio.Task[Any]] = set()
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Accept connections a few at a time: uvloop takes all that wait, and the other workers stay idle."""
+        self.servers = []
+        self.listeners = sockets or []
+        self._listen()
+        self.started = True
+
+    def _listen(self) -> None:
+        if not self.should_exit:
+            for each in self.listeners:
+                asyncio.get_running_loop().add_reader(each, self._accept, each)
+
+    def _accept(self, listener: socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # another worker was faster, or the client is gone
+        except OSError:  # no descriptor is free
+            self._pause(ACCEPT_AGAIN_SECONDS)
+            return
+        self.accepted += 1
+        if self.accepted % TURN == 0 and self.bridge.settings.workers > 1:
+            self._pause(TURN_SECONDS)
+        connection.setblocking(False)
+        task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+        self.arriving.add(task)
+        task.add_done_callback(self.arriving.discard)
+
+    def _pause(self, seconds: float) -> None:
+        """Accept no connection for a while, in which others may."""
+        loop = asyncio.get_running_loop()
+        for each in self.listeners:
+            loop.remove_reader(each)
+        loop.call_later(seconds, self._listen)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM drains; SIGINT and SIGQUIT end at once."""
@@ -43,12 +86,15 @@ class DrainingServer(Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Take what the kernel has accepted already, or closing the listener would reset it."""
-        accepted = [connection for each in sockets or [] for connection in _backlog(each)]
-        for server in self.servers:
-            server.close()
         loop = asyncio.get_running_loop()
+        accepted: list[socket] = []
+        for each in self.listeners:
+            loop.remove_reader(each)
+            accepted += _backlog(each)
+            each.close()
         for connection in accepted:
             await loop.connect_accepted_socket(self._protocol, connection)
+        await asyncio.gather(*self.arriving)
         await super().shutdown(sockets)
 
     def _protocol(self) -> Protocol:

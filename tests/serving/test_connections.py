@@ -5,8 +5,9 @@ import resource
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,27 @@ def test_one_scrape_shows_what_all_workers_did(models: Path, start: Start) -> No
         finally:
             for each in opened:
                 each.__exit__()
+
+
+def test_connections_that_come_at_once_are_shared_among_the_workers(models: Path, start: Start) -> None:
+    with start(models, **LITE, WORKERS="2", ACCESS_LOG="1") as server:
+        while len(processes(server)) < 2:
+            with Connection(server.port) as client:
+                client.ask(predict())
+        before = server.log.read_text()
+        with ExitStack() as opened:
+            clients = [opened.enter_context(socket.socket()) for _ in range(64)]
+            for each in clients:
+                each.setblocking(False)  # so that none waits for the one before it
+                each.connect_ex(("127.0.0.1", server.port))
+            for each in clients:
+                each.settimeout(TIMEOUT)
+                each.sendall(predict())
+                assert b"200 OK" in each.recv(2**16)
+        lines = server.log.read_text().removeprefix(before).splitlines()
+        counts = Counter(json.loads(line)["process"] for line in lines if "POST /predict" in line)
+        assert len(counts) == 2
+        assert min(counts.values()) >= 12, counts
 
 
 def processes(server: Any) -> set[int]:
