@@ -152,7 +152,9 @@ def retire(directory: Path, process: int) -> None:
     path = directory / f"worker-{process}.json"
     with suppress(OSError):
         families = orjson.loads(path.read_bytes())
-        path.write_bytes(orjson.dumps([each for each in families if each[2] != "gauge"]))
+        scratch = path.with_suffix(".new")
+        scratch.write_bytes(orjson.dumps([each for each in families if each[2] != "gauge"]))
+        scratch.replace(path)  # a worker may be reading it, and the disk may be full
 
 
 def exposition(directory: Path | None) -> bytes:
