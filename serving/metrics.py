@@ -7,6 +7,7 @@ disk ends the process by SIGBUS.
 import os
 import re
 import tempfile
+import threading
 from collections import Counter as Tally
 from collections.abc import Iterable
 from contextlib import suppress
@@ -28,6 +29,8 @@ BY_PROCESS = {"serving_model_version", "serving_model_load_seconds"}
 _OWN = re.compile(r"worker-\d+\.(json|new)")
 
 Labels = tuple[tuple[str, str], ...]
+
+_sharing = threading.Lock()
 
 disable_created_metrics()
 REGISTRY = CollectorRegistry()
@@ -140,8 +143,9 @@ def share(directory: Path) -> str:
     scratch = path.with_suffix(".new")
     try:
         directory.mkdir(parents=True, exist_ok=True)  # something may have cleaned it up
-        scratch.write_bytes(orjson.dumps(families))
-        scratch.replace(path)
+        with _sharing:  # two scrapes at once, or one beside the clock, would write into one another's file
+            scratch.write_bytes(orjson.dumps(families))
+            scratch.replace(path)
     except OSError as error:
         return str(error)
     return ""

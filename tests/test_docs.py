@@ -82,7 +82,7 @@ def test_the_tutorial_leads_from_a_clone_to_answers(reader: Reader) -> None:
     assert '"file":"ankle-boot.png"' in said
     assert "longest side to 28, sharpened" in said
     assert said.count('"file":"boot.jpg"') == 2 > said.count('"preprocessing":"light')
-    assert '"openapi":"3.1.0"' in said
+    assert '"openapi": "3.1.0"' in said
     assert "\nTrouser\n" in said
     reader.leave()
 

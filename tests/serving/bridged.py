@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flask import Flask
@@ -42,7 +43,8 @@ def wsgi(bridge: Bridge) -> Any:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        asyncio.run(bridge(scope, receive, send))
+        with ThreadPoolExecutor(1) as thread:  # since this one may have a loop already, as a browser's driver has
+            thread.submit(asyncio.run, bridge(scope, receive, send)).result()
         start, *bodies = sent
         named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
         start_response(f"{start['status']} -", named)
