@@ -86,6 +86,7 @@ class Bridge:
         environ = wsgi_environ(scope)
         exchange = Exchange.begin(scope["method"], scope["path"], environ.get("HTTP_X_REQUEST_ID", ""))
         environ[ENVIRON_KEY] = exchange
+        draining = self.served.draining
         try:
             self._check(environ)
             if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
@@ -95,6 +96,8 @@ class Bridge:
                 await self._bodies.read(environ, receive)
             exchange.received = exchange.started = monotonic()
             exchange.deadline = exchange.received + self.settings.deadline_ms / 1000
+            # Asked once before the answer, so that no probe is told "ready" on a connection that ends.
+            draining = self.served.draining
             status, headers, content = await self._answer(environ, exchange)
         except ServiceError as error:
             status, headers, content = self._refusal(error, exchange)
@@ -106,7 +109,7 @@ class Bridge:
             headers += cors.headers(self._origins, environ)
         slow = status == HTTPStatus.REQUEST_TIMEOUT
         abandoned = not exchange.received and (slow or not self._bodies.may_skip(environ))
-        if abandoned or self.served.draining:
+        if abandoned or draining:
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content, "more_body": abandoned})

@@ -17,7 +17,7 @@ from serving.settings import Settings
 from tests.serving.conftest import running, skip_where_a_server_is_named
 from tests.serving.wire import Connection, predict
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]  # starts several servers or a browser
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "serving" / "samples" / "ankle-boot.png"

@@ -15,6 +15,8 @@ import pytest
 
 from tests.serving.wire import TIMEOUT, Connection, answered, connections, get, head, in_order_of_arrival, predict
 
+pytestmark = pytest.mark.slow  # starts several servers or a browser
+
 LITE = {"RUNTIME": "litert"}  # which starts sooner
 
 Start = Callable[..., AbstractContextManager[Any]]

@@ -8,7 +8,11 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.serving.wire import Connection, connections, get, predict
+
+pytestmark = pytest.mark.slow  # starts several servers or a browser
 
 LITE = {"RUNTIME": "litert"}  # which starts sooner
 # The time that requests under way are given is far longer than that in which the service must end without them.

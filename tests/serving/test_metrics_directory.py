@@ -13,6 +13,8 @@ import requests
 
 from tests.serving.workers import DEADLINE, RAW, answers, replace_a_worker
 
+pytestmark = pytest.mark.slow  # starts several servers or a browser
+
 
 def test_a_service_whose_metrics_directory_was_cleaned_goes_on(
     models: Path, start: Callable[..., AbstractContextManager[Any]], tmp_path: Path

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from registry.card import ModelCard
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]  # starts several servers or a browser
 
 NAME = unicodedata.normalize("NFC", "café_花")
 TIMEOUT = 60

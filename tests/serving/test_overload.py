@@ -13,7 +13,7 @@ import pytest
 from tests.serving.gated import GatedModel
 from tests.serving.wire import Connection, answered, connections, get, head, in_order_of_arrival, predict
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]  # starts several servers or a browser
 
 SMALL = {"XLA": "0", "THREADS": "1", "MAX_QUEUE": "1"}  # one request is answered, and one may wait
 ADMITTED = 2

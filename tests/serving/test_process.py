@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 import serving
 
+pytestmark = pytest.mark.slow  # starts several servers or a browser
+
 TIMEOUT = 60
 RAW = {"Content-Type": "application/octet-stream"}
 SAMPLE = Path(serving.__file__).parent / "samples" / "ankle-boot.png"

@@ -14,6 +14,8 @@ import requests
 from registry.store import ModelStore
 from tests.serving.workers import DEADLINE, RAW, answers, replace_a_worker, wait
 
+pytestmark = pytest.mark.slow  # starts several servers or a browser
+
 
 @pytest.fixture
 def store(models: Path, tmp_path: Path) -> ModelStore:

@@ -8,6 +8,8 @@ from axe_playwright_python.sync_playwright import Axe
 
 from tests.serving.page.conftest import answered
 
+pytestmark = pytest.mark.slow  # starts several servers or a browser
+
 
 def press(page: Any, *keys: str) -> None:
     for key in keys:

@@ -14,6 +14,8 @@ import requests
 from tests.serving.conftest import CLASSES
 from tests.serving.page.conftest import answered
 
+pytestmark = pytest.mark.slow  # starts several servers or a browser
+
 TIMEOUT = 60
 PREFIX = "/models/clothes"
 # Of the other site's page: what a prediction says, or how the browser refused it.

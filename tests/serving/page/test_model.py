@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.slow  # starts several servers or a browser
+
 
 def test_the_card_the_charts_and_the_versions_are_shown(site: Any, visit: Callable[..., Any]) -> None:
     page = visit(f"{site.url}/#model")

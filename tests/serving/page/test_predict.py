@@ -19,6 +19,8 @@ from tests.serving.conftest import CLASSES
 from tests.serving.page.conftest import answered, drop
 from tests.serving.photographs import photograph
 
+pytestmark = pytest.mark.slow  # starts several servers or a browser
+
 BOOT = SAMPLES / "ankle-boot.png"
 FOOTWEAR = {"Ankle boot", "Sandal", "Sneaker"}  # a model of 400 images tells no more of a photograph
 
