@@ -21,14 +21,14 @@ import keras
 import numpy as np
 
 from registry.tables import table
-from trainer import gate
 from trainer.config import RECIPES
-from trainer.corrupt import CORRUPTIONS, Robustness, robustness
-from trainer.data import ImageDataset, Split, load
-from trainer.evaluate import Evaluation, calibrated_temperature, measure, predict_logits
-from trainer.gate import Check
-from trainer.thresholds import thresholds_for
-from trainer.train import train
+from trainer.data.dataset import ImageDataset, Split, load
+from trainer.evaluation.metrics import Evaluation, calibrated_temperature, measure, predict_logits
+from trainer.evaluation.robustness import CORRUPTIONS, Robustness, robustness
+from trainer.release import checks
+from trainer.release.checks import Check
+from trainer.release.thresholds import thresholds_for
+from trainer.training.fit import train
 
 Answers = tuple[Evaluation, Robustness]
 
@@ -55,24 +55,24 @@ def main() -> None:
         print(f"\n{name}\n{_reasons(_kept(folder / f'{name}.npz', dataset, model), equals[0], dataset)}")
 
 
-def checks(new: Answers, old: Answers, dataset: ImageDataset) -> list[Check]:
+def every_check(new: Answers, old: Answers, dataset: ImageDataset) -> list[Check]:
     """Every check but the infra check and the kind of the data, which is the same here."""
     thresholds, labels = thresholds_for(dataset.known), dataset.test.labels
     right, served = new[0].predicted == labels, old[0].predicted == labels
     return [
-        gate.accuracy_floor(new[0], thresholds),
-        gate.recall_floor(new[0], dataset.classes, thresholds),
-        gate.calibration_bound(new[0], thresholds),
-        gate.accuracy_kept(right, served, thresholds),
-        gate.recall_kept(right, served, labels, dataset.classes, thresholds),
-        gate.robustness_kept(new[1], old[1], thresholds),
+        checks.accuracy_floor(new[0], thresholds),
+        checks.recall_floor(new[0], dataset.classes, thresholds),
+        checks.calibration_bound(new[0], thresholds),
+        checks.accuracy_kept(right, served, thresholds),
+        checks.recall_kept(right, served, labels, dataset.classes, thresholds),
+        checks.robustness_kept(new[1], old[1], thresholds),
     ]
 
 
 def _false_refusals(equals: list[Answers], dataset: ImageDataset) -> str:
     count = len(equals)
     verdicts = {
-        (new, old): checks(equals[new], equals[old], dataset)
+        (new, old): every_check(equals[new], equals[old], dataset)
         for new in range(count)
         for old in range(count)
         if new != old
@@ -96,7 +96,7 @@ def _false_refusals(equals: list[Answers], dataset: ImageDataset) -> str:
 
 
 def _reasons(new: Answers, old: Answers, dataset: ImageDataset) -> str:
-    return table([[check.name, check.sentence] for check in checks(new, old, dataset) if not check.passed])
+    return table([[check.name, check.sentence] for check in every_check(new, old, dataset) if not check.passed])
 
 
 def _worse(dataset: ImageDataset, epochs: int) -> Iterator[tuple[str, Callable[[], keras.Model]]]:

@@ -25,11 +25,11 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import pytorch_loops
-from trainer import train
-from trainer.batches import TrainingBatches
 from trainer.config import RECIPES, TrainConfig
-from trainer.data import ImageDataset, load
-from trainer.models import MODELS
+from trainer.data.batches import TrainingBatches
+from trainer.data.dataset import ImageDataset, load
+from trainer.models.cnns import MODELS
+from trainer.training import fit
 
 Epoch = Callable[[], object]
 BATCH = 64
@@ -56,7 +56,7 @@ def _ours(model: str, dataset: ImageDataset) -> Epoch:
     config: TrainConfig = RECIPES["paper"]
     config = TrainConfig(model=model, batch_size=BATCH, optimizer=config.optimizer)
     batches = TrainingBatches(dataset.train, config)
-    net = train.compiled(config, dataset, batches.steps)
+    net = fit.compiled(config, dataset, batches.steps)
     return lambda: net.fit(batches.dataset, shuffle=False, verbose=0, callbacks=[batches])
 
 

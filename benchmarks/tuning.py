@@ -23,8 +23,8 @@ import numpy as np
 
 from registry.tables import table
 from trainer.config import RECIPES, TrainConfig
-from trainer.data import ImageDataset, load
-from trainer.train import train
+from trainer.data.dataset import ImageDataset, load
+from trainer.training.fit import train
 from tuning.journal import COMPLETED, Journal
 from tuning.oracles import build_oracle
 from tuning.recorded import SCORE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from study.experiments import ALL
 from study.pool import RunError
-from trainer.command_line import INTERRUPTED, Parser, fail
+from trainer.options import INTERRUPTED, Parser, fail
 
 ROOT = Path(__file__).parent.parent
 

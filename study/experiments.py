@@ -14,7 +14,7 @@ VERSION = 2
 # How long an epoch of a model takes, relative to the other.
 COST = {"basic": 1.0, "deep": 2.0}
 PAIR = ("Shirt", "T-shirt/top")
-# Corruption -> strengths, in the units of trainer/corrupt.py: degrees, share of the side, grey levels.
+# Corruption -> strengths, in the units of trainer/evaluation/robustness.py: degrees, share of the side, grey levels.
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "rotation": (5, 10, 20, 30, 45),
     "shift": (0.04, 0.07, 0.14),

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from study.results import Result
-from trainer.significance import bootstrap_interval
+from trainer.release.significance import bootstrap_interval
 
 Runs = Mapping[str, Sequence[Result]]  # finished runs by their experiment's id, in the order of seeds
 

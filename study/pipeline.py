@@ -11,7 +11,7 @@ from study.experiments import Experiment, Job, chosen, jobs
 from study.pool import cores, run_all
 from study.progress import Progress
 from study.results import Result, kept, write
-from trainer.checkpoint import claimed
+from trainer.training.checkpoint import claimed
 
 
 def study(

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from study.experiments import PAIR
-from trainer.corrupt import corrupted
-from trainer.data import ImageDataset, Split
+from trainer.data.dataset import ImageDataset, Split
+from trainer.evaluation.robustness import corrupted
 
 
 def _nothing(dataset: ImageDataset) -> ImageDataset:

@@ -13,7 +13,7 @@ from study.claims import FOUR, RATES
 from study.experiments import AUGMENTED, IN_ORDER, PAPER
 from study.intervals import Runs
 from study.tables import Table
-from trainer.figures import confusion_matrix
+from trainer.evaluation.figures import confusion_matrix
 
 NUMBERS = {"basic-sgd-0.01": "2.2", "deep-sgd-0.01": "2.5", "basic-sgd-0.5": "2.8", "basic-adam": "2.9"}
 

@@ -17,12 +17,12 @@ from study.experiments import STRENGTHS, Job
 from study.pool import cores
 from study.preparations import PREPARATIONS
 from study.results import Result, keep
-from trainer.cards import LIBRARIES, commit
 from trainer.config import TrainConfig
-from trainer.corrupt import corrupted
-from trainer.data import ImageDataset, Split, load
-from trainer.evaluate import evaluate
-from trainer.train import train
+from trainer.data.dataset import ImageDataset, Split, load
+from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.robustness import corrupted
+from trainer.release.card import LIBRARIES, commit
+from trainer.training.fit import train
 
 FOLDER = "folder:"
 

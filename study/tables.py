@@ -12,7 +12,7 @@ from study.experiments import AUGMENTED, DIGITS, IN_ORDER, PAIR, PAPER, SHIRT, S
 from study.intervals import Runs, accuracy, paired
 from study.paper import EPOCHS_READ, PUBLISHED
 from study.results import Result
-from trainer.significance import holm, mcnemar
+from trainer.release.significance import holm, mcnemar
 
 CLOSE = 0.02  # a curve that is this near to the paper's reading is the same
 

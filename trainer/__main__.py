@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from registry.store import RegistryError
-from trainer.command_line import INTERRUPTED, REFUSED, configs, fail, forced, import_tensorflow, parser
-from trainer.data import model_name
-from trainer.idx import DataError
-from trainer.thresholds import parse
+from trainer.data.dataset import model_name
+from trainer.data.idx import DataError
+from trainer.options import INTERRUPTED, REFUSED, configs, fail, forced, import_tensorflow, parser
+from trainer.release.thresholds import parse
 
 INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: the same command goes on from there."
 

@@ -12,22 +12,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from registry.store import ModelStore
-from trainer import examples, familiar, schema
-from trainer.cards import card_of
 from trainer.config import TrainConfig
-from trainer.data import ImageDataset, load
-from trainer.decoded import MEMORY_LIMIT
+from trainer.data import schema
+from trainer.data.cache import MEMORY_LIMIT
+from trainer.data.dataset import ImageDataset, load
+from trainer.data.schema import Inspection
 from trainer.devices import ONE, Devices, alone
-from trainer.gate import Verdict
-from trainer.infra import infra
-from trainer.judge import check_kind, judge
-from trainer.models import check_size
+from trainer.evaluation import novelty
+from trainer.models.cnns import check_size
 from trainer.precision import resolved
-from trainer.push import candidate, push
-from trainer.runs import Run, directory_for, train_and_evaluate, write_json
-from trainer.schema import Inspection
-from trainer.thresholds import Thresholds, thresholds_for
-from trainer.train import DivergedError, train
+from trainer.release import examples
+from trainer.release.card import card_of
+from trainer.release.checks import Verdict
+from trainer.release.live_server import infra
+from trainer.release.push import candidate, push
+from trainer.release.thresholds import Thresholds, thresholds_for
+from trainer.release.verdict import check_kind, judge
+from trainer.run import Run, directory_for, train_and_evaluate, write_json
+from trainer.training.fit import DivergedError, train
 
 
 class RefusedError(RuntimeError):
@@ -127,7 +129,7 @@ def _judged_and_pushed(
     reason: str | None,
 ) -> tuple[Verdict, int | None]:
     """The verdict, and the version pushed; None where the gate refused the model and nobody forces it."""
-    known = familiar.fit(dataset)
+    known = novelty.fit(dataset)
     known.write(best.directory)
     examples.draw(dataset.test, best.evaluation.predicted, best.evaluation.confusion, best.directory)
     card = card_of(best, dataset, inspected, known, store.name)

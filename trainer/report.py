@@ -11,7 +11,7 @@ from registry.store import ModelStore, models
 from registry.tables import table
 from trainer.config import TrainConfig
 from trainer.pipeline import RefusedError
-from trainer.runs import Run
+from trainer.run import Run
 
 HEADER = ["model", "parameters", "seconds", "validation", "test (95 % interval)", "NLL", "ECE", "corrupted", "ms"]
 CLASSES = 10  # of many classes, the worst are shown; evaluation.json has them all

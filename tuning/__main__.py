@@ -20,12 +20,12 @@ from pathlib import Path
 
 from registry.names import normalized
 from registry.store import RegistryError
-from trainer.command_line import INTERRUPTED, configs, fail, forced, import_tensorflow
-from trainer.command_line import parser as training_parser
 from trainer.config import TrainConfig
-from trainer.data import model_name
-from trainer.idx import DataError
-from trainer.thresholds import parse
+from trainer.data.dataset import model_name
+from trainer.data.idx import DataError
+from trainer.options import INTERRUPTED, configs, fail, forced, import_tensorflow
+from trainer.options import parser as training_parser
+from trainer.release.thresholds import parse
 from tuning.options import SUPERVISED, Options
 from tuning.space import SPACES, Search
 

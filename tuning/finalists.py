@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import TrainConfig
-from trainer.runs import Run
+from trainer.run import Run
 from tuning.journal import Journal, Record, SearchError, write_whole
 from tuning.space import Search
 

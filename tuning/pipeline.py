@@ -12,13 +12,14 @@ from typing import Any
 
 from registry.store import ModelStore
 from registry.tables import flat
-from trainer import pipeline, schema
-from trainer.checkpoint import claimed
-from trainer.command_line import REFUSED, fail
+from trainer import pipeline
 from trainer.config import TrainConfig
-from trainer.data import ImageDataset
-from trainer.judge import check_kind
+from trainer.data import schema
+from trainer.data.dataset import ImageDataset
+from trainer.options import REFUSED, fail
+from trainer.release.verdict import check_kind
 from trainer.report import REFUSAL, refusal, summary
+from trainer.training.checkpoint import claimed
 from tuning import finalists, report, worker
 from tuning.journal import Journal, SearchError, write_whole
 from tuning.options import SUPERVISED, Options

@@ -21,10 +21,10 @@ import tensorflow as tf
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.src.distribute import oracle_client
 
-from trainer import checkpoint
 from trainer.config import TrainConfig
-from trainer.data import ImageDataset
-from trainer.train import DivergedError, train
+from trainer.data.dataset import ImageDataset
+from trainer.training import checkpoint
+from trainer.training.fit import DivergedError, train
 from tuning.journal import COMPLETED, FAILED, SearchError
 from tuning.recorded import SCORE
 from tuning.space import Search

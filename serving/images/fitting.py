@@ -2,7 +2,7 @@
 
 A picture of a thing on a light background is taken through the steps that made such training images, where the
 card says that they were made so; everything else is recoloured and resized, and the whole image fills the frame.
-`trainer/pictures.py` does the latter in code of its own; `tests/test_decoding.py` holds the two equal.
+`trainer/data/pictures.py` does the latter in code of its own; `tests/test_decoding.py` holds the two equal.
 """
 
 import struct

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 class Familiar:
     """Tells an image that looks like nothing in the training data, by numbers that the trainer fitted.
 
-    `trainer/familiar.py` says how; this is the same computation, and a test holds the two together.
+    `trainer/evaluation/novelty.py` says how; this is the same computation, and a test holds the two together.
     """
 
     rows: NDArray[np.float32]

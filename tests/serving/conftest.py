@@ -147,7 +147,7 @@ def publish_layer(root: Path, weights: NDArray[np.float32], card: ModelCard, fla
     with store.stage() as staged:
         tf.saved_model.save(module, str(staged), signatures={"serving_default": serve})
         if flatbuffer:
-            from trainer import litert
+            from trainer.release import litert
 
             litert.convert(staged, staged, staged / litert.FLATBUFFER)
         return store.path(store.publish(staged, card))

@@ -17,8 +17,8 @@ from serving.model.tensorflow import SavedModelPredictor
 from serving.settings import Settings
 from tests.serving.bridged import BridgeClient, bridged
 from tests.serving.conftest import FakePredictor
-from trainer import familiar
-from trainer.data import ImageDataset
+from trainer.data.dataset import ImageDataset
+from trainer.evaluation import novelty
 
 pytestmark = pytest.mark.tensorflow
 
@@ -40,7 +40,7 @@ def post(client: BridgeClient, images: NDArray[np.uint8], query: str = "") -> li
 def test_serving_scores_as_the_trainer_does(artifacts: Path, sample: ImageDataset) -> None:
     (path,) = artifacts.glob("models/*/1/assets.extra/familiar.npz")
     scores = Familiar(**np.load(path)).scores(np.asarray(sample.test.images))
-    assert np.allclose(scores, familiar.fit(sample).scores(sample.test.images), atol=2e-3)
+    assert np.allclose(scores, novelty.fit(sample).scores(sample.test.images), atol=2e-3)
 
 
 def test_images_of_the_data_set_are_familiar_and_noise_is_not(trained: BridgeClient, sample: ImageDataset) -> None:

@@ -16,7 +16,7 @@ from study.pipeline import study
 from study.pool import RunError
 from tests.conftest import ROOT
 from tests.study.small import QUICK, SMALL
-from trainer.checkpoint import claimed
+from trainer.training.checkpoint import claimed
 
 pytestmark = pytest.mark.tensorflow
 

@@ -5,7 +5,7 @@ import pytest
 
 from study.experiments import PAIR
 from study.preparations import PREPARATIONS
-from trainer.data import ImageDataset
+from trainer.data.dataset import ImageDataset
 
 pytestmark = pytest.mark.tensorflow
 

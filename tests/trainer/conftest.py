@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from trainer.decoded import ImageFile
+    from trainer.data.cache import ImageFile
 
 
 @pytest.fixture
 def sparse_images(tmp_path: Path) -> "Callable[..., ImageFile]":
     """Black images of a shape (n, height, width, channels) in a file that takes no room on the disk."""
-    from trainer.decoded import ImageFile
+    from trainer.data.cache import ImageFile
 
     def make(*shape: int) -> ImageFile:
         np.lib.format.open_memmap(tmp_path / "images.npy", mode="w+", dtype=np.uint8, shape=shape)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trainer.data import ImageDataset, Split
+from trainer.data.dataset import ImageDataset, Split
 
 CHANCE = np.random.default_rng(0)
 

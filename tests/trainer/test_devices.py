@@ -14,8 +14,8 @@ import pytest
 from registry.store import ModelStore
 from tests.conftest import ROOT, SAMPLE
 from trainer import devices
-from trainer.data import ImageDataset
-from trainer.saved import SavedModel
+from trainer.data.dataset import ImageDataset
+from trainer.release.saved import SavedModel
 
 pytestmark = pytest.mark.tensorflow
 
@@ -33,8 +33,8 @@ if cpus != "1":
 
 from trainer import devices
 from trainer.config import TrainConfig
-from trainer.data import load
-from trainer.train import train
+from trainer.data.dataset import load
+from trainer.training.fit import train
 
 config = TrainConfig(data, model="deep", optimizer="adam", learning_rate=3e-3, batch_size=40, epochs=2, mirror=True)
 computing = devices.start()

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, SAMPLE
-from trainer.command_line import configs, parser
 from trainer.config import RECIPES, TrainConfig
+from trainer.options import configs, parser
 
 pytestmark = pytest.mark.tensorflow
 

@@ -16,16 +16,16 @@ from PIL import Image
 from registry.store import ModelStore, RegistryError
 from tests.conftest import SAMPLE
 from trainer import pipeline
-from trainer import runs as training_runs
-from trainer.calibrate import fit_temperature, softmax
+from trainer import run as training_runs
 from trainer.config import TrainConfig
-from trainer.corrupt import CORRUPTIONS
-from trainer.data import ImageDataset
-from trainer.gate import Check, Verdict
-from trainer.idx import DataError
-from trainer.saved import SavedModel
-from trainer.schema import AnomalyError
-from trainer.train import DivergedError
+from trainer.data.dataset import ImageDataset
+from trainer.data.idx import DataError
+from trainer.data.schema import AnomalyError
+from trainer.evaluation.calibration import fit_temperature, softmax
+from trainer.evaluation.robustness import CORRUPTIONS
+from trainer.release.checks import Check, Verdict
+from trainer.release.saved import SavedModel
+from trainer.training.fit import DivergedError
 
 pytestmark = pytest.mark.tensorflow
 

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from trainer.config import TrainConfig
-from trainer.data import ImageDataset
-from trainer.export import export_saved_model
+from trainer.data.dataset import ImageDataset
 from trainer.precision import resolved
-from trainer.train import compiled, train
+from trainer.release.export import export_saved_model
+from trainer.training.fit import compiled, train
 
 pytestmark = pytest.mark.tensorflow
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.command_line import configs, parser
 from trainer.config import RECIPES, TrainConfig
+from trainer.options import configs, parser
 from tuning import report
 from tuning.finalists import finalists, full_configs, keep, kept
 from tuning.journal import Journal, SearchError

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import SAMPLE
-from trainer import checkpoint
 from trainer.config import TrainConfig
-from trainer.data import ImageDataset
-from trainer.train import train
+from trainer.data.dataset import ImageDataset
+from trainer.training import checkpoint
+from trainer.training.fit import train
 from tuning import worker
 from tuning.journal import Journal, SearchError
 from tuning.oracles import build_oracle

@@ -1,0 +1,28 @@
+"""What training images look like is measured on them: on black or not, and how large the thing is."""
+
+import numpy as np
+import pytest
+
+from trainer.data.dataset import ImageDataset, Split
+from trainer.release.look import look
+
+
+def boxes(side: int, background: int = 0, channels: int = 1) -> Split:
+    images = np.full((20, 28, 28, channels), background, np.uint8)
+    start = (28 - side) // 2
+    images[:, start : start + side, 10:18] = 255 - background
+    return Split(images, np.zeros(20, np.int64))
+
+
+def test_fashion_mnist_shows_things_on_black_that_fill_the_frame(sample: ImageDataset) -> None:
+    assert look(sample.train) == {"side": 28}
+
+
+@pytest.mark.parametrize("side", [8, 20, 28])
+def test_the_side_of_the_things_is_measured(side: int) -> None:
+    assert look(boxes(side)) == {"side": side}
+
+
+def test_images_on_white_and_in_colour_have_no_such_look() -> None:
+    assert look(boxes(20, background=255)) is None
+    assert look(boxes(20, channels=3)) is None

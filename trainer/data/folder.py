@@ -1,0 +1,169 @@
+"""A user's own pictures, decoded once into one shape; `trainer.data.folder_files` says where they lie.
+
+Splits that the folder does not have are cut from its training pictures, about a fifth of each class. Which split a
+picture goes to is decided by a hash of its class, its name and a seed, so that pictures that are added or removed move
+no other: a served version is not judged on pictures that it was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from registry.names import normalized
+from trainer.data import cache
+from trainer.data.cache import Decoded
+from trainer.data.folder_files import Files, left_out, printable, scan
+from trainer.data.idx import DataError
+from trainer.data.pictures import Shape, header, read, shape_for
+
+SHARE = 0.2
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Pictures of one split, and the class of each."""
+
+    paths: list[Path]
+    labels: list[int]
+
+
+def load(folder: Path, data_dir: Path, image_size: int, seed: int, limit: int) -> Decoded:
+    """The pictures of a folder as decoded images, decoding them on first use and after every change.
+
+    Args:
+        folder: where they are.
+        data_dir: where decoded data is kept; made if it is not there.
+        image_size: height and width of the images; 0 leaves it to the policy of `trainer.data.pictures`.
+        seed: decides which pictures test and validate, where the folder does not.
+        limit: bytes beyond which the images stay on disk.
+
+    Raises:
+        DataError: no such folder, fewer than two classes, an empty class, or classes that differ between splits.
+    """
+    folder = folder.resolve()  # however it is spelled, it is decoded once
+    found = scan(folder)
+    missed = left_out(folder, found)
+    of_folder = f"folder-{_hash(str(folder))}-"
+    of_state = f"{of_folder}{_hash([_stamps(found), missed])}-"
+    copy = data_dir / "decoded" / f"{of_state}{image_size}-{seed}"
+    if known := cache.read_undamaged(copy, limit):
+        return known
+    print(f"Decoding the pictures of {folder}; this happens once, until they change.", flush=True)
+    _decode(folder, copy, tuple(found["train"]), _parts(found, seed), image_size, missed)
+    result = cache.read(copy, limit)
+    if result is None:  # removed by another process, for which the folder is in a later state
+        raise DataError(f"{folder}: its pictures changed while they were decoded. Run again.")
+    for other in copy.parent.glob(f"{of_folder}*"):
+        if not other.name.startswith(of_state):
+            shutil.rmtree(other, ignore_errors=True)
+    return result
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
+
+
+def _stamps(found: dict[str, Files]) -> list[tuple[str, int, int, int]]:
+    """What changes when a file or its permissions do: its size and its times of change."""
+    paths = [path for files in found.values() for of_class in files.values() for path in of_class]
+    return [(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path in paths for stat in [path.stat()]]
+
+
+def _parts(found: dict[str, Files], seed: int) -> dict[str, _Part]:
+    """Training, validation and test pictures."""
+    parts: dict[str, _Part] = {split: _Part([], []) for split in ("train", "validation", "test")}
+    missing = [split for split in ("test", "validation") if split not in found]
+    for label, (name, paths) in enumerate(found["train"].items()):
+        if len(paths) <= len(missing):
+            raise DataError(
+                f"{paths[0].parent}: expected at least {len(missing) + 1} pictures of {name}, of which some "
+                f"{' and some '.join('test' if split == 'test' else 'validate' for split in missing)}; "
+                f"found {len(paths)}."
+            )
+        for split, of_split in _cut(name, paths, missing, seed).items():
+            _add(parts[split], of_split, label)
+    for split in parts.keys() & found.keys() - {"train"}:
+        for label, paths in enumerate(found[split].values()):
+            _add(parts[split], paths, label)
+    return parts
+
+
+def _cut(name: str, paths: list[Path], missing: list[str], seed: int) -> dict[str, list[Path]]:
+    """The training pictures of a class by the split that they go to: `SHARE` of what is left, and one at least."""
+    places = {path: _place(f"{seed}/{name}/{normalized(path.name)}") for path in paths}
+    ordered = sorted(paths, key=lambda path: places[path])
+    cut, start, bound = {}, 0, 0.0
+    for at, split in enumerate(missing):
+        bound += SHARE * (1 - bound)
+        stop = max(start + 1, sum(place < bound for place in places.values()))
+        stop = min(stop, len(ordered) - (len(missing) - at))  # some are left for the splits that follow
+        cut[split], start = ordered[start:stop], stop
+    return cut | {"train": ordered[start:]}
+
+
+def _place(text: str) -> float:
+    """A number in [0, 1), the same for the same text and spread evenly over all texts."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _add(part: _Part, paths: list[Path], label: int) -> None:
+    part.paths.extend(paths)
+    part.labels.extend([label] * len(paths))
+
+
+def _decode(
+    folder: Path,
+    target: Path,
+    classes: tuple[str, ...],
+    parts: dict[str, _Part],
+    image_size: int,
+    missed: list[str],
+) -> None:
+    shape = _shape([path for part in parts.values() for path in part.paths], image_size)
+    about: dict[str, Any] = {"source": f"pictures in {folder}", "classes": classes, "left_out": missed}
+
+    def training() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        yield from _batches(parts["train"], shape, missed)
+        about["validation"] = 0
+        for images, labels in _batches(parts["validation"], shape, missed):
+            about["validation"] += len(images)
+            yield images, labels
+
+    cache.write(target, about, {"train": training(), "test": _batches(parts["test"], shape, missed)})
+
+
+def _shape(paths: list[Path], image_size: int) -> Shape:
+    """The images' shape, from the pictures' headers; broken ones have no say."""
+    sizes, grey = set(), True
+    for path in paths:
+        try:
+            size, is_grey = header(path)
+        except Exception:  # noqa: S112 - a broken header raises anything; `read` will name the file
+            continue
+        sizes.add(size)
+        grey = grey and is_grey
+    return shape_for(sizes.pop() if len(sizes) == 1 else None, 1 if grey else 3, image_size)
+
+
+def _batches(part: _Part, shape: Shape, missed: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of decoded pictures and their labels; those that are broken are named in `missed`."""
+    for start in range(0, len(part.paths), BATCH):
+        images, labels = [], []
+        for path, label in zip(part.paths[start : start + BATCH], part.labels[start : start + BATCH], strict=True):
+            try:
+                images.append(read(path, shape))
+                labels.append(label)
+            except DataError as error:
+                missed.append(printable(str(error)))
+        if images:
+            yield np.stack(images), np.array(labels)

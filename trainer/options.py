@@ -1,0 +1,144 @@
+"""What the command lines of trainer, tuning and study share: options, exit codes, and the one line for a mistake."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import NoReturn
+
+from trainer.config import DEFAULT_RATES, MODELS, OPTIMIZERS, PRECISIONS, RECIPES, SCHEDULES, TrainConfig
+from trainer.training.checkpoint import resumable
+
+REFUSED = 3
+INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as for every other mistake."""
+        self.exit(2, f"error: {message} (--help lists the options)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options left out (None) keep the recipe's value."""
+    options = Parser(
+        prog="trainer",
+        description="Train, evaluate and push an image classifier. Without options: both CNNs with the default "
+        "recipe, and the better of them by validation accuracy is pushed.",
+    )
+    add = options.add_argument
+    add("--dataset", help="a TFDS set (fashion_mnist), folder:PATH of pictures by class, or idx:PATH of IDX files")
+    add("--image-size", type=int, help="side that pictures are resized to; 0: their own size if all have one, else 64")
+    add("--split-seed", type=int, help="seed of a picture folder's split, where it has none of its own")
+    add("--memory-limit", type=int, default=512, metavar="MIB", help="images beyond this are read from disk (512)")
+    add("--allow-anomalies", action="store_true", help="train despite anomalies in the data; the model card lists them")
+    add("--model-name", "--name", metavar="NAME", help="what the model is called when served; else the data set's name")
+    add("--model", help=f"{' or '.join(MODELS)}; left out: both are trained, the better is pushed")
+    add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
+    add("--optimizer", help=", ".join(OPTIMIZERS))
+    add("--learning-rate", type=float, help="peak rate; else the recipe's, or one that suits --optimizer")
+    add("--schedule", help=f"{' or '.join(SCHEDULES)} (warm-up, then cosine decay)")
+    add("--warmup-epochs", type=float, help="length of the cosine schedule's warm-up")
+    add("--weight-decay", type=float, help="decoupled weight decay, for adamw")
+    add("--batch-size", type=int, help="images per step")
+    add("--epochs", type=int, help="the most epochs to train")
+    add("--patience", type=int, help="stop after so many epochs without a better one; 0: never")
+    add("--dropout", type=float, help="rate of the dropout before each hidden dense layer")
+    add("--label-smoothing", type=float, help="share of the target spread over all classes")
+    add("--shuffle", action=argparse.BooleanOptionalAction, default=None, help="a new order of images each epoch")
+    add(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="mirror half of the training images; by default, of Fashion-MNIST only",
+    )
+    add("--shift", type=int, help="move training images by up to so many pixels")
+    add("--rotate", type=float, help="rotate training images by up to so many degrees")
+    add("--erase", type=float, help="black out a square of this share of each training image's side")
+    add("--precision", help=f"{', '.join(PRECISIONS)}; auto is mixed_float16 on a GPU with tensor cores")
+    add("--deterministic", action="store_true", default=None, help="repeatable bit for bit, somewhat slower")
+    add("--seed", type=int, help="random seed (0)")
+    begin = options.add_mutually_exclusive_group().add_argument
+    begin("--resume", metavar="RUN", help="go on with an interrupted run; the same command does so by itself")
+    begin("--fresh", action="store_true", help="begin anew, even where the same run was interrupted")
+    add("--tensorboard", action="store_true", help="write logs for TensorBoard into the run's directory")
+    add("--threshold", action="append", default=[], metavar="NAME=VALUE", help="set one of the gate's thresholds")
+    add("--force", action="store_true", help="push the model even if the gate refuses it; needs --reason")
+    add("--reason", metavar="TEXT", help="why it is forced; goes into the model card")
+    add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
+    return options
+
+
+def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
+    """One config a model to train.
+
+    Raises:
+        ValueError: an unknown name, a value out of range, or a run that cannot be resumed.
+    """
+    given = {
+        field.name: value
+        for field in fields(TrainConfig)
+        if (value := getattr(arguments, field.name, None)) is not None
+    }
+    if arguments.resume is not None:
+        return [resumable(runs / arguments.resume, given)]
+    # A recipe's rate, schedule and regularisation suit its own optimizer only.
+    name = arguments.recipe or ("paper" if "optimizer" in given else "default")
+    if name not in RECIPES:
+        raise ValueError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {name}.")
+    recipe = RECIPES[name]
+    if given.get("optimizer", recipe.optimizer) != recipe.optimizer:
+        replace(recipe, optimizer=given["optimizer"], weight_decay=0.0)  # refuses an unknown name
+        given = {"learning_rate": DEFAULT_RATES[given["optimizer"]], **given}
+    if given.get("dataset", recipe.dataset).partition(":")[0] != recipe.dataset:
+        given = {"mirror": False, **given}  # clothes may be mirrored, but left and right or letters may not
+    models = [given.pop("model")] if "model" in given else list(MODELS)
+    return [replace(recipe, model=model, **given) for model in models]
+
+
+def forced(arguments: argparse.Namespace) -> str | None:
+    """Why a refused model is pushed nevertheless, None if it is not.
+
+    Raises:
+        ValueError: --force without a reason, or a reason without --force.
+    """
+    reason = (arguments.reason or "").strip()
+    if arguments.force != bool(reason):
+        what = "`--force` alone" if arguments.force else "`--reason` alone"
+        raise ValueError(f"`--force` and `--reason TEXT` go together. Received: {what}.")
+    return reason or None
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its notes on absent GPU drivers, which it prints before it reads a log level.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow")
+        except ModuleNotFoundError as error:
+            raise ValueError(f"The package {error.name} is not installed here; `make install` does so.") from error
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def fail(message: str, code: int) -> int:
+    with suppress(OSError):  # a full disk must not change the exit code
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    return code

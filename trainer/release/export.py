@@ -1,0 +1,78 @@
+"""From a Keras model to a SavedModel with a fixed signature: raw pixels in, probabilities out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from trainer.models.layers import in_convolutions
+
+INPUT = "images"
+OUTPUT = "probabilities"
+
+
+def serving_model(model: keras.Model, temperature: float = 1.0) -> keras.Model:
+    """The model that clients see, its logits divided by the temperature so that they get calibrated probabilities.
+
+    Takes `images`, float32 (batch, height, width, channels) of raw pixels 0..255, and returns
+    {"probabilities": float32 (batch, classes)}.
+    """
+    images = keras.Input(model.input_shape[1:], dtype="float32", name=INPUT)
+    logits = model(images, training=False)
+    scaled = layers.Rescaling(1 / temperature, dtype="float32", name="temperature")(logits)
+    probabilities = layers.Softmax(dtype="float32", name=OUTPUT)(scaled)
+    return keras.Model(images, {OUTPUT: probabilities}, name=model.name)
+
+
+def export_saved_model(
+    model: keras.Model, directory: Path, temperature: float = 1.0, convolutions: bool = False
+) -> None:
+    """Writes the SavedModel of `serving_model(model, temperature)` into an existing directory; any batch size fits.
+
+    With `convolutions` it is in the form that LiteRT computes fastest; TensorFlow is faster with the other.
+    A model of another backend than TensorFlow is exported by a process of TensorFlow's, so that every SavedModel is
+    made of TensorFlow's own operations: JAX's own would run on the kind of device only that it was traced on.
+
+    Raises:
+        OSError: the disk is full or may not be written.
+    """
+    if keras.backend.backend() != "tensorflow":
+        _export_elsewhere(model, directory, temperature, convolutions)
+        return
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    spec = keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name=INPUT)
+    try:
+        with in_convolutions(convolutions):
+            archive.add_endpoint("serve", serving_model(model, temperature), input_signature=[spec])
+            archive.write_out(str(directory), verbose=False)
+    except tf.errors.OpError as error:  # TensorFlow's own kind, also for a full disk
+        raise OSError(f"The SavedModel could not be written to {directory}: {error.message}.") from error
+
+
+def _export_elsewhere(model: keras.Model, directory: Path, temperature: float, convolutions: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        saved = Path(folder) / "model.keras"
+        model.save(saved)
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        command = [sys.executable, "-m", "trainer.release.export", str(saved), str(directory), str(temperature)]
+        command += ["convolutions"] if convolutions else []
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"The SavedModel could not be written to {directory}: {done.stderr.strip().splitlines()[-1]}")
+
+
+if __name__ == "__main__":
+    export_saved_model(
+        keras.saving.load_model(sys.argv[1], compile=False),
+        Path(sys.argv[2]),
+        float(sys.argv[3]),
+        sys.argv[4:] == ["convolutions"],
+    )

@@ -1,0 +1,213 @@
+"""The infra check: a real server process loads the export and must answer what the Keras model answers.
+
+The service is started as a user starts it and asked over loopback; nothing of it is imported. It is sent pixels, and
+picture files, which service and trainer must decode alike.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from trainer.data import pictures
+from trainer.data.cache import Images
+from trainer.release.checks import Check
+from trainer.release.thresholds import Thresholds
+
+READY_SECONDS = 150.0  # until the model is loaded: TensorFlow alone may take half a minute on a busy machine
+ANSWER_SECONDS = 30.0
+
+_ROOT = Path(__file__).parents[2]
+# What the caller has set for a service of their own must not decide this check: the server gets these alone.
+_ENVIRONMENT = (
+    *("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TMPDIR"),
+    *("PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE"),
+)
+# Loopback is asked directly, whatever proxy the environment names.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+# How a camera stores an upright image for each EXIF orientation; 6 and 8 are what telephones write most.
+_STORED: dict[int, Image.Transpose | None] = {
+    6: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.ROTATE_270,
+    3: Image.Transpose.ROTATE_180,
+    1: None,
+    5: Image.Transpose.TRANSPOSE,
+    7: Image.Transpose.TRANSVERSE,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+}
+
+Predict = Callable[[np.ndarray], np.ndarray]  # uint8 (n, height, width, channels) to probabilities (n, classes)
+
+
+class ServerError(RuntimeError):
+    """The server did not start, did not get ready, or did not answer; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent to the server, and the pixels that the trainer sees in it.
+
+    Attributes:
+        what: what it is, in words.
+        content_type: its media type.
+        body: its bytes.
+        pixels: uint8 (height, width, channels).
+    """
+
+    what: str
+    content_type: str
+    body: bytes
+    pixels: np.ndarray
+
+
+def infra(models: Path, classes: Sequence[str], images: Images, predict: Predict, thresholds: Thresholds) -> Check:
+    """Asks a server for the probabilities of some images, one request an image, and compares.
+
+    Args:
+        models: a directory as the service's MODELS, with one version of one model.
+        images: uint8 (n, height, width, channels), of which `thresholds.infra_requests` are sent.
+        predict: the Keras model's probabilities.
+    """
+    chosen = np.linspace(0, len(images) - 1, min(thresholds.infra_requests, len(images))).astype(int)
+    tolerance = thresholds.infra_tolerance
+    asked: list[str] = []
+    differences: list[float] = []
+    try:
+        with server(models) as url:
+            for request in requests_for(np.asarray(images[at]) for at in chosen):
+                answer = _ask(url, request, classes)
+                asked.append(request.what)
+                differences.append(float(np.abs(answer - predict(request.pixels[None])[0]).max()))
+    except ServerError as error:
+        return Check("infra", False, None, tolerance, f"A real server cannot serve the export: {error}")
+    at = int(np.argmax(differences))
+    what, worst = asked[at], differences[at]
+    passed = worst <= tolerance
+    return Check(
+        "infra",
+        passed,
+        worst,
+        tolerance,
+        f"A real server's answers to {len(differences)} requests {'agree' if passed else 'disagree'} with the Keras "
+        f"model's: probabilities differ by {worst:.2g} at most, for {what}, "
+        f"{'within' if passed else 'beyond'} {tolerance:g}.",
+    )
+
+
+def requests_for(images: Iterable[np.ndarray]) -> Iterator[Request]:
+    """A request an image: pixels, a PNG file and a JPEG file by turns, the JPEG files in every EXIF orientation."""
+    orientations = itertools.cycle(_STORED)
+    for image, kind in zip(images, itertools.cycle(("pixels", "PNG", "JPEG")), strict=False):
+        if kind == "pixels":
+            body = json.dumps({"images": [image.tolist()]}).encode()
+            yield Request("pixels as JSON", "application/json", body, image)
+        elif kind == "PNG":
+            yield _picture("a PNG file", _as_picture(image), "PNG", image.shape)
+        else:
+            orientation = next(orientations)
+            stored, exif = _as_picture(image), Image.Exif()
+            if (turn := _STORED[orientation]) is not None:
+                stored = stored.transpose(turn)
+            exif[ExifTags.Base.Orientation] = orientation
+            what = f"a JPEG file of EXIF orientation {orientation}"
+            yield _picture(what, stored, "JPEG", image.shape, exif=exif, quality=95)
+
+
+def _as_picture(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image.squeeze(axis=2) if image.shape[2] == 1 else image)
+
+
+def _picture(what: str, picture: Image.Image, kind: str, shape: Sequence[int], **options: object) -> Request:
+    """A picture as a file of the format `kind`, and its pixels as the trainer reads that file."""
+    content = io.BytesIO()
+    picture.save(content, kind, **options)
+    height, width, channels = shape
+    pixels = pictures.decode(content.getvalue(), (height, width, channels))
+    return Request(what, f"image/{kind.lower()}", content.getvalue(), pixels)
+
+
+@contextmanager
+def server(models: Path) -> Iterator[str]:
+    """The URL of a server process over `models` that is ready; it ends with the block, or with this process.
+
+    Raises:
+        ServerError: it ended, or was not ready in time.
+    """
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    # The socket is opened here, so that its port is known and nobody else can take it.
+    with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.TemporaryFile("w+") as log:
+        url, handle = f"http://127.0.0.1:{listener.getsockname()[1]}", listener.fileno()
+        # Without a GPU: the trainer may hold all of its memory, and the answers must not depend on one.
+        environment |= {"MODELS": str(models.resolve()), "LISTEN_FD": str(handle), "CUDA_VISIBLE_DEVICES": "-1"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.supervise", sys.executable, "-m", "serving"],
+            cwd=_ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,  # the supervisor stops the server when this pipe closes
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            pass_fds=[handle],
+            start_new_session=True,  # Ctrl-C goes to the trainer, which ends the server in order
+        )
+        with process:  # on the way out, the pipe is closed and the supervisor's end awaited
+            listener.close()
+            _wait_until_ready(url, process, log)
+            yield url
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[str]) -> None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise ServerError(f"it ended with status {process.returncode} before it was ready; {_last_line(log)}")
+        if _is_ready(url):
+            return
+        time.sleep(0.05)
+    raise ServerError(f"{READY_SECONDS:g} s passed before it was ready; {_last_line(log)}")
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with _OPENER.open(f"{url}/readyz", timeout=5):
+            return True
+    except OSError:  # not accepting yet, or 503 while the model is being loaded
+        return False
+
+
+def _ask(url: str, request: Request, classes: Sequence[str]) -> np.ndarray:
+    """The probabilities, float (classes,)."""
+    headers = {"Content-Type": request.content_type}
+    sent = urllib.request.Request(f"{url}/predict", request.body, headers)  # noqa: S310  # ours
+    try:
+        with _OPENER.open(sent, timeout=ANSWER_SECONDS) as reply:
+            probabilities = json.load(reply)["predictions"][0]["probabilities"]
+        return np.array([probabilities[name] for name in classes], float)
+    except urllib.error.HTTPError as error:
+        detail = error.read(500).decode(errors="replace")
+        raise ServerError(f"it answered {request.what} with status {error.code}: {detail}") from error
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ServerError(f"it did not answer {request.what} with probabilities by class ({error!r}).") from error
+
+
+def _last_line(log: IO[str]) -> str:
+    log.seek(0)
+    lines = log.read().strip().splitlines()
+    return f"the last line of its log: {lines[-1]}" if lines else "its log is empty."

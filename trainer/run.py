@@ -1,0 +1,163 @@
+"""One training run: from a config to an evaluated model, its numbers and its figures, in a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.config import TrainConfig
+from trainer.data.dataset import ImageDataset
+from trainer.data.schema import Inspection, fulfilled_by
+from trainer.devices import ONE, Devices, alone
+from trainer.evaluation import figures
+from trainer.evaluation.calibration import softmax
+from trainer.evaluation.fonts import fonts_for
+from trainer.evaluation.metrics import Evaluation, calibrated_temperature, evaluate
+from trainer.evaluation.robustness import Robustness, robustness
+from trainer.precision import resolved
+from trainer.release.export import export_saved_model
+from trainer.release.saved import Latency, SavedModel, latency
+from trainer.training import checkpoint
+from trainer.training.checkpoint import CheckpointError
+from trainer.training.fit import TrainResult, train
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training run and its directory."""
+
+    config: TrainConfig
+    directory: Path
+    result: TrainResult
+    evaluation: Evaluation
+    robustness: Robustness
+    latency: Latency
+    per_class: dict[str, dict[str, float]]
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The probabilities (n, classes) of the Keras model for uint8 images, at the temperature of the export."""
+        return softmax(self.result.model.predict_on_batch(images), self.evaluation.temperature)
+
+
+def train_and_evaluate(
+    config: TrainConfig,
+    dataset: ImageDataset,
+    inspected: Inspection,
+    directory: Path,
+    *,
+    tensorboard: bool = False,
+    devices: Devices = ONE,
+) -> Run:
+    """One run from config to figures, in a directory that this process has claimed.
+
+    The test images are used when training is over, and fit nothing.
+    """
+    print(f"\nTraining {config} (in {resolved(config.precision)})", flush=True)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    write_json(directory / "config.json", config.asdict())
+    write_json(directory / "statistics.json", inspected.to_json())
+    write_json(directory / "schema.json", fulfilled_by(dataset, inspected.statistics).to_json())
+    result = train(config, dataset, directory, tensorboard_callbacks(directory) if tensorboard else [], devices)
+    with alone():
+        run = _evaluated(config, dataset, directory, result)
+    write_json(directory / "evaluation.json", _measured(run))
+    _draw(run, dataset)
+    return run
+
+
+@contextmanager
+def directory_for(
+    config: TrainConfig, runs: Path, data: str, *, resume: Path | None = None, fresh: bool = False
+) -> Iterator[Path]:
+    """The directory of a run, which no other process can take until the end of the block.
+
+    It is `resume` where that is given, else that of an interrupted run of the same config on the same data (`data` is
+    its SHA-256) unless `fresh`, else a new one.
+
+    Raises:
+        CheckpointError: another process has the run that was to be resumed.
+    """
+    with ExitStack() as held:
+        directory = None
+        if resume is None and not fresh:
+            directory = held.enter_context(checkpoint.unfinished(runs, config, data))
+        if directory is None:
+            directory = resume or _new_directory(runs, config)
+            if not held.enter_context(checkpoint.claimed(directory)):
+                raise CheckpointError(f"{directory}: another process works on this run; wait for it to end.")
+        for unfinished in directory.glob(".*"):  # exports of a process that was killed
+            shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
+        yield directory
+
+
+def write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _evaluated(config: TrainConfig, dataset: ImageDataset, directory: Path, result: TrainResult) -> Run:
+    temperature = calibrated_temperature(result.model, dataset.validation)
+    evaluation = evaluate(result.model, dataset.test, len(dataset.classes), temperature)
+    robust = robustness(result.model.predict_on_batch, dataset.test)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as export:
+        export_saved_model(result.model, Path(export), temperature)
+        timed = latency(SavedModel(Path(export)), dataset.test.images)
+    return Run(config, directory, result, evaluation, robust, timed, evaluation.per_class(dataset.classes))
+
+
+def tensorboard_callbacks(directory: Path) -> list[keras.callbacks.Callback]:
+    """What writes logs for TensorBoard into a run's directory; says how to look at them."""
+    logs, viewer = directory / "tensorboard", Path(sys.executable).with_name("tensorboard")
+    print(f"Logs for TensorBoard; to look at them: {viewer} --logdir {logs}", flush=True)
+    return [keras.callbacks.TensorBoard(logs, write_graph=False)]
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    return run.evaluation.to_json() | {
+        "per_class": run.per_class,
+        "robust_accuracy": run.robustness.mean,
+        "robustness": run.robustness.to_json(),
+        "latency_ms": run.latency.to_json(),
+    }
+
+
+def _new_directory(runs: Path, config: TrainConfig) -> Path:
+    """A directory whose name sorts by time and tells the model."""
+    runs.mkdir(parents=True, exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        directory = runs / f"{stamp}-{config.model}{suffix}"
+        try:
+            directory.mkdir()
+        except FileExistsError:  # another run began in the same second
+            continue
+        return directory
+    raise FileExistsError(f"{runs}: a thousand runs began in the same second.")
+
+
+def _draw(run: Run, dataset: ImageDataset) -> None:
+    directory = run.directory / "figures"
+    directory.mkdir(exist_ok=True)
+    low, high = run.evaluation.interval
+    title = f"{run.config.model} on {dataset.name}"
+    tested = f"{title}: test accuracy {run.evaluation.accuracy:.4f} ({low:.4f} to {high:.4f})"
+    with fonts_for([title, *dataset.classes]):
+        figures.curves(run.result.history, run.result.best_epoch, title, directory / "curves.png")
+        figures.confusion_matrix(run.evaluation.confusion, dataset.classes, tested, directory / "confusion.png")
+        calibrated = f"{title}: temperature {run.evaluation.temperature:.3f}, test images"
+        figures.reliability(run.evaluation.raw, run.evaluation.calibrated, calibrated, directory / "reliability.png")
+        robust = f"{title}: accuracy on corrupted test images, {run.robustness.mean:.4f} on average"
+        figures.robustness(run.robustness, run.evaluation.accuracy, robust, directory / "robustness.png")
+        figures.sheet(dataset.test, run.evaluation.predicted, dataset.classes, tested, directory / "sheet.png")
