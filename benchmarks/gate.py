@@ -22,7 +22,8 @@ import numpy as np
 
 from registry.tables import table
 from trainer.config import RECIPES
-from trainer.data.dataset import ImageDataset, Split, load
+from trainer.data.dataset import ImageDataset, Split
+from trainer.data.load import load
 from trainer.evaluation.metrics import Evaluation, calibrated_temperature, measure, predict_logits
 from trainer.evaluation.robustness import CORRUPTIONS, Robustness, robustness
 from trainer.release import checks

@@ -27,7 +27,8 @@ import tensorflow as tf
 from benchmarks import pytorch_loops
 from trainer.config import RECIPES, TrainConfig
 from trainer.data.batches import TrainingBatches
-from trainer.data.dataset import ImageDataset, load
+from trainer.data.dataset import ImageDataset
+from trainer.data.load import load
 from trainer.models.cnns import MODELS
 from trainer.training import fit
 

@@ -23,7 +23,8 @@ import numpy as np
 
 from registry.tables import table
 from trainer.config import RECIPES, TrainConfig
-from trainer.data.dataset import ImageDataset, load
+from trainer.data.dataset import ImageDataset
+from trainer.data.load import load
 from trainer.training.fit import train
 from tuning.journal import COMPLETED, Journal
 from tuning.oracles import build_oracle

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from registry.tables import table
-from trainer.data.dataset import load
 from trainer.data.idx import FILES
+from trainer.data.load import load
 from tuning.journal import Journal
 
 

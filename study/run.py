@@ -18,7 +18,8 @@ from study.pool import cores
 from study.preparations import PREPARATIONS
 from study.results import Result, keep
 from trainer.config import TrainConfig
-from trainer.data.dataset import ImageDataset, Split, load
+from trainer.data.dataset import ImageDataset, Split
+from trainer.data.load import load
 from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.robustness import corrupted
 from trainer.release.card import LIBRARIES, commit

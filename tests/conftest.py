@@ -16,7 +16,8 @@ import pytest
 
 from tests import leftovers
 from trainer.config import TrainConfig
-from trainer.data.dataset import ImageDataset, load
+from trainer.data.dataset import ImageDataset
+from trainer.data.load import load
 
 ROOT = Path(__file__).parent.parent
 WITH_TENSORFLOW = re.compile(r"^pytestmark = .*pytest\.mark\.tensorflow", re.MULTILINE)

@@ -17,7 +17,7 @@ from serving.errors import InvalidImageError
 from serving.images.files import from_files
 from serving.settings import Settings
 from trainer.data import pictures
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
 
 CHANCE = np.random.default_rng(0)
 SHAPES = [(28, 28, 1), (32, 20, 3)]

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from registry.store import RegistryError
-from trainer.data.dataset import model_name
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
+from trainer.data.load import model_name
 from trainer.options import INTERRUPTED, REFUSED, configs, fail, forced, import_tensorflow, parser
 from trainer.release.thresholds import parse
 

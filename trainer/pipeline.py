@@ -15,7 +15,8 @@ from registry.store import ModelStore
 from trainer.config import TrainConfig
 from trainer.data import schema
 from trainer.data.cache import MEMORY_LIMIT
-from trainer.data.dataset import ImageDataset, load
+from trainer.data.dataset import ImageDataset
+from trainer.data.load import load
 from trainer.data.schema import Inspection
 from trainer.devices import ONE, Devices, alone
 from trainer.evaluation import novelty

@@ -21,8 +21,8 @@ from pathlib import Path
 from registry.names import normalized
 from registry.store import RegistryError
 from trainer.config import TrainConfig
-from trainer.data.dataset import model_name
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
+from trainer.data.load import model_name
 from trainer.options import INTERRUPTED, configs, fail, forced, import_tensorflow
 from trainer.options import parser as training_parser
 from trainer.release.thresholds import parse

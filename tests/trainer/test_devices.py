@@ -33,7 +33,7 @@ if cpus != "1":
 
 from trainer import devices
 from trainer.config import TrainConfig
-from trainer.data.dataset import load
+from trainer.data.load import load
 from trainer.training.fit import train
 
 config = TrainConfig(data, model="deep", optimizer="adam", learning_rate=3e-3, batch_size=40, epochs=2, mirror=True)

@@ -18,8 +18,7 @@ from tests.conftest import SAMPLE
 from trainer import pipeline
 from trainer import run as training_runs
 from trainer.config import TrainConfig
-from trainer.data.dataset import ImageDataset
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError, ImageDataset
 from trainer.data.schema import AnomalyError
 from trainer.evaluation.calibration import fit_temperature, softmax
 from trainer.evaluation.robustness import CORRUPTIONS

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import SAMPLE
 from trainer.config import TrainConfig
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
 from tuning.__main__ import options_of, parser, search_of
 from tuning.journal import SearchError
 from tuning.options import SUPERVISED, Options

@@ -1,23 +1,26 @@
-"""Data sets by name: raw pixels and labels, split into training, validation and test images."""
+"""A data set: raw pixels and labels, split into training, validation and test images; and what makes data unusable."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from registry.names import RULE, is_name, name_from, normalized
-from trainer.data import fashion_mnist, idx
-from trainer.data.cache import MEMORY_LIMIT, SPLITS, Decoded, Images
-from trainer.data.idx import DataError, listed
+from trainer.data.cache import Images
 
-# Of the images of a class, one in so many validates (and one in so many tests) where a set has no split for that.
-ONE_IN = 5
-FOLDERS = ("folder", "idx")  # the kinds of data sets that are named by a path
+LISTED = 10  # names that a message spells out
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the file, what was expected and what came."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names for a message: the first of them, and how many more there are."""
+    rest = len(names) - LISTED
+    return ", ".join([*names[:LISTED], *([f"{rest:,} more"] if rest > 0 else [])])
 
 
 @dataclass(frozen=True)
@@ -69,151 +72,3 @@ class ImageDataset:
     @property
     def splits(self) -> dict[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
-
-
-def model_name(dataset: str, chosen: str | None = None) -> str:
-    """The name of the model that a data set makes: the chosen one, else the set's or its folder's own.
-
-    Raises:
-        DataError: the chosen name breaks the rule for names, or nothing of the folder's name is left by it.
-    """
-    if chosen is not None:
-        name = normalized(chosen)
-        if not is_name(name):
-            raise DataError(f"`name` {RULE}. Received: {chosen!r}.")
-        return name
-    kind, _, rest = dataset.partition(":")
-    text = _path(rest).resolve().name if kind in FOLDERS and rest else kind  # of a TFDS set, without its version
-    if (derived := name_from(text)) is None:
-        raise DataError(
-            f"{dataset}: expected a name to call the model by, found {text!r}. "
-            "Choose one with --name (for a search, with --model-name)."
-        )
-    return derived
-
-
-def load(
-    dataset: str,
-    data_dir: Path,
-    *,
-    name: str | None = None,
-    image_size: int = 0,
-    split_seed: int = 0,
-    memory_limit: int = MEMORY_LIMIT,
-) -> ImageDataset:
-    """Loads a TFDS image classification set by its name, `folder:PATH` of pictures, or `idx:PATH` of four IDX files.
-
-    Args:
-        dataset: the data set.
-        data_dir: where prepared data is kept; made if it is not there.
-        name: of the model that it makes; left out, as `model_name` derives it.
-        image_size: height and width that pictures are brought to; 0: the policy of `trainer.data.pictures`.
-        split_seed: decides which pictures of a folder test and validate, where the folder does not.
-        memory_limit: bytes of decoded images beyond which they are read from disk, batch by batch.
-
-    Raises:
-        DataError: unknown, missing or damaged; the message says how to mend it.
-    """
-    model = model_name(dataset, name)
-    kind, _, rest = dataset.partition(":")
-    known, schema = "", None
-    if kind == "idx" and rest:
-        found = idx.load(_path(rest))
-        if clothes := fashion_mnist.recognized(found):
-            found, known = clothes, fashion_mnist.NAME if clothes.classes == fashion_mnist.CLASSES else ""
-    elif kind == "folder" and rest:
-        from trainer.data import folder
-
-        found = folder.load(_path(rest), data_dir, image_size, split_seed, memory_limit)
-        schema = _path(rest) / "schema.json"
-    elif re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", dataset):
-        from trainer.data import tfds
-
-        found, known = tfds.load(dataset, data_dir, image_size, memory_limit), kind
-    else:
-        raise DataError(
-            f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {dataset}."
-        )
-    return replace(_dataset(model, found), schema=schema if schema and schema.is_file() else None, known=known)
-
-
-def _path(text: str) -> Path:
-    return Path(os.path.expanduser(text))
-
-
-def _dataset(name: str, found: Decoded) -> ImageDataset:
-    found = _without_unused_classes(found)
-    left_out = "".join(f" {each}" for each in found.left_out[:1])
-    if len(found.classes) < 2:
-        raise DataError(
-            f"{found.source}: expected images of at least two classes, found {listed(found.classes)}.{left_out}"
-        )
-    if repeated := sorted({name for name in found.classes if found.classes.count(name) > 1}):
-        raise DataError(f"{found.source}: expected class names that differ, found {listed(repeated)} repeated.")
-    train, validation, test = _cut(found)
-    if not (len(train) and len(validation) and len(test) and min(train.images.shape[1:])):
-        raise DataError(
-            f"{found.source}: expected images to train, to validate and to test, "
-            f"found {len(train)}, {len(validation)} and {len(test)} of shape {train.images.shape[1:]}.{left_out}"
-        )
-    return ImageDataset(
-        name=name,
-        source=found.source,
-        classes=found.classes,
-        train=train,
-        validation=validation,
-        test=test,
-        sha256=_content_hash(found),
-        left_out=found.left_out,
-    )
-
-
-def _without_unused_classes(found: Decoded) -> Decoded:
-    """The set without the classes that no image has; says which."""
-    labels = np.concatenate(list(found.labels.values()))
-    used = np.unique(labels)
-    if len(used) in (0, len(found.classes)):
-        return found
-    unused = [name for label, name in enumerate(found.classes) if label not in used]
-    print(f"Left out, because no image is of them: the classes {listed(unused)} of {found.source}.", flush=True)
-    return replace(
-        found,
-        classes=tuple(found.classes[label] for label in used),
-        labels={split: np.searchsorted(used, of_split) for split, of_split in found.labels.items()},
-    )
-
-
-def _cut(found: Decoded) -> tuple[Split, Split, Split]:
-    """Training, validation and test images; those that the set has no split for are cut from its training images."""
-    train, test = (Split(found.images[split], found.labels[split]) for split in SPLITS)
-    if found.validation is not None:
-        cut = len(train) - found.validation
-        return train[:cut], train[cut:], test
-    if not len(test):
-        train, test = _share_of_each_class(train)
-    return *_share_of_each_class(train), test
-
-
-def _share_of_each_class(split: Split) -> tuple[Split, Split]:
-    """The images without one in `ONE_IN` of each class, and those.
-
-    They are chosen by their place among the images of their class, because sets come sorted by class, and because
-    images that are appended later then move no other.
-    """
-    place = np.zeros(len(split), np.int64)
-    for label in np.unique(split.labels):
-        of_class = split.labels == label
-        place[of_class] = np.arange(of_class.sum())
-    chosen = place % ONE_IN == 1  # the second of each, so that of two images of a class one is chosen
-    return split[~chosen], split[chosen]
-
-
-def _content_hash(found: Decoded) -> str:
-    """Hash of the hashes of training images, training labels, test images and test labels as IDX files."""
-    dtype = np.uint8 if len(found.classes) <= 256 else np.uint16
-    parts = [
-        idx.content_hash(values)
-        for split in SPLITS
-        for values in (found.images[split], found.labels[split].astype(dtype).view(np.uint8))
-    ]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
 
 CONNECT_SECONDS = 5
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from trainer.data import download, idx
 from trainer.data.cache import Decoded
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
 
 # SHA-256 of the decompressed IDX files.
 SHA256 = {

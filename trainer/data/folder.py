@@ -20,8 +20,8 @@ import numpy as np
 from registry.names import normalized
 from trainer.data import cache
 from trainer.data.cache import Decoded
+from trainer.data.dataset import DataError
 from trainer.data.folder_files import Files, left_out, printable, scan
-from trainer.data.idx import DataError
 from trainer.data.pictures import Shape, header, read, shape_for
 
 SHARE = 0.2

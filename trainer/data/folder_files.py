@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from registry.names import normalized
-from trainer.data.idx import DataError, listed
+from trainer.data.dataset import DataError, listed
 from trainer.data.pictures import TAKEN, is_picture, is_readable
 
 # What people call the folders of the three splits, in small letters or capitals.

@@ -13,13 +13,13 @@ import re
 import struct
 import unicodedata
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from trainer.data import emnist
 from trainer.data.cache import SPLITS, Decoded, ImageFile, parts
+from trainer.data.dataset import DataError, listed
 
 Part = tuple[str, str]  # the split and the kind of values
 
@@ -37,17 +37,6 @@ _FILE = re.compile(
 )
 _UINT8 = 0x08
 GZIP = b"\x1f\x8b"  # how a compressed file begins; browsers unpack files and leave .gz in their names
-LISTED = 10  # names that a message spells out
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message names the file, what was expected and what came."""
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names for a message: the first of them, and how many more there are."""
-    rest = len(names) - LISTED
-    return ", ".join([*names[:LISTED], *([f"{rest:,} more"] if rest > 0 else [])])
 
 
 def find(folder: Path) -> tuple[str, dict[Part, Path]]:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
 
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
 
 Shape = tuple[int, int, int]
 

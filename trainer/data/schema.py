@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from trainer.data.dataset import ImageDataset
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError, ImageDataset
 from trainer.data.statistics import SplitStatistics, Statistics, statistics
 
 KNOWN = Path(__file__).with_name("schema.json")

@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.data import cache, download, emnist, fashion_mnist
 from trainer.data.cache import Decoded
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
 from trainer.data.pictures import Shape, fit_array, shape_for
 
 BATCH = 1024
@@ -110,7 +110,7 @@ def _decode(name: str, builder: Any, source: str, image_size: int, folder: Path)
 def _parts(name: str, sizes: dict[str, int]) -> tuple[dict[str, list[str]], int | None]:
     """TFDS splits that make up our training (with the validation images last) and test images.
 
-    Where there is no labelled test split, its validation split tests. `trainer.data.dataset` cuts what is not there.
+    Where there is no labelled test split, its validation split tests. `trainer.data.load` cuts what is not there.
     """
     if "train" not in sizes:
         raise DataError(f"{name}: expected a split named train; TFDS has {', '.join(sizes) or 'none'}.")

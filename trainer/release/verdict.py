@@ -7,8 +7,7 @@ import numpy as np
 from registry.card import CardError, ModelCard
 from registry.errors import RegistryError
 from registry.store import ModelStore
-from trainer.data.dataset import ImageDataset
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError, ImageDataset
 from trainer.evaluation.metrics import Evaluation
 from trainer.evaluation.robustness import Robustness, robustness
 from trainer.release import checks

@@ -98,7 +98,7 @@ import numpy as np
 from trainer.data import cache, schema
 from trainer.data.batches import TrainingBatches, evaluation_batches
 from trainer.config import TrainConfig
-from trainer.data.dataset import load
+from trainer.data.load import load
 
 def batches(count):
     chance = np.random.default_rng(0)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from trainer.data import cache, fashion_mnist, schema
-from trainer.data.dataset import load
+from trainer.data.dataset import DataError
 from trainer.data.fashion_mnist import CLASSES
-from trainer.data.idx import FILES, DataError
+from trainer.data.idx import FILES
+from trainer.data.load import load
 from trainer.release.thresholds import thresholds_for
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.trainer.folders import CHANCE, draw, folder_of, pixels, sizes
 from trainer.data import folder as folder_reader
-from trainer.data.dataset import load
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
+from trainer.data.load import load
 
 
 def test_about_a_fifth_of_each_class_tests_and_of_the_rest_validates(tmp_path: Path, data: Path) -> None:

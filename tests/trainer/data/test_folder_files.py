@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.trainer.folders import draw, folder_of, sizes
 from trainer.data import schema
-from trainer.data.dataset import load
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
+from trainer.data.load import load
 from trainer.data.schema import AnomalyError
 
 

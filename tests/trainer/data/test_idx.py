@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import SAMPLE
 from trainer.data import idx
 from trainer.data.cache import ImageFile
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
 
 LABELS = SAMPLE / "t10k-labels-idx1-ubyte.gz"
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from trainer.data import schema
-from trainer.data.dataset import ImageDataset, Split
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError, ImageDataset, Split
 from trainer.data.schema import AnomalyError, Schema
 
 

@@ -16,8 +16,8 @@ import tensorflow_datasets as tfds
 
 from tests.conftest import ROOT
 from trainer.data import cache, schema
-from trainer.data.dataset import load
-from trainer.data.idx import DataError
+from trainer.data.dataset import DataError
+from trainer.data.load import load
 
 pytestmark = pytest.mark.tensorflow
 

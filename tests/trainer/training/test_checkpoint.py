@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 import tensorflow as tf
 from trainer.config import TrainConfig
-from trainer.data.dataset import load
+from trainer.data.load import load
 from trainer.run import directory_for, write_json
 from trainer.training.fit import train
 

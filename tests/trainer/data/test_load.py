@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from trainer.data import download, schema
-from trainer.data.dataset import load, model_name
-from trainer.data.idx import FILES, DataError
+from trainer.data.dataset import DataError
+from trainer.data.idx import FILES
+from trainer.data.load import load, model_name
 from trainer.data.schema import Schema
 from trainer.models.cnns import check_size
 
