@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from joblib import cpu_count
+
 from study import digits, page, report
 from study.experiments import Experiment, Job, chosen, jobs
-from study.pool import cores, run_all
-from study.progress import Progress
+from study.pool import run_all
 from study.results import Result, kept, write
 from trainer.training.checkpoint import claimed
 
@@ -72,8 +73,8 @@ def _run(asked: Sequence[Job], folder: Path, workers: int) -> None:
         return
     if any(job.config.dataset == f"folder:{digits.NAME}" for job in left):
         digits.write(folder / digits.NAME)
-    workers, start = min(workers or cores(), len(left)), time.monotonic()
-    run_all(left, folder, workers, max(1, cores() // workers), Progress(left))
+    workers, start = min(workers or cpu_count(), len(left)), time.monotonic()
+    run_all(left, folder, workers, max(1, cpu_count() // workers))
     print(f"{len(left)} runs took {(time.monotonic() - start) / 60:.1f} minutes.", flush=True)
 
 

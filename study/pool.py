@@ -1,91 +1,104 @@
-"""Runs side by side: a worker process a core, each with one run at a time, the longest of a seed first."""
+"""Runs side by side in a process pool: each worker process trains one run at a time."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+from tqdm import tqdm
+
 from study.experiments import Job
-from study.progress import Progress
-from study.worker import Message, work
+
+BAR = "{percentage:3.0f} %|{bar:30}| {elapsed} elapsed, {remaining} left"
 
 
 class RunError(RuntimeError):
-    """A run failed, or its process died; what was finished is kept."""
+    """A run failed, or its process died; finished runs are kept."""
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@dataclass
-class _Worker:
-    process: BaseProcess
-    log: Path
-    job: Job | None = None
-
-
-def run_all(jobs: Sequence[Job], study: Path, workers: int, threads: int, progress: Progress) -> None:
-    """Does every job, `workers` at a time, each with so many threads.
+def run_all(jobs: Sequence[Job], study: Path, workers: int, threads: int) -> None:
+    """Does every job, `workers` at a time, each with `threads` threads.
 
     Raises:
-        RunError: a run failed; the others were ended, and go on from their last epoch next time.
+        RunError: a run failed. The others are stopped; the next study resumes them after their last epoch.
     """
-    # From the end: seed 0 of everything first, so that a study that is cut short is whole.
-    waiting = sorted(jobs, key=lambda job: (-job.seed, job.experiment.cost))
-    crew: dict[Connection, _Worker] = {}
-    missing = min(workers, len(jobs)) - 1
-    # The first worker prepares the data, before the others are hired.
-    _hire(crew, study, threads, list({job.config.dataset: job for job in jobs}.values()))
+    # Seed 0 of every experiment first, so that a study that is cut short covers all; long runs first within a seed.
+    waiting = sorted(jobs, key=lambda job: (job.seed, -job.experiment.cost))
+    datasets = list({job.config.dataset: job for job in jobs}.values())
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    receiver, sender = context.Pipe(duplex=False)
+    futures: dict[Future[None], Job] = {}
+    # The sender is closed first, which ends the workers, whether they are idle or, after an error, busy.
+    with receiver, ProcessPoolExecutor(workers, context, _start, (receiver, threads)) as pool, sender:
+        try:
+            pool.submit(_load, datasets, study).result()  # in one process, so that no two prepare the same data
+            futures |= {pool.submit(_run, job, study): job for job in waiting}
+            with tqdm(total=sum(job.experiment.cost for job in jobs), smoothing=0, bar_format=BAR, disable=None) as bar:
+                for number, future in enumerate(as_completed(futures), 1):
+                    future.result()
+                    bar.update(futures[future].experiment.cost)
+                    tqdm.write(f"{futures[future].name} is done; {number} of {len(jobs)} runs.")
+        except BrokenProcessPool:
+            lost = [job.name for future, job in futures.items() if future.exception()][:workers]
+            raise RunError(
+                f"A worker process was killed, perhaps because memory ran out; `--workers 1` needs less. In progress: "
+                f"{', '.join(lost) or 'loading the data'}. The logs are in {study / 'logs'}."
+            ) from None
+
+
+def _start(receiver: Connection, threads: int) -> None:
+    """Initialises a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study handles Ctrl-C and ends its workers
+    threading.Thread(target=_end_with_study, args=(receiver,), daemon=True).start()
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _end_with_study(receiver: Connection) -> None:
+    """Ends this process when the study closes its end of the pipe; the system does that for a killed study."""
     try:
-        while crew:
-            for pipe, worker in [(pipe, crew[pipe]) for pipe in wait(list(crew)) if isinstance(pipe, Connection)]:
-                kind, epochs = _message(pipe, worker)
-                if worker.job and kind == "epoch":
-                    progress.epoch(worker.job, int(epochs))
-                    continue
-                if worker.job and kind == "done":
-                    progress.done(worker.job)
-                while missing:  # the data is prepared
-                    missing -= 1
-                    _hire(crew, study, threads, [])
-                worker.job = waiting.pop() if waiting else None
-                pipe.send(worker.job)
-                if worker.job is None:
-                    del crew[pipe]
-    finally:
-        for worker in crew.values():
-            worker.process.kill()
-            worker.process.join()
+        receiver.recv()
+    except EOFError:
+        os._exit(1)
 
 
-def _hire(crew: dict[Connection, _Worker], study: Path, threads: int, first: list[Job]) -> None:
-    ours, theirs = multiprocessing.Pipe()
-    log = study / "logs" / f"worker-{len(crew) + 1}.log"
-    # TensorFlow does not survive a fork.
-    process = multiprocessing.get_context("spawn").Process(target=work, args=(theirs, study, log, threads, first))
-    process.start()
-    theirs.close()  # so that the death of its only holder ends the pipe
-    crew[ours] = _Worker(process, log)
+def _load(jobs: Sequence[Job], study: Path) -> None:
+    with _logged("loading the data", study / "logs" / "data.log"):
+        from study import run
+
+        for job in jobs:
+            run.data(job.config, study)
 
 
-def _message(pipe: Connection, worker: _Worker) -> Message:
-    """What a worker says; RunError where it failed or is gone."""
-    doing = worker.job.name if worker.job else "loading the data"
+def _run(job: Job, study: Path) -> None:
+    with _logged(job.name, study / "logs" / f"{job.name}.log"):
+        from study import run
+
+        run.run(job, study)
+
+
+@contextmanager
+def _logged(task: str, log: Path) -> Iterator[None]:
+    """Within it, whatever is printed, by TensorFlow too, goes into a file, because the terminal belongs to the study.
+
+    Raises:
+        RunError: instead of any other exception, whose traceback goes into the log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
     try:
-        kind, text = pipe.recv()
-    except (EOFError, ConnectionError):
-        worker.process.join()
-        raise RunError(
-            f"{doing}: its process ended with {worker.process.exitcode} (-9: killed, perhaps for want of memory; "
-            f"`--workers 1` needs less). Its log is {worker.log}."
-        ) from None
-    if kind == "failed":
-        raise RunError(f"{doing}: {text} Its log is {worker.log}.")
-    return kind, text
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        raise RunError(f"{task}: {error or type(error).__name__} Its log is {log}.") from None

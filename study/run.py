@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
+from joblib import cpu_count
 
 from study.experiments import STRENGTHS, Job
-from study.pool import cores
 from study.preparations import PREPARATIONS
 from study.results import Result, keep
 from trainer.config import TrainConfig
@@ -28,12 +26,6 @@ from trainer.training.fit import train
 FOLDER = "folder:"
 
 
-def start(threads: int) -> None:
-    """Before anything is computed: runs beside one another are faster than one that shares its steps out."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-
-
 def data(config: TrainConfig, study: Path) -> ImageDataset:
     """An experiment's data set; a folder of pictures lies in the study's directory."""
     name = config.dataset
@@ -42,23 +34,21 @@ def data(config: TrainConfig, study: Path) -> ImageDataset:
     return _loaded(name, study.parent / "data", config.image_size)
 
 
-def run(job: Job, study: Path, after_epoch: Callable[[int], None]) -> None:
+def run(job: Job, study: Path) -> None:
     """Trains and tests, and keeps the result in `runs/`.
 
-    An interrupted run goes on after its last whole epoch.
+    An interrupted run is resumed after its last whole epoch.
 
     Args:
         job: what to run.
         study: the directory of the study.
-        after_epoch: called with the number of epochs that are done.
     """
     config, prepare = job.config, PREPARATIONS[job.experiment.prepare]
     dataset = prepare(data(config, study))
     unfinished = study / "runs" / f".{job.name}-{job.fingerprint}"
     resumed = unfinished.exists()
     unfinished.mkdir(parents=True, exist_ok=True)
-    after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: after_epoch(epoch + 1))
-    trained = train(config, dataset, unfinished, [after])
+    trained = train(config, dataset, unfinished)
     tested = evaluate(trained.model, dataset.test, len(dataset.classes))
     result = Result(
         id=job.experiment.id,
@@ -86,7 +76,7 @@ def environment() -> dict[str, str]:
     """What a figure of this run must name: machine, versions, commit."""
     libraries = [f"{name} {version(name)}" for name in LIBRARIES]
     return {
-        "machine": f"{cores()} cores of {_processor()}",
+        "machine": f"{cpu_count()} cores of {_processor()}",
         "versions": ", ".join([f"Python {platform.python_version()}", *libraries]),
         "commit": commit() or "not from a git checkout",
     }

@@ -1,10 +1,12 @@
 """A study on real images, in real processes: what is finished is kept, whatever ends it."""
 
 import json
+import multiprocessing
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,10 +65,26 @@ def test_a_part_of_the_study_leaves_the_committed_summary_alone_and_says_so(
 @pytest.mark.slow
 def test_a_run_that_fails_says_which_and_why(folder: Path) -> None:
     lost = replace(QUICK[0], id="lost", config=replace(QUICK[0].config, dataset="idx:nowhere"))
-    with pytest.raises(
-        RunError, match=r"loading the data: nowhere.*expected a folder with four IDX files.*worker-1.log"
-    ):
+    with pytest.raises(RunError, match=r"loading the data: nowhere.*expected a folder with four IDX files.*data.log"):
         study([lost], folder, workers=1)
+
+
+@pytest.mark.slow
+def test_a_worker_process_that_is_killed_is_reported_in_one_sentence(folder: Path) -> None:
+    long = replace(QUICK[0], id="long", config=replace(QUICK[0].config, epochs=10_000))
+
+    def kill_once_it_trains() -> None:
+        wait_for(lambda: list((folder / "runs").glob(".long-*/checkpoint")))
+        multiprocessing.active_children()[0].kill()
+
+    killer = threading.Thread(target=kill_once_it_trains)
+    killer.start()
+    with pytest.raises(
+        RunError, match=r"^A worker process was killed, perhaps .*In progress: long-seed-0\. The logs.*$"
+    ):
+        study([long], folder, workers=1)
+    killer.join()
+    assert not multiprocessing.active_children()
 
 
 def test_no_seeds_and_strange_numbers_of_workers_are_refused(tmp_path: Path) -> None:
