@@ -1,1 +1,1 @@
-"""The study: the paper's experiments, its claims and its wishes, run and judged by one command."""
+"""The study: the paper's experiments, claims and outlook, run and tested by one command."""

@@ -1,4 +1,4 @@
-"""The study's command line: python -m study [options]. It parses, and calls the study."""
+"""The study's command line: python -m study [options]."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from study.experiments import ALL
-from study.pool import RunError
 from trainer.options import INTERRUPTED, Parser, fail
 
 ROOT = Path(__file__).parent.parent
@@ -20,9 +19,9 @@ def parser() -> argparse.ArgumentParser:
         description="Run the paper's experiments, judge its claims, and write a report. Finished runs are kept.",
     )
     add = options.add_argument
-    add("--seeds", type=int, default=1, help="runs an experiment, with seeds from 0 (1)")
+    add("--seeds", type=int, default=1, help="runs per experiment, with seeds from 0 (1)")
     add("--only", default="", metavar="ID,ID", help=f"experiments to run now: {', '.join(each.id for each in ALL)}")
-    add("--workers", type=int, default=0, help="runs side by side; 0: one a core")
+    add("--workers", type=int, default=0, help="runs side by side; 0: one per core")
     add("--write-results", action="store_true", help="write study/RESULTS.md too, in a git checkout")
     add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
     return options
@@ -37,6 +36,7 @@ def main() -> int:
     summary = ROOT / "study" / "RESULTS.md" if given.write_results else None
     try:
         from study.pipeline import study
+        from study.pool import RunError
     except ModuleNotFoundError as error:
         return fail(f"The package {error.name} is not installed here; `make install` does so.", 2)
     try:
@@ -47,7 +47,9 @@ def main() -> int:
         return fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
     except KeyboardInterrupt:
         print()
-        return fail("Interrupted. Finished runs and epochs are kept: the same command goes on from there.", INTERRUPTED)
+        return fail(
+            "Interrupted. Finished runs and epochs are kept; the same command continues from there.", INTERRUPTED
+        )
     print(f"Report: {path}")
     return 0
 

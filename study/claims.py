@@ -1,4 +1,4 @@
-"""The paper's claims, each judged by a test that is stated beside its number. A claim may fail."""
+"""The paper's claims, each decided by a stated test: it holds, does not hold, or is undecided."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from study.experiments import PAIR
 from study.intervals import Runs, difference, paired
 from study.results import Result
 
-TARGET = 0.85  # validation accuracy that "converges" is held to
-MARGIN = 0.005  # half a point of accuracy: less is called equal, as by the trainer's gate
-RISE = 0.1  # of validation loss above its minimum: overfitted
+TARGET = 0.85  # validation accuracy at which a training counts as converged
+MARGIN = 0.005  # half a point of accuracy: a smaller difference counts as none, as in the trainer's gate
+RISE = 0.1  # of the validation loss above its minimum: more counts as overfitting
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-Test = tuple[bool, bool]  # whether it holds, whether it fails; neither: undecided
+Test = tuple[bool, bool]  # whether the claim holds, whether it fails; neither: undecided
 
 FOUR = ("basic-sgd-0.1", "basic-sgd-0.01", "deep-sgd-0.1", "deep-sgd-0.01")
 RATES = ("basic-sgd-0.5", "basic-sgd-0.1", "basic-sgd-0.01")
@@ -24,23 +24,22 @@ RATES = ("basic-sgd-0.5", "basic-sgd-0.1", "basic-sgd-0.01")
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, the test that decides it, what was found, and the verdict."""
+    """A claim, the test that decides it, what was measured, and the verdict."""
 
-    says: str
+    statement: str
     test: str
     found: str
     verdict: str
 
 
 def judge(runs: Runs) -> list[Claim]:
-    """Every claim whose experiments were run."""
+    """The claims whose experiments were run."""
     return [claim(runs) for needs, claim in CLAIMS if all(name in runs for name in needs)]
 
 
 def epochs_to(run: Result, target: float = TARGET) -> int:
-    """Epochs until the validation accuracy first reaches a target; one more than there were if it never does."""
-    values = np.array(run.history["val_accuracy"])
-    return int((values >= target).argmax()) + 1 if (values >= target).any() else len(values) + 1
+    """Epochs until the validation accuracy first reaches a target; one more than were trained if it never does."""
+    return int(np.argmax([*run.history["val_accuracy"], target] >= np.float64(target))) + 1
 
 
 def oscillation(run: Result) -> float:
@@ -50,7 +49,7 @@ def oscillation(run: Result) -> float:
 
 
 def overfitting(run: Result) -> float:
-    """How far the validation loss has risen at the end above its lowest value."""
+    """Rise of the validation loss from its minimum to the last epoch."""
     return run.history["val_loss"][-1] - min(run.history["val_loss"])
 
 
@@ -67,47 +66,47 @@ def _simpler_is_not_worse(runs: Runs) -> Claim:
 
 
 def _higher_rate_is_faster(runs: Runs) -> Claim:
-    words, tests = _faster(runs, [(f"{model}-sgd-0.1", f"{model}-sgd-0.01") for model in ("basic", "deep")])
+    found, tests = _faster(runs, [(f"{model}-sgd-0.1", f"{model}-sgd-0.01") for model in ("basic", "deep")])
     return Claim(
         "A learning rate of 0.1 converges faster than 0.01.",
         f"Epochs to a validation accuracy of {TARGET}, mean over seeds; it holds if 0.1 needs fewer with either model "
         "and every seed.",
-        words,
+        found,
         _verdict(tests),
     )
 
 
 def _adam_is_faster(runs: Runs) -> Claim:
-    words, tests = _faster(runs, [("basic-adam", f"basic-sgd-{rate}") for rate in ("0.01", "0.1")])
+    found, tests = _faster(runs, [("basic-adam", f"basic-sgd-{rate}") for rate in ("0.01", "0.1")])
     return Claim(
         "Adam converges faster.",
         f"Epochs to a validation accuracy of {TARGET}, mean over seeds; it holds if Adam needs fewer than SGD at "
         "either rate with every seed.",
-        words,
+        found,
         _verdict(tests),
     )
 
 
 def _half_oscillates(runs: Runs) -> Claim:
-    words, test = _larger_at_half(runs, oscillation, ".4f")
+    found, test = _larger_at_half(runs, oscillation, ".4f")
     return Claim(
         "A rate of 0.5 oscillates.",
         "Mean step of the validation accuracy from epoch to epoch in the second half of the training; it holds if "
         "0.5's is larger with every seed than any at 0.1 or 0.01.",
-        words,
+        found,
         _verdict([test]),
     )
 
 
 def _half_overfits(runs: Runs) -> Claim:
-    words, _ = _larger_at_half(runs, overfitting, ".3f")
+    found, _ = _larger_at_half(runs, overfitting, ".3f")
     rises = [overfitting(run) for run in runs["basic-sgd-0.5"]]
     gaps = [run.history["accuracy"][-1] - run.history["val_accuracy"][-1] for run in runs["basic-sgd-0.5"]]
     return Claim(
         "A rate of 0.5 overfits.",
         f"Rise of the validation loss from its minimum to the last epoch; it holds if it is above {RISE} with every "
         "seed.",
-        f"{words}; at 0.5 training accuracy ends {np.mean(gaps):.3f} above validation",
+        f"{found}; at 0.5 training accuracy ends {np.mean(gaps):.3f} above validation",
         _verdict([(min(rises) > RISE, max(rises) <= RISE)]),
     )
 
@@ -128,7 +127,7 @@ def _shirt_is_worst(runs: Runs) -> Claim:
     confusions = [run.confusion for run in runs["basic-sgd-0.01"]]
     classes = runs["basic-sgd-0.01"][0].classes
     shirt, other = (classes.index(name) for name in PAIR)
-    so = [(c.diagonal() / c.sum(axis=1)).argmin() == shirt and np.argsort(c[shirt])[-2] == other for c in confusions]
+    seen = [(c.diagonal() / c.sum(axis=1)).argmin() == shirt and np.argsort(c[shirt])[-2] == other for c in confusions]
     mean = np.mean([confusion[shirt] for confusion in confusions], axis=0)
     mistaken = [index for index in np.argsort(-mean) if index != shirt][:3]
     return Claim(
@@ -137,27 +136,27 @@ def _shirt_is_worst(runs: Runs) -> Claim:
         "T-shirt/top; it holds if that is so with every seed, and fails if with none.",
         f"of {mean.sum():.0f} shirts {mean[shirt]:.0f} are classified correctly; "
         + ", ".join(f"{mean[index]:.0f} are called {classes[index]}" for index in mistaken),
-        _verdict([(all(so), not any(so))]),
+        _verdict([(all(seen), not any(seen))]),
     )
 
 
 def _faster(runs: Runs, rivals: Sequence[tuple[str, str]]) -> tuple[str, list[Test]]:
-    """Epochs to the target in words, and of each pair whether the first needs fewer with every seed, or with none."""
-    words: dict[str, float] = {}
+    """Mean epochs to the target as text; for each pair, whether the first needs fewer with every seed, with none."""
+    means: dict[str, float] = {}
     tests: list[Test] = []
     for fast, slow in rivals:
         epochs = [(epochs_to(one), epochs_to(other)) for one, other in paired(runs[fast], runs[slow])]
-        words |= dict(zip((fast, slow), np.mean(epochs, axis=0).tolist(), strict=True))
+        means |= dict(zip((fast, slow), np.mean(epochs, axis=0).tolist(), strict=True))
         tests.append((all(one < other for one, other in epochs), all(one >= other for one, other in epochs)))
-    return "; ".join(f"{name} {mean:.1f}" for name, mean in words.items()), tests
+    return "; ".join(f"{name} {mean:.1f}" for name, mean in means.items()), tests
 
 
 def _larger_at_half(runs: Runs, measure: Callable[[Result], float], spec: str) -> tuple[str, Test]:
-    """A measure at each rate in words, and whether it is larger at 0.5 with every seed, or with none."""
+    """The means of a measure at each rate as text, and whether it is larger at 0.5 with every seed, with none."""
     found = {name: [measure(run) for run in runs[name]] for name in RATES}
-    half, most = found[RATES[0]], max(max(found[name]) for name in RATES[1:])
-    words = "; ".join(f"{name} {np.mean(values):{spec}}" for name, values in found.items())
-    return words, (min(half) > most, max(half) <= most)
+    half, highest = found[RATES[0]], max(max(found[name]) for name in RATES[1:])
+    text = "; ".join(f"{name} {np.mean(values):{spec}}" for name, values in found.items())
+    return text, (min(half) > highest, max(half) <= highest)
 
 
 def _verdict(tests: Sequence[Test]) -> str:

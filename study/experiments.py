@@ -1,4 +1,4 @@
-"""The study's experiments as data: the paper's six, the same without shuffling, and those of its outlook."""
+"""The study's experiments as data: the paper's six, three of them without shuffling, and those of its outlook."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 
 from trainer.config import TrainConfig
 
-# Part of every kept result: raise it when what a run does or measures changes, and all are computed anew.
+# Part of every result: raise it when what a run does or measures changes, so that all are computed again.
 VERSION = 2
-# How long an epoch of a model takes, relative to the other.
-COST = {"basic": 1.0, "deep": 2.0}
+COST = {"basic": 1.0, "deep": 2.0}  # relative duration of an epoch
 PAIR = ("Shirt", "T-shirt/top")
 # Corruption -> strengths, in the units of trainer/evaluation/robustness.py: degrees, share of the side, grey levels.
 STRENGTHS: dict[str, tuple[float, ...]] = {
@@ -28,12 +27,12 @@ class Experiment:
     """One experiment.
 
     Attributes:
-        id: its name everywhere.
-        config: how it is trained. A `folder:NAME` lies in the study's own directory.
-        prepare: what is done to the data before; a name in `study.preparations`.
-        robust: whether corrupted test images are judged too.
-        once: whether it is run with seed 0 alone, however many seeds are asked for.
-        share: how long an epoch takes, relative to one on Fashion-MNIST's training images.
+        id: name in options, files and tables.
+        config: training configuration; `folder:digits` is in the study's own directory.
+        prepare: name in `study.preparations` of what is done to the data before training.
+        robust: whether the model is tested on corrupted images too.
+        once: whether it is run with seed 0 only, however many seeds are asked for.
+        share: duration of an epoch, relative to one on Fashion-MNIST's training images.
     """
 
     id: str
@@ -45,7 +44,7 @@ class Experiment:
 
     @property
     def cost(self) -> float:
-        """How long a run takes, relative to others."""
+        """Duration of a run, relative to others."""
         return self.config.epochs * COST[self.config.model] * self.share
 
 
@@ -72,19 +71,19 @@ class Job:
 
 
 def jobs(experiments: Iterable[Experiment], seeds: int) -> list[Job]:
-    """Every run of some experiments."""
+    """The runs of some experiments."""
     return [Job(each, seed) for each in experiments for seed in range(1 if each.once else seeds)]
 
 
 def chosen(experiments: Sequence[Experiment], ids: Sequence[str]) -> list[Experiment]:
-    """The experiments with these ids; all of them where no id is given.
+    """The experiments with these ids; all where no id is given.
 
     Raises:
         ValueError: an unknown id.
     """
     known = {each.id: each for each in experiments}
-    if strange := [name for name in ids if name not in known]:
-        raise ValueError(f"`only` must name experiments among {', '.join(known)}. Received: {', '.join(strange)}.")
+    if unknown := [name for name in ids if name not in known]:
+        raise ValueError(f"`only` must name experiments among {', '.join(known)}. Received: {', '.join(unknown)}.")
     return [known[name] for name in dict.fromkeys(ids)] if ids else list(experiments)
 
 
@@ -102,7 +101,7 @@ PAPER = [
 BY_ID = {each.id: each for each in PAPER}
 
 IN_ORDER = "-in-order"
-# The paper's scripts do not shuffle. Those of its experiments that have a published accuracy, as they did it.
+# The paper's scripts do not shuffle: the experiments with a published accuracy as the scripts do them.
 NOT_SHUFFLED = [
     replace(BY_ID[name], id=name + IN_ORDER, config=replace(BY_ID[name].config, shuffle=False), robust=False, once=True)
     for name in ("basic-sgd-0.01", "deep-sgd-0.01", "basic-adam")
@@ -110,19 +109,19 @@ NOT_SHUFFLED = [
 
 _ADAM = BY_ID["basic-adam"].config
 SPECIALIST = "shirt-specialist"
-# Outlook 1: what tells a shirt from a T-shirt. Each try differs from basic-adam in one thing.
+# Outlook 1: how to tell a shirt from a T-shirt. Each experiment differs from basic-adam in one thing.
 SHIRT = [
     Experiment("shirt-details", _ADAM, "details", once=True),
     Experiment("shirt-twice", _ADAM, "pair twice", once=True, share=1.2),
     Experiment(SPECIALIST, _ADAM, "pair only", once=True, share=0.2),
 ]
 
-# Outlook 2: the same training on mirrored, turned, moved and noisy images.
+# Outlook 2: the same training on mirrored, rotated, shifted and noisy images.
 AUGMENTED = Experiment(
     "basic-adam-augmented", replace(_ADAM, mirror=True, rotate=45.0, shift=4), "noisy", robust=True, once=True
 )
 
-# Outlook 3: other data, the 1,797 handwritten digits of scikit-learn, as a user's folder of pictures.
+# Outlook 3: other data, the 1,797 handwritten digits of scikit-learn, as a folder of pictures.
 _DIGITS = replace(_ADAM, dataset="folder:digits", image_size=28)
 DIGITS = [
     Experiment("digits-basic", _DIGITS, share=0.03),

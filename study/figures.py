@@ -1,6 +1,6 @@
-"""The paper's figures, drawn anew with bands over seeds: one panel a file, so that a phone shows it as large as paper.
+"""The paper's figures with bands over seeds, one panel per file, so that they are readable on a phone.
 
-One colour a model throughout; the line tells the learning rate: solid 0.1, dashed 0.01, dotted 0.5, dash-dotted Adam.
+The colour shows the model, the line the learning rate: solid 0.1, dashed 0.01, dotted 0.5, dash-dotted Adam.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from study.experiments import AUGMENTED, IN_ORDER, STRENGTHS
 from study.intervals import Runs
 from study.paper import PUBLISHED
 from study.results import Result
+from trainer.evaluation.figures import BLUE, VERMILION
 
-# Okabe-Ito colours, told apart by colour-blind eyes.
-COLOURS = {"basic": "#0072B2", "deep": "#D55E00"}
+COLOURS = {"basic": BLUE, "deep": VERMILION}
 TRAINING = "0.45"
 LINES = {0.1: "-", 0.01: "--", 0.5: ":"}
 ADAM = "-."
 Place = Literal["best", "lower left", "lower right"]
-LEGEND: dict[str, Place] = {"accuracy": "lower right", "loss": "best"}  # where curves leave room
+LEGEND: dict[str, Place] = {"accuracy": "lower right", "loss": "best"}  # where the curves leave space
 UNITS = {"rotation": "Degrees, to either side", "shift": "Share of the side", "noise": "Deviation, grey levels"}
 
 
@@ -34,7 +34,7 @@ def curves(runs: Sequence[Result], metric: str, path: Path) -> None:
     """Loss or accuracy of one experiment by epoch, in training and in validation (figures 2.2, 2.5, 2.8, 2.9)."""
     figure, axes = _panel(f"{runs[0].id}: {metric}", metric.capitalize())
     _band(axes, runs, metric, (TRAINING, "-"), "training")
-    _band(axes, runs, f"val_{metric}", _look(runs[0]), "validation")
+    _band(axes, runs, f"val_{metric}", _style(runs[0]), "validation")
     published = PUBLISHED[runs[0].id.removesuffix(IN_ORDER)]
     if read := published.validation if metric == "accuracy" else published.loss:
         axes.plot(list(read), list(read.values()), "kx", markersize=7, label="paper, validation")
@@ -42,24 +42,24 @@ def curves(runs: Sequence[Result], metric: str, path: Path) -> None:
 
 
 def validation(runs: Runs, ids: Sequence[str], metric: str, path: Path) -> None:
-    """The validation curves of several experiments over one another (figures 2.6 and 2.7)."""
+    """The validation curves of several experiments in one panel (figures 2.6 and 2.7)."""
     figure, axes = _panel(f"Validation {metric}", metric.capitalize())
     for name in ids:
-        _band(axes, runs[name], f"val_{metric}", _look(runs[name][0]), name)
+        _band(axes, runs[name], f"val_{metric}", _style(runs[name][0]), name)
     _save(figure, axes, path, LEGEND[metric])
 
 
 def robustness(runs: Runs, ids: Sequence[str], corruption: str, path: Path) -> None:
-    """Test accuracy by strength of a corruption; filled marks: trained on such images."""
+    """Test accuracy by strength of a corruption; filled markers: trained on such images."""
     figure, axes = _panel(f"Test images with {corruption}", "Test accuracy")
     for name in ids:
-        colour, line = _look(runs[name][0])
+        colour, line = _style(runs[name][0])
         found = [[run.test_accuracy, *run.robustness[corruption].values()] for run in runs[name]]
         filled = colour if name == AUGMENTED.id else "white"
         (drawn,) = axes.plot([0.0, *STRENGTHS[corruption]], np.mean(found, axis=0), label=name, marker="o")
         drawn.set(markerfacecolor=filled, color=colour, linestyle=line)
     axes.set(xlabel=UNITS[corruption])
-    _save(figure, axes, path, "lower left")  # where curves that fall leave room
+    _save(figure, axes, path, "lower left")
 
 
 def _panel(title: str, ylabel: str) -> tuple[Figure, Axes]:
@@ -71,15 +71,15 @@ def _panel(title: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _look(run: Result) -> tuple[str, str]:
+def _style(run: Result) -> tuple[str, str]:
     """Colour and line of a run."""
     sgd = run.config["optimizer"] == "sgd"
     return COLOURS[run.config["model"]], LINES[run.config["learning_rate"]] if sgd else ADAM
 
 
-def _band(axes: Axes, runs: Sequence[Result], key: str, look: tuple[str, str], label: str) -> None:
-    """The mean over seeds; the band reaches from the lowest to the highest seed."""
-    values, (colour, line) = np.array([run.history[key] for run in runs]), look
+def _band(axes: Axes, runs: Sequence[Result], key: str, style: tuple[str, str], label: str) -> None:
+    """Draws the mean over seeds, and a band from the lowest to the highest seed."""
+    values, (colour, line) = np.array([run.history[key] for run in runs]), style
     epochs = range(values.shape[1])
     axes.plot(epochs, values.mean(axis=0), color=colour, linestyle=line, linewidth=1.8, label=label)
     if len(runs) > 1:
@@ -88,5 +88,5 @@ def _band(axes: Axes, runs: Sequence[Result], key: str, look: tuple[str, str], l
 
 def _save(figure: Figure, axes: Axes, path: Path, legend: Place) -> None:
     axes.legend(fontsize=9, loc=legend)
-    with rc_context({"svg.hashsalt": path.name}):  # the same figure has the same bytes
+    with rc_context({"svg.hashsalt": path.name}):  # a figure drawn twice has the same bytes
         figure.savefig(path, metadata={"Date": None})

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.stats import t
 
 from study.results import Result
 from trainer.release.significance import bootstrap_interval
 
-Runs = Mapping[str, Sequence[Result]]  # finished runs by their experiment's id, in the order of seeds
+Runs = Mapping[str, Sequence[Result]]  # finished runs by experiment id, in the order of seeds
 
-FEWEST = 3  # pairs from which on the spread between them is worth an interval
+FEWEST = 3  # pairs; of fewer, their spread gives no useful interval
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its 95 % interval; `deviation` is the sample's, None where it is not known."""
+    """A mean of `count` values, its 95 % interval, and the sample's standard deviation, None for a single value."""
 
     mean: float
     low: float
@@ -34,22 +34,22 @@ class Estimate:
         return f"{self.mean:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
 
     def one_more(self) -> Estimate:
-        """The same mean with the 95 % interval of one further run, to hold a single published run against."""
+        """The same mean with the 95 % prediction interval of one further run, to compare a published run with."""
         if self.deviation is None:
             return self
-        margin = _quantile(self.count) * self.deviation * math.sqrt(1 + 1 / self.count)
-        return Estimate(self.mean, self.mean - margin, self.mean + margin, self.count, self.deviation)
+        margin = (self.high - self.mean) * math.sqrt(self.count + 1)
+        return replace(self, low=self.mean - margin, high=self.mean + margin)
 
 
 def mean_of(values: Sequence[float]) -> Estimate:
     """Student's t interval of the mean of at least two values."""
     mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
-    margin = _quantile(len(values)) * deviation / math.sqrt(len(values))
+    margin = float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
     return Estimate(mean, mean - margin, mean + margin, len(values), deviation)
 
 
 def accuracy(runs: Sequence[Result]) -> Estimate:
-    """Test accuracy over seeds; of a single run, its Wilson interval, which knows of the test images alone."""
+    """Test accuracy over seeds; of a single run with its Wilson interval, which covers the test images only."""
     if len(runs) > 1:
         return mean_of([run.test_accuracy for run in runs])
     low, high = runs[0].test_interval
@@ -59,11 +59,11 @@ def accuracy(runs: Sequence[Result]) -> Estimate:
 def difference(pairs: Sequence[tuple[Result, Result]]) -> Estimate:
     """Test accuracy of the first minus the second of each pair.
 
-    From three pairs on by Student's t over them, which knows of seeds; of fewer by a bootstrap over the test images.
+    The interval of three pairs or more is Student's over them; of fewer it is a bootstrap over the test images.
     """
     if len(pairs) >= FEWEST:
         return mean_of([first.test_accuracy - second.test_accuracy for first, second in pairs])
-    by_image = np.mean([first.right.astype(float) - second.right for first, second in pairs], axis=0)
+    by_image = np.mean([first.correct.astype(int) - second.correct for first, second in pairs], axis=0)
     low, high = bootstrap_interval(by_image)
     return Estimate(float(by_image.mean()), low, high, len(pairs))
 
@@ -72,7 +72,3 @@ def paired(first: Sequence[Result], second: Sequence[Result]) -> list[tuple[Resu
     """The runs of two experiments that share a seed."""
     by_seed = {run.seed: run for run in second}
     return [(run, by_seed[run.seed]) for run in first if run.seed in by_seed]
-
-
-def _quantile(count: int) -> float:
-    return float(student.ppf(0.975, count - 1))

@@ -1,4 +1,4 @@
-"""The whole way: what is asked for, what is kept, what is left to run, and the report of all that is there."""
+"""The whole study: trains the runs that are not finished yet, then reports on every finished one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from joblib import cpu_count
 
-from study import digits, page, report
+from study import report
 from study.experiments import Experiment, Job, chosen, jobs
 from study.pool import run_all
-from study.results import Result, kept, write
+from study.results import Result, load, write
 from trainer.training.checkpoint import claimed
 
 
@@ -24,21 +24,21 @@ def study(
     workers: int = 0,
     summary: Path | None = None,
 ) -> Path:
-    """Runs what is not there yet, and writes results, figures and report.
+    """Trains the runs that are not finished yet; writes results, figures and report.
 
     Args:
-        experiments: all that the study knows.
-        folder: its directory.
-        seeds: runs an experiment.
-        only: ids of those to run now; the report shows every finished run, whatever is run now.
-        workers: runs side by side; 0: one a core.
-        summary: where the report goes as Markdown too, once every experiment is in it.
+        experiments: all experiments of the study.
+        folder: the study's directory.
+        seeds: runs per experiment.
+        only: ids of the experiments to run now; the report shows every finished run nevertheless.
+        workers: runs side by side; 0: one per core.
+        summary: file for the report as Markdown, written only if every experiment has a finished run.
 
     Returns:
-        The report.
+        The path of the report.
 
     Raises:
-        ValueError: no seeds, negative workers, an unknown experiment, or another study runs there.
+        ValueError: no seeds, negative workers, an unknown experiment, or another study is running in `folder`.
         RunError: a run failed.
     """
     if seeds < 1:
@@ -49,30 +49,28 @@ def study(
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     with claimed(folder) as free:
         if not free:
-            raise ValueError(f"{folder}: another study runs there; wait for it, or name other `artifacts`.")
+            raise ValueError(f"{folder}: another study is running there; wait for it, or give other `--artifacts`.")
         _run(asked, folder, workers)
         return _report(experiments, folder, summary)
 
 
 def finished(experiments: Sequence[Experiment], folder: Path) -> dict[str, list[Result]]:
-    """Every kept run of the experiments as they are now, by id, in the order of the seeds."""
+    """Every finished run of the experiments as they are defined now, by id, in the order of the seeds."""
     runs: dict[str, list[Result]] = {}
     for experiment in experiments:
-        while isinstance(found := kept(folder / "runs", Job(experiment, len(runs.get(experiment.id, ())))), Result):
+        while isinstance(found := load(folder / "runs", Job(experiment, len(runs.get(experiment.id, ())))), Result):
             runs.setdefault(experiment.id, []).append(found)
     return runs
 
 
 def _run(asked: Sequence[Job], folder: Path, workers: int) -> None:
-    found = {job: kept(folder / "runs", job) for job in asked}
+    found = {job: load(folder / "runs", job) for job in asked}
     left = [job for job in asked if not isinstance(found[job], Result)]
     for reason in (each for each in found.values() if isinstance(each, str)):
         print(reason, flush=True)
-    print(f"{len(asked)} runs: {len(asked) - len(left)} are kept, {len(left)} to do.", flush=True)
+    print(f"{len(asked)} runs: {len(asked) - len(left)} are finished, {len(left)} to do.", flush=True)
     if not left:
         return
-    if any(job.config.dataset == f"folder:{digits.NAME}" for job in left):
-        digits.write(folder / digits.NAME)
     workers, start = min(workers or cpu_count(), len(left)), time.monotonic()
     run_all(left, folder, workers, max(1, cpu_count() // workers))
     print(f"{len(left)} runs took {(time.monotonic() - start) / 60:.1f} minutes.", flush=True)
@@ -82,9 +80,9 @@ def _report(experiments: Sequence[Experiment], folder: Path, summary: Path | Non
     runs = finished(experiments, folder)
     write(folder / "results.json", [run.summary() for results in runs.values() for run in results])
     sections = report.sections(runs, folder / "figures")
-    (folder / "report.html").write_text(page.html(sections), "utf-8")
+    (folder / "report.html").write_text(report.render("report.html.j2", sections), "utf-8")
     if summary and len(runs) == len(experiments):
-        summary.write_text(page.markdown(sections), "utf-8")
+        summary.write_text(report.render("RESULTS.md.j2", sections), "utf-8")
     elif summary:
         print(f"{summary} is left as it was, because not every experiment has been run.", flush=True)
     return folder / "report.html"

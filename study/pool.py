@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
@@ -47,6 +48,7 @@ def run_all(jobs: Sequence[Job], study: Path, workers: int, threads: int) -> Non
                     future.result()
                     bar.update(futures[future].experiment.cost)
                     tqdm.write(f"{futures[future].name} is done; {number} of {len(jobs)} runs.")
+                    sys.stdout.flush()
         except BrokenProcessPool:
             lost = [job.name for future, job in futures.items() if future.exception()][:workers]
             raise RunError(

@@ -17,7 +17,7 @@ def _nothing(dataset: ImageDataset) -> ImageDataset:
 
 
 def _details(dataset: ImageDataset) -> ImageDataset:
-    """A second channel with what a blurred image lacks: collars, buttons, seams, which tell shirts from T-shirts."""
+    """A second channel with what blurring removes: collars, buttons and seams, which tell shirts from T-shirts."""
 
     def described(split: Split) -> Split:
         images = np.asarray(split.images)
@@ -30,22 +30,22 @@ def _details(dataset: ImageDataset) -> ImageDataset:
 
 
 def _pair_twice(dataset: ImageDataset) -> ImageDataset:
-    """The pair's training images twice: as a weight of two in the loss."""
+    """The pair's training images twice, equivalent to a weight of two in the loss."""
     again = _of_pair(dataset, dataset.train)
     images = np.concatenate([dataset.train.images, again.images])
     return replace(dataset, train=Split(images, np.concatenate([dataset.train.labels, again.labels])))
 
 
 def _pair_only(dataset: ImageDataset) -> ImageDataset:
-    """Nothing but the pair to train and to validate on; it is asked only where a generalist names one of the two."""
+    """Only the pair's images to train and validate on."""
     train, validation = (_of_pair(dataset, split) for split in (dataset.train, dataset.validation))
     return replace(dataset, train=train, validation=validation)
 
 
 def _noisy(dataset: ImageDataset) -> ImageDataset:
-    """Noise on every other training image, of the middle strength that is judged."""
+    """Noise on every other training image, of the middle strength that is tested."""
     images = np.array(dataset.train.images)
-    images[::2] = corrupted(images[::2], "noise", 16, seed=1)  # another noise than that of the test
+    images[::2] = corrupted(images[::2], "noise", 16, seed=1)  # not the noise of the test images
     return replace(dataset, train=Split(images, dataset.train.labels))
 
 

@@ -1,12 +1,14 @@
-"""What the report says: its sections in words, tables and figures. `study.page` makes HTML and Markdown of them."""
+"""The report's sections, as one HTML page that needs no other file, and as Markdown without figures."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, select_autoescape
 
 from study import figures, tables
 from study.claims import FOUR, RATES
@@ -15,21 +17,31 @@ from study.intervals import Runs
 from study.tables import Table
 from trainer.evaluation.figures import confusion_matrix
 
+TITLE = "Two small CNNs on Fashion-MNIST: a paper's experiments, run again"
 NUMBERS = {"basic-sgd-0.01": "2.2", "deep-sgd-0.01": "2.5", "basic-sgd-0.5": "2.8", "basic-adam": "2.9"}
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what is below it, in this order; figures are files with their captions."""
+    """A heading and what is below it, in this order; figures are SVG files with their captions."""
 
     title: str
-    words: Sequence[str]
+    paragraphs: Sequence[str]
     tables: Sequence[Table] = ()
     figures: Sequence[tuple[Path, str]] = ()
 
-    @property
-    def filled(self) -> bool:
-        return bool(self.figures) or any(table.rows for table in self.tables)
+
+def render(template: str, sections: Sequence[Section]) -> str:
+    """The report by one of this package's templates, `report.html.j2` or `RESULTS.md.j2`."""
+    environment = Environment(
+        loader=PackageLoader("study", ""),
+        autoescape=select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["base64"] = lambda path: base64.b64encode(path.read_bytes()).decode()
+    return environment.get_template(template).render(title=TITLE, sections=sections)
 
 
 def sections(runs: Runs, folder: Path) -> list[Section]:
@@ -39,18 +51,18 @@ def sections(runs: Runs, folder: Path) -> list[Section]:
         Section("Published and measured", _measured(runs), [tables.accuracies(runs), tables.readings(runs)]),
         Section("The paper's claims", [], [tables.claims(runs)]),
         Section("The paper's figures", FIGURES, figures=list(_figures(runs, folder))),
-        Section("Outlook 1: Shirt against T-shirt/top", ABOUT_SHIRTS, [tables.shirt(runs)]),
-        Section("Outlook 2: changed images", ROBUST, [tables.robustness(runs)], list(_robustness(runs, folder))),
-        Section("Outlook 3: a second data set", ABOUT_DIGITS, [tables.digits(runs)]),
-        Section("How it was measured", _circumstances(runs)),
+        Section("Outlook 1: Shirt against T-shirt/top", SHIRTS, [tables.shirt(runs)]),
+        Section("Outlook 2: corrupted images", ROBUST, [tables.robustness(runs)], list(_robustness(runs, folder))),
+        Section("Outlook 3: a second data set", DIGITS, [tables.digits(runs)]),
     ]
-    return [section for section in found if section.filled or section is found[-1]]
+    filled = [each for each in found if each.figures or any(table.rows for table in each.tables)]
+    return [*filled, Section("How it was measured", _circumstances(runs))]
 
 
 def _measured(runs: Runs) -> list[str]:
     return [
         "Each experiment trains one model on 48,000 images for 25 epochs in batches of 64; 12,000 images choose the "
-        "epoch whose weights are kept, and 10,000 others test them. The paper has one run an experiment.",
+        "epoch whose weights are kept, and 10,000 others are for testing. The paper has one run per experiment.",
         "With several seeds the interval is Student's, of the mean over seeds on these test images; with one it is "
         "Wilson's, of a finite test set. Not shuffled: the training images keep their order, as in the paper's "
         "scripts; seed 0 alone.",
@@ -66,24 +78,25 @@ BEYOND = (
 
 FIGURES = ["Lines are means over seeds, bands reach from the lowest seed to the highest; crosses are the paper's."]
 
-ABOUT_SHIRTS = [
-    "The paper wishes for a preprocessing by what tells a shirt from a T-shirt. Three tries, each basic-adam with one "
-    "thing changed, seed 0. Details: a second channel with what a blurred image lacks (collars, buttons, seams). "
-    "Twice: the pair's training images twice, a weight of two in the loss. Specialist: a second network that knows "
-    "only the pair, asked where the first one names either.",
-    "Net: images of the pair gained minus lost. p: the exact McNemar test's chance of so many gains if nothing had "
-    "changed, by Holm's correction for three tries.",
+SHIRTS = [
+    "The paper suggests preprocessing that tells a shirt from a T-shirt. Three experiments, each basic-adam with one "
+    "thing changed, seed 0. Details: a second channel with what blurring removes (collars, buttons, seams). "
+    "Twice: the pair's training images twice, a weight of two in the loss. Specialist: a second network trained on "
+    "the pair only, used where the first one predicts either.",
+    "Net: images of the pair gained minus lost. p: of the exact McNemar test for more gains than losses, with Holm's "
+    "correction for three experiments.",
 ]
 
 ROBUST = [
-    "The paper wishes for models that bear turned and mirrored images. Augmented: basic-adam, trained with seed 0 on "
-    "images mirrored, turned by up to 45 degrees, shifted by up to 4 pixels and, every other one, noisy (deviation "
-    "16). Tested on rotation in degrees, shift as a share of the side, noise as a deviation in grey levels."
+    "The paper suggests models that are robust to rotated and mirrored images. Augmented: basic-adam, trained with "
+    "seed 0 on images mirrored, rotated by up to 45 degrees, shifted by up to 4 pixels and, every other one, noisy "
+    "(standard deviation 16). Tested on rotation in degrees, shift as a share of the side, noise as a standard "
+    "deviation in grey levels."
 ]
 
-ABOUT_DIGITS = [
-    "Both CNNs with Adam at 0.0003 on the 1,797 handwritten digits of scikit-learn, brought from 8x8 to 28x28 pixels, "
-    "as a folder of pictures; a fifth of each class tests, a fifth of the rest chooses the epoch."
+DIGITS = [
+    "Both CNNs with Adam at 0.0003 on the 1,797 handwritten digits of scikit-learn, resized from 8x8 to 28x28 pixels, "
+    "as a folder of pictures; a fifth of each class is for testing, a fifth of the rest chooses the epoch."
 ]
 
 
@@ -101,7 +114,7 @@ def _figures(runs: Runs, folder: Path) -> Iterator[tuple[Path, str]]:
     if all(name in runs for name in FOUR):
         path = folder / "validation.svg"
         figures.validation(runs, FOUR, "accuracy", path)
-        yield path, "Figure 2.6: the four validation curves. One colour a model; solid 0.1, dashed 0.01."
+        yield path, "Figure 2.6: the four validation curves. The colour shows the model; solid 0.1, dashed 0.01."
     if all(name in runs for name in RATES):
         for metric in ("accuracy", "loss"):
             path = folder / f"rates-{metric}.svg"
@@ -127,4 +140,4 @@ def _robustness(runs: Runs, folder: Path) -> Iterator[tuple[Path, str]]:
     for corruption in figures.UNITS if all(name in runs for name in ids) else ():
         path = folder / f"robustness-{corruption}.svg"
         figures.robustness(runs, ids, corruption, path)
-        yield path, f"Accuracy by {corruption}; hollow: trained on plain images, filled: on changed ones."
+        yield path, f"Accuracy by {corruption}; hollow: trained on plain images, filled: on augmented ones."

@@ -1,4 +1,4 @@
-"""Finished runs on disk: one JSON file each, whole once it has its name."""
+"""Finished runs on disk: one JSON file each, complete as soon as it has its name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from study.experiments import Job
 
@@ -20,15 +21,15 @@ class Result:
 
     Attributes:
         id, seed, fingerprint: of its job.
-        config: of its training.
-        history: one value an epoch of `accuracy`, `loss`, `val_accuracy` and `val_loss`.
+        config: training configuration.
+        history: `accuracy`, `loss`, `val_accuracy` and `val_loss`, one value per epoch.
         best_epoch: 0-based; the epoch whose weights were tested.
         test_accuracy, test_interval: with the 95 % Wilson interval of a finite test set.
-        classes: their names.
-        labels, predicted: of each test image, the true class and the one that the model names.
-        robustness: accuracy by corruption and strength; empty where it was not asked for.
-        seconds: wall time of the training; None where it was interrupted and went on.
-        environment: machine, versions and commit that it was trained with.
+        classes: class names.
+        labels, predicted: true and predicted class index of each test image.
+        robustness: accuracy by corruption and strength; empty where it was not measured.
+        seconds: wall time of the training; None where it was interrupted and resumed.
+        environment: machine, versions and commit of the training.
     """
 
     id: str
@@ -49,27 +50,21 @@ class Result:
     @cached_property
     def confusion(self) -> np.ndarray:
         """int (classes, classes); row: true class, column: predicted class."""
-        counts = np.zeros((len(self.classes),) * 2, int)
-        np.add.at(counts, (self.labels, self.predicted), 1)
-        return counts
+        return confusion_matrix(self.labels, self.predicted, labels=range(len(self.classes)))
 
     @property
-    def right(self) -> np.ndarray:
-        """bool (n,): whether each test image's class is named."""
+    def correct(self) -> np.ndarray:
+        """bool (n,): whether each test image is classified correctly."""
         return np.equal(self.labels, self.predicted)
 
     def summary(self) -> dict[str, Any]:
-        """What `results.json` tells of it."""
+        """The run's entry in `results.json`."""
+        left_out = ("fingerprint", "config", "classes", "labels", "predicted")
         return {
-            "id": self.id,
+            **{key: value for key, value in asdict(self).items() if key not in left_out},
             **{key: self.config[key] for key in ("model", "optimizer", "learning_rate")},
-            "seed": self.seed,
             "validation_accuracy": self.history["val_accuracy"],
-            "test_accuracy": self.test_accuracy,
-            "seconds": self.seconds,
-            **{key: getattr(self, key) for key in ("best_epoch", "test_interval", "history", "robustness")},
             "confusion": self.confusion.tolist(),
-            "environment": self.environment,
         }
 
 
@@ -83,19 +78,19 @@ def write(path: Path, content: Any) -> None:
     part.rename(path)
 
 
-def keep(folder: Path, result: Result, job: Job) -> None:
+def save(folder: Path, result: Result, job: Job) -> None:
     write(folder / f"{job.name}.json", asdict(result))
 
 
-def kept(folder: Path, job: Job) -> Result | str | None:
-    """The job's finished run; a sentence where one is there that cannot be used; None where there is none."""
+def load(folder: Path, job: Job) -> Result | str | None:
+    """The job's finished run; None where there is none; a sentence about why an existing one cannot be used."""
     path = folder / f"{job.name}.json"
     try:
         result = Result(**json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        return f"{job.name}: the kept result is not readable; it is computed anew."
+        return f"{job.name}: its result is not readable; it is computed again."
     if result.fingerprint != job.fingerprint:
-        return f"{job.name}: the kept result is of another version of the experiment; it is computed anew."
+        return f"{job.name}: its result is of another version of the experiment; it is computed again."
     return result

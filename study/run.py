@@ -1,8 +1,9 @@
-"""One run of the study: prepare the data, train, test. Only workers import this file, and TensorFlow with it."""
+"""One run of the study: prepare the data, train, test. Only worker processes import this file, and TensorFlow."""
 
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 from functools import cache
 from importlib.metadata import version
@@ -12,9 +13,10 @@ import keras
 import numpy as np
 from joblib import cpu_count
 
+from study import digits
 from study.experiments import STRENGTHS, Job
 from study.preparations import PREPARATIONS
-from study.results import Result, keep
+from study.results import Result, save
 from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset, Split
 from trainer.data.load import load
@@ -23,19 +25,20 @@ from trainer.evaluation.robustness import corrupted
 from trainer.release.card import LIBRARIES, commit
 from trainer.training.fit import train
 
-FOLDER = "folder:"
+_load = cache(load)
 
 
 def data(config: TrainConfig, study: Path) -> ImageDataset:
-    """An experiment's data set; a folder of pictures lies in the study's directory."""
+    """An experiment's data set; the digits are written into the study's directory first."""
     name = config.dataset
-    if name.startswith(FOLDER):
-        name = f"{FOLDER}{study / name.removeprefix(FOLDER)}"
-    return _loaded(name, study.parent / "data", config.image_size)
+    if name == digits.DATASET:
+        digits.write(study / "digits")
+        name = f"folder:{study / 'digits'}"
+    return _load(name, study.parent / "data", image_size=config.image_size)
 
 
 def run(job: Job, study: Path) -> None:
-    """Trains and tests, and keeps the result in `runs/`.
+    """Trains, tests, and saves the result in `runs/`.
 
     An interrupted run is resumed after its last whole epoch.
 
@@ -66,14 +69,14 @@ def run(job: Job, study: Path) -> None:
         seconds=None if resumed else round(trained.seconds, 1),
         environment=environment(),
     )
-    keep(study / "runs", result, job)
+    save(study / "runs", result, job)
     for attempt in unfinished.parent.glob(f".{job.name}-*"):  # of earlier versions of the experiment too
         shutil.rmtree(attempt)
     keras.backend.clear_session()
 
 
 def environment() -> dict[str, str]:
-    """What a figure of this run must name: machine, versions, commit."""
+    """Machine, versions and commit, which a figure of this run must state."""
     libraries = [f"{name} {version(name)}" for name in LIBRARIES]
     return {
         "machine": f"{cpu_count()} cores of {_processor()}",
@@ -84,28 +87,16 @@ def environment() -> dict[str, str]:
 
 def _robustness(model: keras.Model, split: Split) -> dict[str, dict[str, float]]:
     """Accuracy on all images of a split, by corruption and strength."""
-    images = np.asarray(split.images)
-    return {
-        name: {
-            f"{strength:g}": evaluate(
-                model, Split(corrupted(images, name, strength), split.labels), model.output_shape[-1]
-            ).accuracy
-            for strength in strengths
-        }
-        for name, strengths in STRENGTHS.items()
-    }
+    images, classes = np.asarray(split.images), model.output_shape[-1]
 
+    def accuracy(name: str, strength: float) -> float:
+        return evaluate(model, Split(corrupted(images, name, strength), split.labels), classes).accuracy
 
-@cache
-def _loaded(name: str, data_dir: Path, image_size: int) -> ImageDataset:
-    return load(name, data_dir, image_size=image_size)
+    return {name: {f"{each:g}": accuracy(name, each) for each in strengths} for name, strengths in STRENGTHS.items()}
 
 
 def _processor() -> str:
-    """The processor's name where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    """The processor's name where Linux gives it, else its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*: (.+)", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    return found[1] if found else platform.machine()

@@ -1,4 +1,4 @@
-"""The study's tables: published against measured, curves against readings, claims, and the outlook's three."""
+"""The report's tables: published and measured accuracies and curves, claims, and the three of the outlook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from study.paper import EPOCHS_READ, PUBLISHED
 from study.results import Result
 from trainer.release.significance import holm, mcnemar
 
-CLOSE = 0.02  # a curve that is this near to the paper's reading is the same
+CLOSE = 0.02  # a validation accuracy this close to the one read off the paper's curve counts as equal
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def accuracies(runs: Runs) -> Table:
 
 
 def distances(runs: Runs) -> list[str]:
-    """A sentence for each published accuracy: how far the measured one is, and which order comes closer."""
+    """A sentence per published accuracy: how far off the measured one is, and which order of images is closer."""
     sentences = []
     for name, published in ((name, each.test_accuracy) for name, each in PUBLISHED.items()):
         if not published or name not in runs:
@@ -71,32 +71,35 @@ def readings(runs: Runs) -> Table:
     """Validation accuracy at the epochs that were read off the paper's curves."""
     rows = []
     for name in (each for each in PUBLISHED if each in runs and each + IN_ORDER in runs):
-        for epoch in (each for each in EPOCHS_READ if each in PUBLISHED[name].validation):
-            curves = [runs[each] for each in (name, name + IN_ORDER)]
-            if epoch < len(curves[0][0].history["val_accuracy"]):
-                paper = PUBLISHED[name].validation[epoch]
-                as_is, in_order = (np.mean([run.history["val_accuracy"][epoch] for run in each]) for each in curves)
-                near = "yes" if abs(in_order - paper) <= CLOSE else "no"
-                rows.append([name, f"{epoch}", f"{paper:.3f}", f"{as_is:.4f}", f"{in_order:.4f}", near])
+        shuffled, in_order = (
+            np.mean([run.history["val_accuracy"] for run in runs[each]], axis=0) for each in (name, name + IN_ORDER)
+        )
+        for epoch in EPOCHS_READ:
+            paper = PUBLISHED[name].validation.get(epoch)
+            if paper and epoch < len(shuffled):
+                close = "yes" if abs(in_order[epoch] - paper) <= CLOSE else "no"
+                rows.append(
+                    [name, f"{epoch}", f"{paper:.3f}", f"{shuffled[epoch]:.4f}", f"{in_order[epoch]:.4f}", close]
+                )
     header = ["experiment", "epoch", "paper", "shuffled", "not shuffled", f"not shuffled within {CLOSE}"]
     return Table("Validation accuracy by epoch, read off the paper's curves (epochs from 0) and measured", header, rows)
 
 
 def claims(runs: Runs) -> Table:
-    rows = [[each.says, each.verdict, each.found, each.test] for each in judge(runs)]
+    rows = [[each.statement, each.verdict, each.found, each.test] for each in judge(runs)]
     return Table("Each claim, and the test that decides it", ["claim", "verdict", "found", "test"], rows)
 
 
 def shirt(runs: Runs) -> Table:
-    """The pair's confusion before and after each try, with the same seed."""
+    """The pair's confusion before and after each change, with the same seed."""
     before, tries = runs.get("basic-adam", ()), [each.id for each in SHIRT if each.id in runs]
     pairs = {name: _together(name, *pair) for name in tries for pair in paired(runs[name], before)[:1]}
     changed = [_won_and_lost(after, first) for after, first in pairs.values()]
-    # One-sided: the chance of so many wins among the images of the pair that the two models differ on.
-    chances = holm([mcnemar(lost, won) for won, lost in changed])
+    # One-sided: the probability of so many wins among the pair's images on which the two models differ.
+    p_values = holm([mcnemar(lost, won) for won, lost in changed])
     rows = [["basic-adam", *_pair_counts(first), "", ""] for _, first in list(pairs.values())[:1]]
-    for (name, (after, _)), (won, lost), chance in zip(pairs.items(), changed, chances, strict=True):
-        rows.append([name, *_pair_counts(after), f"{won - lost:+d}", f"{chance:.3f}"])
+    for (name, (after, _)), (won, lost), p in zip(pairs.items(), changed, p_values, strict=True):
+        rows.append([name, *_pair_counts(after), f"{won - lost:+d}", f"{p:.3f}"])
     header = ["", "Shirt right", "Shirt as T-shirt", "T-shirt right", "T-shirt as Shirt", "test accuracy"]
     return Table("The pair's test images, by seed 0", [*header, "pair, net", "p"], rows)
 
@@ -122,19 +125,21 @@ def digits(runs: Runs) -> Table:
 
 
 def _together(name: str, after: Result, before: Result) -> tuple[Result, Result]:
-    """A specialist is asked only where the generalist names one of the pair."""
+    """The specialist's predictions count only where the first model predicts one of the pair."""
     if name == SPECIALIST:
-        asked = np.isin(before.predicted, [before.classes.index(each) for each in PAIR])
-        predicted = np.where(asked, after.predicted, before.predicted)
-        right = float(np.mean(predicted == before.labels))
-        after = replace(after, predicted=predicted.tolist(), test_accuracy=right)
+        of_pair = np.isin(before.predicted, [before.classes.index(each) for each in PAIR])
+        predicted = np.where(of_pair, after.predicted, before.predicted)
+        accuracy = float(np.mean(predicted == before.labels))
+        after = replace(after, predicted=predicted.tolist(), test_accuracy=accuracy)
     return after, before
 
 
 def _won_and_lost(after: Result, before: Result) -> tuple[int, int]:
-    """Images of the pair that only the one, and only the other, names rightly."""
+    """How many of the pair's images only the first, and only the second model classifies correctly."""
     of_pair = np.isin(after.labels, [after.classes.index(each) for each in PAIR])
-    return int((after.right & ~before.right & of_pair).sum()), int((before.right & ~after.right & of_pair).sum())
+    return int((after.correct & ~before.correct & of_pair).sum()), int(
+        (before.correct & ~after.correct & of_pair).sum()
+    )
 
 
 def _pair_counts(run: Result) -> list[str]:

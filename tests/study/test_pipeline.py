@@ -50,7 +50,7 @@ def test_the_report_needs_no_other_file(folder: Path) -> None:
 
 def test_a_second_study_repeats_no_finished_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study(QUICK, folder)
-    assert "2 runs: 2 are kept, 0 to do." in capsys.readouterr().out
+    assert "2 runs: 2 are finished, 0 to do." in capsys.readouterr().out
 
 
 def test_a_part_of_the_study_leaves_the_committed_summary_alone_and_says_so(
@@ -95,7 +95,7 @@ def test_no_seeds_and_strange_numbers_of_workers_are_refused(tmp_path: Path) -> 
 
 
 def test_two_studies_do_not_share_a_directory(folder: Path) -> None:
-    with claimed(folder), pytest.raises(ValueError, match="another study runs there"):
+    with claimed(folder), pytest.raises(ValueError, match="another study is running there"):
         study(QUICK, folder)
 
 
@@ -114,7 +114,7 @@ def test_a_killed_study_takes_its_workers_along_and_repeats_no_finished_run(tmp_
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert f"3 runs: {len(before)} are kept, {3 - len(before)} to do." in done.stdout
+    assert f"3 runs: {len(before)} are finished, {3 - len(before)} to do." in done.stdout
     after = {path.name: path.stat().st_mtime_ns for path in (folder / "runs").glob("*.json")}
     assert len(after) == 3
     assert before.items() <= after.items()

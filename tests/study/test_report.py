@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study import figures, page, report, tables
+from study import figures, report, tables
 from tests.study.conftest import MakeResult
 
 
@@ -42,7 +42,7 @@ def test_a_model_has_its_colour_and_a_rate_its_line(
 
 
 def test_what_was_not_run_is_left_out(tmp_path: Path, result: MakeResult) -> None:
-    text = page.markdown(report.sections({"deep-sgd-0.1": [result("deep-sgd-0.1")]}, tmp_path))
+    text = report.render("RESULTS.md.j2", report.sections({"deep-sgd-0.1": [result("deep-sgd-0.1")]}, tmp_path))
     assert "## Published and measured" in text
     assert "Outlook" not in text
     assert "claims" not in text
@@ -50,4 +50,4 @@ def test_what_was_not_run_is_left_out(tmp_path: Path, result: MakeResult) -> Non
 
 def test_markup_in_a_text_stays_text(tmp_path: Path, result: MakeResult) -> None:
     run = result("deep-sgd-0.1", environment={"machine": "<b>", "versions": "v", "commit": "c"})
-    assert "&lt;b&gt;" in page.html(report.sections({"deep-sgd-0.1": [run]}, tmp_path))
+    assert "&lt;b&gt;" in report.render("report.html.j2", report.sections({"deep-sgd-0.1": [run]}, tmp_path))

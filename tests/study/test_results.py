@@ -5,27 +5,27 @@ from pathlib import Path
 
 from study.experiments import Job
 from study.pipeline import finished
-from study.results import keep, kept
+from study.results import load, save
 from tests.study.conftest import EXPERIMENTS, MakeResult
 
 JOB = Job(EXPERIMENTS["basic-adam"], 0)
 
 
 def test_a_kept_result_comes_back_as_it_was(tmp_path: Path, result: MakeResult) -> None:
-    assert kept(tmp_path, JOB) is None
+    assert load(tmp_path, JOB) is None
     made = result("basic-adam")
-    keep(tmp_path, made, JOB)
-    assert kept(tmp_path, JOB) == made
+    save(tmp_path, made, JOB)
+    assert load(tmp_path, JOB) == made
     assert made.confusion.tolist() == [[3, 0, 0], [0, 3, 0], [2, 0, 2]]
 
 
 def test_a_result_of_another_version_is_named_and_not_used(tmp_path: Path, result: MakeResult) -> None:
-    keep(tmp_path, result("basic-adam"), JOB)
+    save(tmp_path, result("basic-adam"), JOB)
     longer = replace(JOB.experiment, config=replace(JOB.experiment.config, epochs=50))
-    assert "another version" in str(kept(tmp_path, Job(longer, 0)))
+    assert "another version" in str(load(tmp_path, Job(longer, 0)))
     assert finished([longer], tmp_path.parent) == {}
 
 
 def test_a_damaged_result_is_named_and_not_used(tmp_path: Path) -> None:
     (tmp_path / f"{JOB.name}.json").write_text('{"id": "basic-adam", "see')
-    assert "not readable" in str(kept(tmp_path, JOB))
+    assert "not readable" in str(load(tmp_path, JOB))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # it imports TensorFlow, which drawing does without
     from trainer.evaluation.robustness import Robustness
 
 # Two colours of the Okabe-Ito palette, told apart by colour-blind eyes and in print.
-TRAINING, VALIDATION = "#0072B2", "#D55E00"
+BLUE, VERMILION = "#0072B2", "#D55E00"
+TRAINING, VALIDATION = BLUE, VERMILION
 DPI = 120
 SHEET_ROWS, SHEET_COLUMNS = 5, 8
 # Of more classes, a confusion matrix grows no further: its memory grows with the square of its side. Its cells have
