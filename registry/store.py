@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from registry.card import CARD_PATH, CardError, ModelCard
+from registry.disk import damage, hashes, locked, slot, sync, sync_tree
 from registry.errors import RegistryError, refusals
-from registry.files import damage, hashes, sync, sync_tree
 from registry.names import RULE, is_name, normalized
-from registry.staging import locked, slot
 
 SAVED_MODEL = "saved_model.pb"
 PINNED = "pinned"

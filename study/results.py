@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from registry.disk import write_whole
 from study.experiments import Job
 
 
@@ -69,13 +69,7 @@ class Result:
 
 
 def write(path: Path, content: Any) -> None:
-    """JSON beside its place, then renamed into it."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(content, file, separators=(",", ":"))
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
+    write_whole(path, json.dumps(content, separators=(",", ":")))
 
 
 def save(folder: Path, result: Result, job: Job) -> None:

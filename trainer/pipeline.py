@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from registry.disk import write_json
 from registry.store import ModelStore
 from trainer.config import TrainConfig
 from trainer.data import schema
@@ -29,7 +30,7 @@ from trainer.release.live_server import infra
 from trainer.release.push import candidate, push
 from trainer.release.thresholds import Thresholds, thresholds_for
 from trainer.release.verdict import check_kind, judge
-from trainer.run import Run, directory_for, train_and_evaluate, write_json
+from trainer.run import Run, directory_for, train_and_evaluate
 from trainer.training.fit import DivergedError, train
 
 

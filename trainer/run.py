@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from registry.disk import write_json
 from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.data.schema import Inspection, fulfilled_by
@@ -101,10 +101,6 @@ def directory_for(
         for unfinished in directory.glob(".*"):  # exports of a process that was killed
             shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
         yield directory
-
-
-def write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _evaluated(config: TrainConfig, dataset: ImageDataset, directory: Path, result: TrainResult) -> Run:

@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 
 from registry.card import CARD_PATH, CardError, ModelCard
-from registry.staging import locked
+from registry.disk import locked
 from registry.store import ModelStore, RegistryError, models
 
 Publish = Callable[..., int]

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from registry.disk import write_json
 from trainer.data import pictures
 from trainer.data.dataset import Split
-from trainer.run import write_json
 
 PICTURE, INDEX = "examples.png", "examples.json"
 OF_A_CELL = 8

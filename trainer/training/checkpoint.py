@@ -1,7 +1,7 @@
 """The state of a run after each epoch, on disk, so that a killed run goes on as if nothing had happened.
 
-A checkpoint is one .npz file followed by the SHA-256 of its bytes. It is written under another name and renamed, and
-the two newest are kept. What else a resumed run needs (shuffling, augmentation) is a function of (seed, epoch).
+A checkpoint is one .npz file followed by the SHA-256 of its bytes; the two newest are kept. What
+else a resumed run needs (shuffling, augmentation) is a function of (seed, epoch).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from registry.disk import write_whole
 from trainer.config import TrainConfig
 
 KEPT = 2
@@ -60,20 +61,11 @@ def write(directory: Path, checkpoint: Checkpoint) -> None:
     arrays["data"] = np.array(checkpoint.data)
     arrays |= {f"best{index}": values for index, values in enumerate(checkpoint.best)}
     target = directory / f"epoch-{checkpoint.epochs:05}.npz"
-    part = target.with_suffix(".part")
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
-    try:
-        with part.open("wb") as file:
-            file.write(content.getbuffer())
-            file.write(_digest(content.getbuffer()))
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(target)
-    except OSError as error:  # NumPy's own names no file
-        raise OSError(error.errno, error.strerror, str(target)) from error
-    finally:
-        part.unlink(missing_ok=True)
+    content.seek(0, io.SEEK_END)
+    content.write(_digest(content.getbuffer()))
+    write_whole(target, content.getbuffer())
     whole = [path for path in _paths(directory) if path.name <= target.name]
     for other in set(_paths(directory)) - set(whole[:KEPT]):
         other.unlink()

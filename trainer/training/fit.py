@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from registry.disk import replacing
 from trainer.config import TrainConfig
 from trainer.data import batches
 from trainer.data.dataset import ImageDataset
@@ -190,15 +191,9 @@ def _save(config: TrainConfig, dataset: ImageDataset, progress: Progress, direct
     """Writes the best epoch's model, in float32, and the history; returns the model."""
     model = _built(config, dataset)
     model.set_weights(progress.best)
-    written = directory / ".model.keras"  # half a file never has the name that others look for
-    try:
-        model.save(written)
-        written.rename(directory / "model.keras")
-    except OSError as error:  # Keras's own names no file
-        raise OSError(error.errno, error.strerror, str(directory / "model.keras")) from error
-    finally:
-        written.unlink(missing_ok=True)
-    with (directory / "history.csv").open("w", newline="") as file:
+    with replacing(directory / "model.keras") as part:
+        model.save(part)
+    with replacing(directory / "history.csv") as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", *progress.history])
         writer.writerows([epoch, *values] for epoch, values in enumerate(zip(*progress.history.values(), strict=True)))

@@ -158,7 +158,7 @@ def test_a_kill_in_the_middle_of_a_checkpoint_write_leaves_the_one_before(tmp_pa
     folder = tmp_path / "checkpoint"
     done = subprocess.run([sys.executable, "-c", script, str(folder)], cwd=ROOT, timeout=60)
     assert done.returncode == -signal.SIGXFSZ
-    assert (folder / "epoch-00002.part").stat().st_size == 160_000
+    assert (folder / ".epoch-00002.npz").stat().st_size == 160_000
     assert checkpoint.newest(folder).epochs == 1
 
 

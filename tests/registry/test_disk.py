@@ -1,5 +1,6 @@
 """The store under several processes, kills, full disks and read-only ones."""
 
+import json
 import os
 import random
 import resource
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from registry.card import ModelCard
+from registry.disk import write_json, write_whole
 from registry.store import ModelStore, RegistryError
 
 PUSHER = Path(__file__).with_name("pusher.py")
@@ -225,3 +227,31 @@ def test_a_directory_without_write_permission_is_read_and_refuses_changes(store:
     finally:
         for path in closed:
             path.chmod(0o755)
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_write_leaves_the_file_before(tmp_path: Path) -> None:
+    path, before = tmp_path / "verdict.json", resource.getrlimit(resource.RLIMIT_FSIZE)
+    write_json(path, {"accepted": True})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as refused:
+            write_json(path, {"accepted": "no" * 100})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.value.filename == str(path)
+    assert json.loads(path.read_text()) == {"accepted": True}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_kill_in_the_middle_of_a_write_leaves_the_file_before(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    write_whole(path, "whole")
+    script = (
+        "import sys; from pathlib import Path; from registry.disk import replacing\n"
+        "with replacing(Path(sys.argv[1])) as part:\n"
+        "    part.write_text('ha'); print('ready', flush=True); sys.stdin.read()\n"
+    )
+    with process("-c", script, path) as running:
+        ready(running)
+        running.kill()
+    assert path.read_text() == "whole"
