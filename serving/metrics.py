@@ -41,11 +41,11 @@ _SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 REQUESTS = Counter(
     "serving_requests",
     "Requests by protocol, status code and version that answered.",
-    ("face", "code", "version"),
+    ("protocol", "code", "version"),
     registry=REGISTRY,
 )
 LATENCY = Histogram(
-    "serving_request_seconds", "Seconds from arrival to reply.", ("face",), buckets=_TIMES, registry=REGISTRY
+    "serving_request_seconds", "Seconds from arrival to reply.", ("protocol",), buckets=_TIMES, registry=REGISTRY
 )
 PHASES = Histogram(
     "serving_phase_seconds",

@@ -91,7 +91,7 @@ class Exchange:
         if self.answer:
             metrics.count_prediction(self.phases, self.answer.batch, self.answer.probabilities, self.classes)
         if access_log:
-            fields = {"face": protocol, "code": code, "version": self.version, "seconds": round(seconds, 6)}
+            fields = {"protocol": protocol, "code": code, "version": self.version, "seconds": round(seconds, 6)}
             logger.info("%s %s", self.method, quote(self.path), extra={"fields": fields})
 
 

@@ -22,7 +22,7 @@ KEY = "correct-horse"
 HASH = hashlib.sha256(KEY.encode()).hexdigest()
 
 
-FACES = ("other", "native", "tensorflow_serving", "open_inference")
+PROTOCOLS = ("other", "native", "tensorflow_serving", "open_inference")
 
 
 def value(name: str, **labels: str) -> float:
@@ -31,8 +31,8 @@ def value(name: str, **labels: str) -> float:
 
 def test_a_prediction_is_counted_timed_and_looked_at(client: BridgeClient) -> None:
     names: list[tuple[str, dict[str, str]]] = [
-        ("requests_total", {"face": "native", "code": "200", "version": "7"}),
-        ("request_seconds_count", {"face": "native"}),
+        ("requests_total", {"protocol": "native", "code": "200", "version": "7"}),
+        ("request_seconds_count", {"protocol": "native"}),
         ("phase_seconds_count", {"phase": "parse"}),
         ("phase_seconds_count", {"phase": "queue"}),
         ("phase_seconds_count", {"phase": "compute"}),
@@ -49,8 +49,8 @@ def test_a_prediction_is_counted_timed_and_looked_at(client: BridgeClient) -> No
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models/fashion_mnist", "/v2/health/ready", "/model", "/metrics"])
 def test_probes_and_descriptions_do_not_count_as_predictions(client: BridgeClient, path: str) -> None:
     names: list[tuple[str, dict[str, str]]] = [
-        *(("requests_total", {"face": face, "code": "200", "version": ""}) for face in FACES),
-        *(("request_seconds_count", {"face": face}) for face in FACES),
+        *(("requests_total", {"protocol": protocol, "code": "200", "version": ""}) for protocol in PROTOCOLS),
+        *(("request_seconds_count", {"protocol": protocol}) for protocol in PROTOCOLS),
     ]
     before = [value(name, **labels) for name, labels in names]
     assert client.get(path).status_code == 200
@@ -62,7 +62,7 @@ def test_metrics_are_in_prometheus_format(client: BridgeClient) -> None:
     client.post("/v1/models/fashion_mnist:predict", data="{")
     reply = client.get("/metrics")
     assert reply.content_type.startswith("text/plain; version=")
-    assert 'serving_requests_total{code="400",face="tensorflow_serving",version=""}' in reply.text
+    assert 'serving_requests_total{code="400",protocol="tensorflow_serving",version=""}' in reply.text
 
 
 def test_a_request_id_is_kept_or_given_and_a_forged_one_is_not_printed(client: BridgeClient) -> None:

@@ -139,7 +139,7 @@ def test_a_body_over_the_limit_is_refused_with_the_limit(server: Any, chunked: b
 
 
 def test_metrics_add_up_what_the_workers_did(server: Any) -> None:
-    sample = 'serving_requests_total{code="400",face="native",version=""}'
+    sample = 'serving_requests_total{code="400",protocol="native",version=""}'
     counts = []
     for _ in range(2):
         requests.post(f"{server.url}/predict", json={"image": 3}, timeout=TIMEOUT)
@@ -190,7 +190,7 @@ def test_what_is_no_request_is_answered_with_a_problem(server: Any, head: bytes,
     problem = json.loads(body)
     assert problem["status"] == status
     assert "within the limits. Received: " in problem["detail"]
-    counted = f'code="{status}",face="other",version=""'
+    counted = f'code="{status}",protocol="other",version=""'
     assert counted in requests.get(f"{server.url}/metrics", timeout=TIMEOUT).text
 
 
