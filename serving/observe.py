@@ -87,7 +87,9 @@ class Exchange:
     def end(self, code: int, access_log: bool) -> None:
         """Count and, with ACCESS_LOG, log the reply."""
         seconds, protocol = time.monotonic() - self.began, self.protocol
-        metrics.count_reply(protocol, code, self.version, seconds, self.rejected)
+        metrics.count_reply(protocol, code, self.version, seconds)
+        if self.rejected:
+            metrics.REJECTED.labels(self.rejected).inc()
         if self.answer:
             metrics.count_prediction(self.phases, self.answer.batch, self.answer.probabilities, self.classes)
         if access_log:

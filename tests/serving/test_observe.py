@@ -46,6 +46,19 @@ def test_a_prediction_is_counted_timed_and_looked_at(client: BridgeClient) -> No
     assert [new - old for new, old in zip(after, before, strict=True)] == [1] * len(names)
 
 
+@pytest.mark.parametrize("count", [1, metrics.MAX_PENDING + 1])
+def test_a_scrape_counts_every_request_before_it(client: BridgeClient, count: int) -> None:
+    names = ["requests_total", "request_seconds_count", "confidence_count"]
+    labels = [{"protocol": "native", "code": "200", "version": "7"}, {"protocol": "native"}, {}]
+    before = [value(name, **each) for name, each in zip(names, labels, strict=True)]
+    for _ in range(count):
+        client.post("/predict", data=PIXELS, content_type=OCTETS)
+    text = client.get("/metrics").text.splitlines()
+    assert f'serving_requests_total{{code="200",protocol="native",version="7"}} {float(before[0] + count)}' in text
+    assert f'serving_request_seconds_count{{protocol="native"}} {float(before[1] + count)}' in text
+    assert f"serving_confidence_count {float(before[2] + count)}" in text
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models/fashion_mnist", "/v2/health/ready", "/model", "/metrics"])
 def test_probes_and_descriptions_do_not_count_as_predictions(client: BridgeClient, path: str) -> None:
     names: list[tuple[str, dict[str, str]]] = [
