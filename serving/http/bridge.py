@@ -68,10 +68,6 @@ class Bridge:
         self._bodies = Bodies(settings)
         self._complaint = ""
 
-    def drain(self) -> None:
-        """Say that the worker is not ready any more, and let each reply be the last of its connection."""
-        self.served.draining = True
-
     def tick(self) -> None:
         """Publish the metrics; called once a second."""
         QUEUE.set(max(0, self._admitted - 1))

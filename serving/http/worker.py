@@ -24,7 +24,7 @@ class DrainingServer(Server):
     def __init__(self, config: Config, bridge: Any) -> None:
         super().__init__(config)
         self.bridge = bridge
-        self.exit_at: float | None = None
+        self.told_at: float | None = None  # when SIGTERM came
         self.accepted = 0  # connections
         self.listeners: list[socket] = []
         self.arriving: set[asyncio.Task[Any]] = set()
@@ -69,19 +69,23 @@ class DrainingServer(Server):
         """SIGTERM drains; SIGINT and SIGQUIT end at once."""
         if sig != signal.SIGTERM:
             self.should_exit = self.force_exit = True
-        elif self.exit_at is None:
-            self.bridge.drain()
-            self.exit_at = time.monotonic() + self.bridge.settings.drain_seconds
+        elif self.told_at is None:
+            self.bridge.served.draining = True
+            self.told_at = time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second."""
-        now = time.monotonic()
-        if self.exit_at is not None and now >= self.exit_at:
+        """Called ten times a second; what `shutdown` needs as well, at each tenth time."""
+        now, settings = time.monotonic(), self.bridge.settings
+        waited = 0.0 if self.told_at is None else now - self.told_at
+        if self.told_at is not None and waited >= settings.drain_seconds:
             self.should_exit = True
         if counter % 10 == 0:
             self.bridge.tick()
             for connection in [*self.server_state.connections]:
-                connection.enforce(now, self.bridge.settings.client_timeout)  # type: ignore[union-attr]
+                if waited >= settings.graceful_timeout:
+                    connection.transport.abort()
+                else:
+                    connection.enforce(now, settings.client_timeout)  # type: ignore[union-attr]
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
@@ -95,7 +99,12 @@ class DrainingServer(Server):
         for connection in accepted:
             await loop.connect_accepted_socket(self._protocol, connection)
         await asyncio.gather(*self.arriving)
-        await super().shutdown(sockets)
+        # uvicorn itself would not notify gunicorn any more, which would kill the worker after its own timeout.
+        ending = asyncio.create_task(super().shutdown(sockets))
+        while not ending.done():
+            await self.on_tick(0)
+            await asyncio.wait([ending], timeout=1)
+        await ending
 
     def _protocol(self) -> Protocol:
         return Protocol(self.config, self.server_state, {})

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving.wire import Connection, connections, get, predict
+from tests.serving.wire import Connection, answered, connections, get, predict
+from tests.serving.workers import wait
 
 pytestmark = pytest.mark.slow  # starts several servers or a browser
 
@@ -94,8 +96,38 @@ def test_a_worker_that_ends_leaves_its_last_figures_to_the_others(models: Path, 
             for _ in range(3):
                 assert client.ask(predict()).status == 200
         os.kill(worker, signal.SIGTERM)
-        while worker in server.workers():
-            pass
+        wait(lambda: worker not in server.workers(), server)
         server.wait_until_ready()
         with Connection(server.port) as client:
             assert name in client.ask(get("/metrics")).body.decode().splitlines()
+
+
+def test_a_worker_that_ends_alone_waits_for_its_requests_longer_than_for_a_hanging_process(
+    models: Path, start: Start
+) -> None:
+    whole = predict()
+    with start(models, **LITE, GUNICORN_CMD_ARGS="--timeout 2") as server:
+        server.wait_until_ready()
+        (worker,) = server.workers()
+        with Connection(server.port) as client:
+            client.send(whole[:-100])
+            assert not answered([client], 0.2)
+            os.kill(worker, signal.SIGTERM)
+            assert not answered([client], 5)
+            assert client.ask(whole[-100:]).status == 200
+
+
+def test_a_worker_that_ends_alone_waits_for_graceful_timeout_at_most(models: Path, start: Start) -> None:
+    with start(models, **LITE, GRACEFUL_TIMEOUT="3") as server:
+        server.wait_until_ready()
+        (worker,) = server.workers()
+        with Connection(server.port) as client:
+            client.send(predict()[:-100])
+            assert not answered([client], 0.2)
+            os.kill(worker, signal.SIGTERM)
+            assert not answered([client], 2)
+            end = time.monotonic() + 15  # sooner than gunicorn would kill it
+            wait(lambda: worker not in server.workers(), server)
+            assert time.monotonic() < end
+            assert client.is_closed()
+        assert "Traceback" not in server.log.read_text()
