@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from dataclasses import asdict, dataclass
-from typing import Any
+import operator
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MODELS = ("basic", "deep")
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
@@ -18,18 +21,34 @@ PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 DEFAULT_RATES = {"sgd": 0.01, "momentum": 0.01, "rmsprop": 1e-3, "adam": 3e-4, "adamw": 1e-3}
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {value}.")
+# Keyword of `setting` -> how a message words the bound, and what holds a value against it.
+_BOUNDS = {
+    "low": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "high": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
 
 
-def _between(
-    name: str, value: float, low: float, high: float, *, open_below: bool = False, open_above: bool = False
-) -> None:
-    inside = math.isfinite(value) and low <= value <= high
-    if not inside or (open_below and value == low) or (open_above and value == high):
-        bounds = f"{'above' if open_below else 'at least'} {low:g} and {'below' if open_above else 'at most'} {high:g}"
-        raise ValueError(f"`{name}` must be {bounds}. Received: {value}.")
+def setting(default: Any, about: str, *, choices: tuple[str, ...] = (), **bounds: float) -> Any:
+    """A dataclass field with its help and its range: `low` and `high` are in it, `above` and `below` are not."""
+    return field(default=default, metadata={"help": about, "choices": choices, "bounds": bounds})
+
+
+def check(settings: DataclassInstance) -> None:
+    """Holds each field that is a `setting` against its range.
+
+    Raises:
+        ValueError: the first that is out of it; says what was expected and what came.
+    """
+    for each in fields(settings):
+        value, choices = getattr(settings, each.name), each.metadata["choices"]
+        bounds = [(*_BOUNDS[name], bound) for name, bound in each.metadata["bounds"].items()]
+        if choices and value not in choices:
+            raise ValueError(f"`{each.name}` must be one of {', '.join(choices)}. Received: {value}.")
+        if not all(holds(value, bound) for _, holds, bound in bounds):
+            expected = " and ".join(f"{words} {bound:g}" for words, _, bound in bounds)
+            raise ValueError(f"`{each.name}` must be {expected}. Received: {value}.")
 
 
 @dataclass(frozen=True)
@@ -38,59 +57,58 @@ class TrainConfig:
 
     The defaults are the paper's settings for model 1: SGD at a constant 0.01, batches of 64, 25 epochs,
     no augmentation, no regularisation.
-
-    Attributes:
-        dataset: a TFDS image classification set such as `fashion_mnist`, `folder:PATH` of pictures by class, or
-            `idx:PATH` of four IDX files.
-        image_size: height and width that pictures are brought to; 0 keeps the size that all of them have, if
-            that is at most 96 pixels a side, and takes 64 otherwise.
-        split_seed: decides which pictures of a folder test and validate, where the folder does not. It is not
-            `seed`, so that runs of several seeds are tested on the same pictures.
-        model: a name in `MODELS`.
-        optimizer: a name in `OPTIMIZERS`.
-        learning_rate: the peak rate, in (0, 10].
-        schedule: `constant`, or `cosine` for a linear warm-up followed by a cosine decay to zero.
-        warmup_epochs: length of the warm-up of the cosine schedule, in epochs.
-        weight_decay: decoupled weight decay; only AdamW takes one.
-        batch_size: images a step.
-        epochs: the most epochs that are trained.
-        patience: stop after this many epochs without a better validation accuracy; 0 trains them all.
-            1 is the paper's Algorithm 1 ("keep the update if it beats every earlier one, else stop").
-        dropout: rate of the dropout before each hidden dense layer, in [0, 1).
-        label_smoothing: share of the target spread over all classes, in [0, 1).
-        shuffle: draw a new order of the training images each epoch; the paper's scripts keep the order they come in.
-        mirror: mirror each training image left to right with probability one half.
-        shift: move each training image by up to this many pixels along both axes.
-        rotate: rotate each training image by up to this many degrees either way.
-        erase: black out a square of this share of the shorter side in each training image, in [0, 1).
-        precision: what the model computes in while it trains; `auto` is mixed_float16 on a GPU with tensor
-            cores, float32 elsewhere. Models are kept and exported in float32.
-        deterministic: make a run repeatable bit for bit, at some cost in speed.
-        seed: seeds initial weights, dropout, shuffling and augmentation.
     """
 
-    dataset: str = "fashion_mnist"
-    image_size: int = 0
-    split_seed: int = 0
-    model: str = "basic"
-    optimizer: str = "sgd"
-    learning_rate: float = 0.01
-    schedule: str = "constant"
-    warmup_epochs: float = 1.0
-    weight_decay: float = 0.0
-    batch_size: int = 64
-    epochs: int = 25
-    patience: int = 0
-    dropout: float = 0.0
-    label_smoothing: float = 0.0
-    shuffle: bool = True
-    mirror: bool = False
-    shift: int = 0
-    rotate: float = 0.0
-    erase: float = 0.0
-    precision: str = "auto"
-    deterministic: bool = False
-    seed: int = 0
+    dataset: str = setting(
+        "fashion_mnist", "a TFDS set (fashion_mnist), folder:PATH of pictures by class, or idx:PATH of IDX files"
+    )
+    image_size: int = setting(
+        0,
+        "side that pictures are resized to; 0: their own size if all have one of at most 96 pixels a side, else 64",
+        low=0,
+        high=1024,
+    )
+    # Not `seed`, so that runs of several seeds are tested on the same pictures.
+    split_seed: int = setting(
+        0, "seed of a picture folder's split, where it has none of its own", low=0, high=2**31 - 1
+    )
+    model: str = setting(
+        "basic", f"{' or '.join(MODELS)}; left out: both are trained, the better is pushed", choices=MODELS
+    )
+    optimizer: str = setting("sgd", ", ".join(OPTIMIZERS), choices=OPTIMIZERS)
+    learning_rate: float = setting(
+        0.01, "peak rate; else the recipe's, or one that suits --optimizer", above=0, high=10
+    )
+    schedule: str = setting(
+        "constant", f"{' or '.join(SCHEDULES)} (warm-up, then cosine decay to zero)", choices=SCHEDULES
+    )
+    warmup_epochs: float = setting(1.0, "length of the cosine schedule's linear warm-up", low=0, high=1000)
+    weight_decay: float = setting(0.0, "decoupled weight decay, for adamw", low=0, high=1)
+    batch_size: int = setting(64, "images per step", low=1, high=65_536)
+    epochs: int = setting(25, "the most epochs to train", low=1, high=10_000)
+    # 1 is the paper's Algorithm 1: "keep the update if it beats every earlier one, else stop".
+    patience: int = setting(
+        0, "stop after so many epochs without a better validation accuracy; 0: never", low=0, high=10_000
+    )
+    dropout: float = setting(0.0, "rate of the dropout before each hidden dense layer", low=0, below=1)
+    label_smoothing: float = setting(0.0, "share of the target spread over all classes", low=0, below=1)
+    # The paper's scripts keep the order that the images come in.
+    shuffle: bool = setting(True, "a new order of the training images each epoch")
+    mirror: bool = setting(
+        False, "mirror each training image with probability one half; by default, of Fashion-MNIST only"
+    )
+    shift: int = setting(0, "move training images by up to so many pixels along both axes", low=0, high=16)
+    rotate: float = setting(0.0, "rotate training images by up to so many degrees either way", low=0, high=180)
+    erase: float = setting(
+        0.0, "black out a square of this share of each training image's shorter side", low=0, below=1
+    )
+    precision: str = setting(
+        "auto",
+        f"{', '.join(PRECISIONS)}; auto is mixed_float16 on a GPU with tensor cores, else float32",
+        choices=PRECISIONS,
+    )
+    deterministic: bool = setting(False, "repeatable bit for bit, somewhat slower")
+    seed: int = setting(0, "seed of initial weights, dropout, shuffling and augmentation", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:
         try:
@@ -98,24 +116,7 @@ class TrainConfig:
         except UnicodeEncodeError as error:
             received = self.dataset.encode("utf-8", "surrogateescape")
             raise ValueError(f"`dataset` must be in UTF-8. Received: {received!r}.") from error
-        _one_of("model", self.model, MODELS)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _between("image_size", self.image_size, 0, 1024)
-        _between("split_seed", self.split_seed, 0, 2**31 - 1)
-        _between("learning_rate", self.learning_rate, 0, 10, open_below=True)
-        _between("warmup_epochs", self.warmup_epochs, 0, 1000)
-        _between("weight_decay", self.weight_decay, 0, 1)
-        _between("batch_size", self.batch_size, 1, 65_536)
-        _between("epochs", self.epochs, 1, 10_000)
-        _between("patience", self.patience, 0, 10_000)
-        _between("dropout", self.dropout, 0, 1, open_above=True)
-        _between("label_smoothing", self.label_smoothing, 0, 1, open_above=True)
-        _between("shift", self.shift, 0, 16)
-        _between("rotate", self.rotate, 0, 180)
-        _between("erase", self.erase, 0, 1, open_above=True)
-        _one_of("precision", self.precision, PRECISIONS)
-        _between("seed", self.seed, 0, 2**31 - 1)
+        check(self)
         if self.weight_decay and self.optimizer != "adamw":
             raise ValueError(
                 f"`weight_decay` goes with the optimizer adamw. Received: {self.weight_decay} with {self.optimizer}."
@@ -142,19 +143,10 @@ class TrainConfig:
         if not self.shuffle:
             parts.append("not shuffled")
         plain = TrainConfig()
-        for field in (
-            "weight_decay",
-            "dropout",
-            "label_smoothing",
-            "mirror",
-            "shift",
-            "rotate",
-            "erase",
-            "patience",
-            "deterministic",
-        ):
-            if (value := getattr(self, field)) != getattr(plain, field):
-                parts.append(field.replace("_", " ") + ("" if value is True else f" {value:g}"))
+        regularised = ("weight_decay", "dropout", "label_smoothing", "mirror", "shift", "rotate", "erase")
+        for name in (*regularised, "patience", "deterministic"):
+            if (value := getattr(self, name)) != getattr(plain, name):
+                parts.append(name.replace("_", " ") + ("" if value is True else f" {value:g}"))
         return f"{self.model}: " + ", ".join(parts)
 
 

@@ -10,9 +10,9 @@ import tempfile
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from trainer.config import DEFAULT_RATES, MODELS, OPTIMIZERS, PRECISIONS, RECIPES, SCHEDULES, TrainConfig
+from trainer.config import DEFAULT_RATES, MODELS, RECIPES, TrainConfig
 from trainer.training.checkpoint import resumable
 
 REFUSED = 3
@@ -33,37 +33,14 @@ def parser() -> argparse.ArgumentParser:
         "recipe, and the better of them by validation accuracy is pushed.",
     )
     add = options.add_argument
-    add("--dataset", help="a TFDS set (fashion_mnist), folder:PATH of pictures by class, or idx:PATH of IDX files")
-    add("--image-size", type=int, help="side that pictures are resized to; 0: their own size if all have one, else 64")
-    add("--split-seed", type=int, help="seed of a picture folder's split, where it has none of its own")
+    for each in fields(TrainConfig):
+        kind = type(each.default)
+        reading: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        add(f"--{each.name.replace('_', '-')}", default=None, help=each.metadata["help"], **reading)
+    add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
     add("--memory-limit", type=int, default=512, metavar="MIB", help="images beyond this are read from disk (512)")
     add("--allow-anomalies", action="store_true", help="train despite anomalies in the data; the model card lists them")
     add("--model-name", "--name", metavar="NAME", help="what the model is called when served; else the data set's name")
-    add("--model", help=f"{' or '.join(MODELS)}; left out: both are trained, the better is pushed")
-    add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
-    add("--optimizer", help=", ".join(OPTIMIZERS))
-    add("--learning-rate", type=float, help="peak rate; else the recipe's, or one that suits --optimizer")
-    add("--schedule", help=f"{' or '.join(SCHEDULES)} (warm-up, then cosine decay)")
-    add("--warmup-epochs", type=float, help="length of the cosine schedule's warm-up")
-    add("--weight-decay", type=float, help="decoupled weight decay, for adamw")
-    add("--batch-size", type=int, help="images per step")
-    add("--epochs", type=int, help="the most epochs to train")
-    add("--patience", type=int, help="stop after so many epochs without a better one; 0: never")
-    add("--dropout", type=float, help="rate of the dropout before each hidden dense layer")
-    add("--label-smoothing", type=float, help="share of the target spread over all classes")
-    add("--shuffle", action=argparse.BooleanOptionalAction, default=None, help="a new order of images each epoch")
-    add(
-        "--mirror",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="mirror half of the training images; by default, of Fashion-MNIST only",
-    )
-    add("--shift", type=int, help="move training images by up to so many pixels")
-    add("--rotate", type=float, help="rotate training images by up to so many degrees")
-    add("--erase", type=float, help="black out a square of this share of each training image's side")
-    add("--precision", help=f"{', '.join(PRECISIONS)}; auto is mixed_float16 on a GPU with tensor cores")
-    add("--deterministic", action="store_true", default=None, help="repeatable bit for bit, somewhat slower")
-    add("--seed", type=int, help="random seed (0)")
     begin = options.add_mutually_exclusive_group().add_argument
     begin("--resume", metavar="RUN", help="go on with an interrupted run; the same command does so by itself")
     begin("--fresh", action="store_true", help="begin anew, even where the same run was interrupted")
