@@ -55,6 +55,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
 FROM python AS serve-code
 COPY --from=requirements /lists/metadata /app
 COPY registry /app/registry
+COPY decoding /app/decoding
 COPY serving /app/serving
 RUN python3 -m compileall -q /app
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from decoding.heads import format_of
 from serving.api import body
 from serving.api.replies import reply
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 from serving.images.files import Batch, from_files, from_json, from_raw
-from serving.images.heads import is_image
 from serving.images.photographs import Look
 from serving.model.assets import ExtrasOfNow
 from serving.model.inference import Inference
@@ -90,7 +90,7 @@ def _read_batch(environ: dict[str, Any], shape: tuple[int, ...], settings: Setti
     content = body.read(environ, settings.max_body_bytes)
     told = kind not in UNTOLD_TYPES
     # Clients name images as they like (image/jpg, image/*), so the bytes decide.
-    if kind.startswith("image/") or (not told and is_image(content)):
+    if kind.startswith("image/") or (not told and format_of(content)):
         return from_files([(None, content)], shape, settings, look, deadline)
     if kind == "application/json" or (not told and content.lstrip().startswith(b"{")):
         return from_json(content, shape, settings, look, deadline)

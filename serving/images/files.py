@@ -5,7 +5,6 @@ Pixels in JSON must fit the model as they are; image files are made to fit, and 
 
 import base64
 import binascii
-import io
 import math
 import time
 import warnings
@@ -13,15 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401  # or Pillow would import all of its plugins
+from numpy.typing import NDArray
+from PIL import Image
 
+from decoding.decode import decode, memory_of, reduced_size, side_of
+from decoding.errors import CostlyFileError, ImageFileError
+from decoding.heads import head
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
-from serving.images import plain_json
-from serving.images.fitting import COLOUR_NAMES, Fitted, fit, memory_of_fitting, side
-from serving.images.heads import TAKEN, Head, head
+from serving.images import photographs, plain_json
 from serving.images.json_text import parse
 from serving.images.memory import DecodingMemory
-from serving.images.photographs import Look
+from serving.images.photographs import Look, imitate
 from serving.images.pixels import Images, brief, from_lists, keys_of, times
 from serving.settings import Settings
 
@@ -29,9 +30,6 @@ from serving.settings import Settings
 Image.MAX_IMAGE_PIXELS = None
 # What it thinks of a client's file is for the client, not for the log.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-
-# What people try to send, by how it begins, so that they are told what it is.
-OTHERS = {b"%PDF": "PDF", b"II+\0": "BigTIFF", b"MM\0+": "BigTIFF"}
 
 _memory = DecodingMemory()
 
@@ -165,62 +163,28 @@ def _check_count(count: int, settings: Settings) -> None:
 
 def _read(
     name: str, content: bytes, shape: Sequence[int], settings: Settings, look: Look | None, deadline: float
-) -> Fitted:
+) -> tuple[NDArray[np.uint8], str | None, str | None]:
+    """The pixels; how the image was converted, and made to look like the training images, None for not at all."""
     # A body of 16 MiB may unfold to minutes of work.
     if time.monotonic() > deadline:
         raise DeadlineError("The images took longer to decode than a request may. Send fewer, or smaller ones.")
-    found = _head(name, content, shape, settings)
-    needed = found.memory + memory_of_fitting(found, shape)
-    if needed > settings.max_decoding_bytes:
-        raise TooLargeError(
-            f"{name} must be decoded within {settings.max_decoding_bytes} bytes of memory. Received: {found.format} "
-            f"of {found.size[0]}x{found.size[1]}, which may take {needed}. Send it smaller, or as PNG or JPEG."
-        )
-    with _memory.taken(needed, settings.max_decoding_bytes, deadline):
-        return fit(_decoded(name, content, found, shape), found.size, shape, look, name)
-
-
-def _head(name: str, content: bytes, shape: Sequence[int], settings: Settings) -> Head:
-    """What the file is, as far as it tells before it is decoded, within the limits."""
-    if not content:
-        raise InvalidImageError(f"{name} must be a {TAKEN} image. Received: nothing.")
-    found = head(content, name, side(shape))
-    if found is None:
-        raise InvalidImageError(f"{name} must be a {TAKEN} image. Received: {len(content)} bytes {_kind(content)}.")
-    width, height = found.size
-    if (pixels := width * height) > settings.max_image_pixels:
-        raise TooLargeError(
-            f"{name} must have at most {settings.max_image_pixels} pixels. "
-            f"Received: {width}x{height}, which is {pixels}."
-        )
-    return found
-
-
-def _kind(content: bytes) -> str:
-    """What the bytes are, as far as their beginning tells."""
-    kind = next((kind for begin, kind in OTHERS.items() if content.startswith(begin)), None)
-    if content[4:8] == b"ftyp":
-        kind = "HEIC, AVIF or a film"
-    elif b"<svg" in content[:1000]:
-        kind = "SVG"
-    return f"of {kind}" if kind else f"that are none of them, beginning with {content[:12]!r}"
-
-
-def _decoded(name: str, content: bytes, found: Head, shape: Sequence[int]) -> Image.Image:
-    """The image, a JPEG already shrunk where it is far larger than the model needs."""
     try:
-        image = Image.open(io.BytesIO(content), formats=[found.format])
-        if sorted(image.size) != sorted(found.size):
-            raise ValueError(f"its size is given twice, as {image.size} too")
-        if image.mode not in COLOUR_NAMES:
-            raise InvalidImageError(f"{name} must have 8 or 16 bits a colour. Received: pixels of mode {image.mode}.")
-        image.draft(None, (side(shape),) * 2)
-        image.load()
-    except InvalidImageError:
-        raise
-    except Exception as error:
-        # Decoders raise whatever they like on broken input: OSError, SyntaxError, struct.error, ...
-        reason = "its head makes no sense" if isinstance(error, UnidentifiedImageError) else error
-        came = f"{len(content)} bytes of {found.format}, broken or cut off ({reason})"
-        raise InvalidImageError(f"{name} must be a {TAKEN} image. Received: {came}.") from None
-    return image
+        found = head(content, side_of(shape))
+        width, height = found.size
+        if (pixels := width * height) > (most := settings.max_image_pixels):
+            raise CostlyFileError(f"must have at most {most} pixels. Received: {width}x{height}, which is {pixels}.")
+        needed = memory_of(found, shape) + photographs.memory_of(reduced_size(found, shape))
+        if needed > (most := settings.max_decoding_bytes):
+            raise CostlyFileError(
+                f"must be decoded within {most} bytes of memory. Received: {found.format} of {width}x{height}, "
+                f"which may take {needed}. Send it smaller, or as PNG or JPEG."
+            )
+        with _memory.taken(needed, most, deadline):
+            picture = decode(content, found, shape)
+            if look and picture.size != (shape[1], shape[0]) and (imitated := imitate(picture, look, shape)):
+                return imitated
+            return *picture.fit(shape), None
+    except CostlyFileError as error:
+        raise TooLargeError(f"{name} {error}") from None
+    except ImageFileError as error:
+        raise InvalidImageError(f"{name} {error}") from None

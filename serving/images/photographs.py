@@ -5,11 +5,15 @@ grey. Source: H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a Novel Image D
 Learning Algorithms", 2017, section 2. What is added: a background that is not quite white is made so first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
+from decoding.decode import Picture, listed, side_of
+from decoding.errors import ImageFileError
 from registry.card import CardError, ModelCard
 
 CLOSE = 0.05 * 255  # within this of its corners' colour, they took a pixel for background
@@ -60,44 +64,53 @@ def light_background(picture: Image.Image) -> Colour | None:
     return red, green, blue
 
 
-def imitate(
-    picture: Image.Image, sent: tuple[int, int], background: Colour, look: Look, size: tuple[int, int]
-) -> tuple[Image.Image, str] | None:
-    """Take an RGB picture through the steps.
+def imitate(picture: Picture, look: Look, shape: Sequence[int]) -> tuple[NDArray[np.uint8], str | None, str] | None:
+    """Take a picture through the steps.
 
     Args:
-        picture: upright; it may have been shrunk, by each side's own factor.
-        sent: (width, height) that it was sent in.
-        background: its colour, from `light_background`.
+        picture: of any size.
         look: of the training images.
-        size: (width, height) of the model.
+        shape: (height, width, 1) of the model.
 
     Returns:
-        A grey image of `size`, and in words what was done; None where there is nothing on the background.
+        uint8 of `shape`; how the picture was converted before, None if not at all; and the steps. None for a picture
+        without a light background.
+
+    Raises:
+        ImageFileError: there is nothing on the background.
     """
-    box = _box(picture, background)
-    if box is None:
+    image, opaque = picture.upright("RGB", side_of(shape), "white")
+    if (background := light_background(image)) is None:
         return None
+    if (box := _box(image, background)) is None:
+        raise ImageFileError("must show something. Received: nothing but a light background.")
     wide, high = (
-        round((box[2] - box[0]) * sent[0] / picture.width),
-        round((box[3] - box[1]) * sent[1] / picture.height),
+        round((box[2] - box[0]) * picture.size[0] / image.width),
+        round((box[3] - box[1]) * picture.size[1] / image.height),
     )
     scale = look.side / max(wide, high)
-    whole = picture.resize((max(1, round(wide * scale)), max(1, round(high * scale))), Image.Resampling.BOX, box=box)
+    whole = image.resize((max(1, round(wide * scale)), max(1, round(high * scale))), Image.Resampling.BOX, box=box)
     white = Image.merge("RGB", [_lit(band, shade) for band, shade in zip(whole.split(), background, strict=True)])
     sharp = white.filter(SHARPEN)
-    canvas = Image.new("RGB", size, "white")
-    canvas.paste(sharp, ((size[0] - sharp.width) // 2, (size[1] - sharp.height) // 2))
+    height, width, _ = shape
+    canvas = Image.new("RGB", (width, height), "white")
+    canvas.paste(sharp, ((width - sharp.width) // 2, (height - sharp.height) // 2))
     steps = [
         "light background made white" if min(background) < 255 - CLOSE else "light background",
         f"trimmed to {wide}x{high}",
         f"longest side to {look.side}",
         "sharpened",
-        f"extended to {size[0]}x{size[1]}",
+        f"extended to {width}x{height}",
         "negated",
         "grey",
     ]
-    return ImageChops.invert(canvas).convert("L"), ", ".join(steps)
+    notes = {"turned upright": picture.turn is not None, "transparent parts to white": not opaque}
+    return np.asarray(ImageChops.invert(canvas).convert("L"))[..., None], listed(notes), ", ".join(steps)
+
+
+def memory_of(size: tuple[int, int]) -> int:
+    """Bytes that `imitate` takes at most beside the image, of this size when it was reduced, for arrays of 16 bits."""
+    return 24 * size[0] * size[1] // max(1, max(size) // LOOKED_AT) ** 2
 
 
 def _box(picture: Image.Image, background: Colour) -> tuple[int, int, int, int] | None:

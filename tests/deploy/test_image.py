@@ -156,7 +156,7 @@ def test_what_serving_does_not_need_is_not_in_it(image: Image) -> None:
     with mounted(image.tag) as root:
         (packages,) = (root / "opt" / "venv" / "lib").glob("python3*/site-packages")
         there = {path.name for place in (packages, root / "app") for path in place.iterdir()}
-    assert {"flask", "gunicorn", "serving", "registry"} <= there
+    assert {"flask", "gunicorn", "serving", "registry", "decoding"} <= there
     assert there & set(image.absent) == set()
 
 

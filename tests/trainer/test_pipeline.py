@@ -169,7 +169,7 @@ def test_anomalies_stop_a_run_or_are_told_by_the_card(tmp_path: Path) -> None:
         Image.fromarray(shade.astype(np.uint8)).save(path)
     (tmp_path / "pets" / "cat" / "torn.png").write_bytes(b"torn")
     config = replace(QUICK, dataset=f"folder:{tmp_path / 'pets'}", epochs=20, batch_size=4)
-    with pytest.raises(AnomalyError, match=r"torn\.png: expected a whole PNG, JPEG, GIF, BMP, WebP or TIFF picture"):
+    with pytest.raises(AnomalyError, match=r"torn\.png must be a PNG, JPEG, GIF, BMP, WebP or TIFF image"):
         pipeline.run([config], tmp_path)
     assert not (tmp_path / "runs").exists()
     _, version, store = pipeline.run([config], tmp_path, allow_anomalies=True, reason="six images prove nothing")

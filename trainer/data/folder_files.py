@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+from decoding.errors import TAKEN
 from registry.names import normalized
 from trainer.data.dataset import DataError, listed
-from trainer.data.pictures import TAKEN, is_picture, is_readable
+from trainer.data.pictures import is_picture, is_readable
 
 # What people call the folders of the three splits, in small letters or capitals.
 SPLITS = {

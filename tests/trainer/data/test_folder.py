@@ -104,7 +104,7 @@ def test_pictures_that_change_or_go_while_they_are_decoded_are_decoded_anew_or_n
     with monkeypatch.context() as patch:
         patch.setattr(folder_reader, "read", changing)
         first = load(f"folder:{folder}", data)
-    assert sum("1.png: expected a whole" in each for each in first.left_out) == 2
+    assert sum("1.png must be a" in each for each in first.left_out) == 2
     second = load(f"folder:{folder}", data)
     assert (sum(sizes(second)), second.left_out) == (18, ())
 
@@ -153,16 +153,14 @@ def test_a_broken_picture_is_named_and_left_out(tmp_path: Path, data: Path) -> N
     assert len(dataset.left_out) == 2
     assert "object at 0x" not in str(dataset.left_out)
     for name in ("torn.png", "text.jpg"):
-        assert any(
-            f"{name}: expected a whole PNG, JPEG, GIF, BMP, WebP or TIFF picture" in each for each in dataset.left_out
-        )
+        assert any(f"{name} must be a PNG, JPEG, GIF, BMP, WebP or TIFF image" in each for each in dataset.left_out)
 
 
 def test_a_class_whose_pictures_are_all_broken_is_named_with_one_of_them(tmp_path: Path, data: Path) -> None:
     folder = folder_of(tmp_path / "pets")
     for path in folder.glob("cat/*.png"):
         path.write_bytes(b"torn")
-    with pytest.raises(DataError, match=r"at least two classes, found dog\. .*cat/\d\.png: expected a whole PNG"):
+    with pytest.raises(DataError, match=r"at least two classes, found dog\. .*cat/\d\.png must be a PNG"):
         load(f"folder:{folder}", data)
 
 
@@ -170,9 +168,7 @@ def test_a_folder_of_broken_pictures_alone_names_one(tmp_path: Path, data: Path)
     folder = folder_of(tmp_path / "pets")
     for path in folder.glob("*/*.png"):
         path.write_bytes(b"torn")
-    with pytest.raises(
-        DataError, match=r"found 0, 0 and 0 .*\.png: expected a whole PNG, JPEG, GIF, BMP, WebP or TIFF picture"
-    ):
+    with pytest.raises(DataError, match=r"found 0, 0 and 0 .*\.png must be a PNG, JPEG, GIF, BMP, WebP or TIFF image"):
         load(f"folder:{folder}", data)
 
 

@@ -1,0 +1,1 @@
+"""Image files become pixels here, by one policy for the trainer and the service."""
