@@ -9,20 +9,30 @@ import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
 from tests import leftovers
-from trainer.config import TrainConfig
+from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.data.load import load
+from trainer.prepare import prepare
 
 ROOT = Path(__file__).parent.parent
 WITH_TENSORFLOW = re.compile(r"^pytestmark = .*pytest\.mark\.tensorflow", re.MULTILINE)
 NEED_TENSORFLOW = {"artifacts", "models"}  # fixtures that train a model, or save one
 SAMPLE = Path(__file__).parent / "data" / "fashion_mnist_sample"
+
+
+def train_and_push(configs: list[TrainConfig], artifacts: Path, **options: Any) -> Any:
+    """What the trainer's command line does with these configs; `options` are fields of `RunOptions`."""
+    from trainer import pipeline
+
+    chosen = RunOptions(artifacts, **options)
+    return pipeline.run(configs, prepare(configs[0], chosen), chosen)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -48,11 +58,9 @@ def sample() -> ImageDataset:
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Artifacts of one finished training on the sample: one run, one pushed version."""
-    from trainer import pipeline
-
     folder = tmp_path_factory.mktemp("artifacts")
     config = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=6)
-    pipeline.run([config], folder)
+    train_and_push([config], folder)
     return folder
 
 

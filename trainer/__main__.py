@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from registry.store import RegistryError
+from trainer.backend import import_tensorflow
 from trainer.data.dataset import DataError
-from trainer.data.load import model_name
-from trainer.options import INTERRUPTED, REFUSED, configs, fail, forced, import_tensorflow, parser
-from trainer.release.thresholds import parse
+from trainer.options import INTERRUPTED, REFUSED, configs, fail, parser, run_options
+from trainer.prepare import prepare
 
 INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: the same command goes on from there."
 
 
 def main() -> int:
     arguments = parser().parse_args()
-    artifacts = Path(arguments.artifacts)
-    resume = None if arguments.resume is None else artifacts / "runs" / arguments.resume
     try:
-        if arguments.memory_limit < 0:
-            raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {arguments.memory_limit}.")
-        chosen = configs(arguments, artifacts / "runs")
-        name = model_name(chosen[0].dataset, arguments.model_name)
-        overrides, reason = parse(arguments.threshold), forced(arguments)
+        options = run_options(arguments)
+        chosen = configs(arguments, options.artifacts / "runs")
+        prepared = prepare(chosen[0], options)
         import_tensorflow()
         from trainer import devices, pipeline, report
 
-        computing, limit = devices.start(), arguments.memory_limit * 2**20
+        computing = devices.start()
         if not computing.leads:
-            pipeline.take_part(chosen, artifacts, name, limit, computing)
+            pipeline.take_part(chosen, prepared.dataset, computing)
             return 0
-        if resume and computing.processes > 1:
+        if options.resume and computing.processes > 1:
             raise ValueError("`--resume` is for a run of one process; several begin anew.")
         try:
-            finished = pipeline.run(
-                chosen,
-                artifacts,
-                name=name,
-                overrides=overrides,
-                reason=reason,
-                resume=resume,
-                fresh=arguments.fresh,
-                tensorboard=arguments.tensorboard,
-                memory_limit=limit,
-                allow_anomalies=arguments.allow_anomalies,
-                devices=computing,
-            )
+            finished = pipeline.run(chosen, prepared, options, computing)
             print(report.summary(*finished))
         except pipeline.RefusedError as refused:
             print(report.refusal(refused))

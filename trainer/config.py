@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -148,6 +150,37 @@ class TrainConfig:
             if (value := getattr(self, name)) != getattr(plain, name):
                 parts.append(name.replace("_", " ") + ("" if value is True else f" {value:g}"))
         return f"{self.model}: " + ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a command does with its runs; nothing here decides what they learn.
+
+    Attributes:
+        artifacts: the directory of data, runs and models.
+        name: of the model; None: the data set's.
+        overrides: thresholds of the gate by name, instead of the data set's own.
+        reason: why a refused model is to be pushed nevertheless; None pushes accepted ones only.
+        resume: the directory of the interrupted run to go on with; None: one of the same config is looked for.
+        fresh: look for none.
+        tensorboard: write logs for TensorBoard into the run directories.
+        memory_limit: MiB of decoded images beyond which they are read from disk while training.
+        allow_anomalies: train on data that is not what it should be; the card says so.
+    """
+
+    artifacts: Path
+    name: str | None = None
+    overrides: Mapping[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    resume: Path | None = None
+    fresh: bool = False
+    tensorboard: bool = False
+    memory_limit: int = 512
+    allow_anomalies: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory_limit < 0:
+            raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {self.memory_limit}.")
 
 
 # `default` was chosen on Fashion-MNIST's validation images; `paper` is what the paper trained.

@@ -57,11 +57,8 @@ def start() -> Devices:
     Raises:
         ValueError: several hosts were asked for that this backend cannot use.
     """
-    backend = keras.backend.backend()
-    if backend not in ("tensorflow", "jax"):
-        raise ValueError(f"`KERAS_BACKEND` must be tensorflow or jax. Received: {backend}.")
     several = [name for name in (ADDRESSES, "TF_CONFIG") if os.environ.get(name)]
-    if backend == "jax":
+    if keras.backend.backend() == "jax":
         return _start_jax(joins=ADDRESSES in several)
     if several:
         raise ValueError(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trainer.config import DEFAULT_RATES, MODELS, RECIPES, TrainConfig
+from trainer.config import DEFAULT_RATES, MODELS, RECIPES, RunOptions, TrainConfig
+from trainer.release.thresholds import parse
 from trainer.training.checkpoint import resumable
 
 REFUSED = 3
@@ -50,6 +49,23 @@ def parser() -> argparse.ArgumentParser:
     add("--reason", metavar="TEXT", help="why it is forced; goes into the model card")
     add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
     return options
+
+
+def run_options(arguments: argparse.Namespace) -> RunOptions:
+    """What the command does with its runs.
+
+    Raises:
+        ValueError: a threshold or a limit out of range, or --force without a reason.
+    """
+    artifacts = Path(arguments.artifacts)
+    return RunOptions(
+        artifacts=artifacts,
+        name=arguments.model_name,
+        overrides=parse(arguments.threshold),
+        reason=forced(arguments),
+        resume=artifacts / "runs" / arguments.resume if arguments.resume is not None else None,
+        **{name: getattr(arguments, name) for name in ("fresh", "tensorboard", "memory_limit", "allow_anomalies")},
+    )
 
 
 def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
@@ -90,29 +106,6 @@ def forced(arguments: argparse.Namespace) -> str | None:
         what = "`--force` alone" if arguments.force else "`--reason` alone"
         raise ValueError(f"`--force` and `--reason TEXT` go together. Received: {what}.")
     return reason or None
-
-
-def import_tensorflow() -> None:
-    """Imports TensorFlow without its notes on absent GPU drivers, which it prints before it reads a log level.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            importlib.import_module("tensorflow")
-        except ModuleNotFoundError as error:
-            raise ValueError(f"The package {error.name} is not installed here; `make install` does so.") from error
-        except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 def fail(message: str, code: int) -> int:

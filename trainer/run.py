@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from registry.disk import write_json
-from trainer.config import TrainConfig
+from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import ImageDataset
-from trainer.data.schema import Inspection, fulfilled_by
+from trainer.data.schema import fulfilled_by
 from trainer.devices import ONE, Devices, alone
 from trainer.evaluation import figures
 from trainer.evaluation.calibration import softmax
@@ -27,6 +27,7 @@ from trainer.evaluation.fonts import fonts_for
 from trainer.evaluation.metrics import Evaluation, calibrated_temperature, evaluate
 from trainer.evaluation.robustness import Robustness, robustness
 from trainer.precision import resolved
+from trainer.prepare import Prepared
 from trainer.release.export import export_saved_model
 from trainer.release.saved import Latency, SavedModel, latency
 from trainer.training import checkpoint
@@ -52,18 +53,13 @@ class Run:
 
 
 def train_and_evaluate(
-    config: TrainConfig,
-    dataset: ImageDataset,
-    inspected: Inspection,
-    directory: Path,
-    *,
-    tensorboard: bool = False,
-    devices: Devices = ONE,
+    config: TrainConfig, prepared: Prepared, directory: Path, tensorboard: bool = False, devices: Devices = ONE
 ) -> Run:
     """One run from config to figures, in a directory that this process has claimed.
 
     The test images are used when training is over, and fit nothing.
     """
+    dataset, inspected = prepared.dataset, prepared.inspected
     print(f"\nTraining {config} (in {resolved(config.precision)})", flush=True)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -79,23 +75,22 @@ def train_and_evaluate(
 
 
 @contextmanager
-def directory_for(
-    config: TrainConfig, runs: Path, data: str, *, resume: Path | None = None, fresh: bool = False
-) -> Iterator[Path]:
+def directory_for(config: TrainConfig, data: str, options: RunOptions) -> Iterator[Path]:
     """The directory of a run, which no other process can take until the end of the block.
 
-    It is `resume` where that is given, else that of an interrupted run of the same config on the same data (`data` is
-    its SHA-256) unless `fresh`, else a new one.
+    It is the run to resume where one is named, else an interrupted one of the same config on the same data (`data` is
+    its SHA-256) unless the options say `fresh`, else a new one.
 
     Raises:
         CheckpointError: another process has the run that was to be resumed.
     """
+    runs = options.artifacts / "runs"
     with ExitStack() as held:
         directory = None
-        if resume is None and not fresh:
+        if options.resume is None and not options.fresh:
             directory = held.enter_context(checkpoint.unfinished(runs, config, data))
         if directory is None:
-            directory = resume or _new_directory(runs, config)
+            directory = options.resume or _new_directory(runs, config)
             if not held.enter_context(checkpoint.claimed(directory)):
                 raise CheckpointError(f"{directory}: another process works on this run; wait for it to end.")
         for unfinished in directory.glob(".*"):  # exports of a process that was killed

@@ -20,10 +20,11 @@ from pathlib import Path
 
 from registry.names import normalized
 from registry.store import RegistryError
+from trainer.backend import import_tensorflow
 from trainer.config import TrainConfig
 from trainer.data.dataset import DataError
 from trainer.data.load import model_name
-from trainer.options import INTERRUPTED, configs, fail, forced, import_tensorflow
+from trainer.options import INTERRUPTED, configs, fail, forced
 from trainer.options import parser as training_parser
 from trainer.release.thresholds import parse
 from tuning.options import SUPERVISED, Options

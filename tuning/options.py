@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.names import RULE, is_name
+from trainer.config import RunOptions
 
 SUPERVISED = "TUNING_SUPERVISED"  # in the environment of the workers that a search started itself
 
@@ -55,6 +56,12 @@ class Options:
             raise ValueError(f"`time_limit` must be above 0 minutes. Received: {self.time_limit}.")
         if self.memory_limit < 0:
             raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {self.memory_limit}.")
+
+    @property
+    def for_runs(self) -> RunOptions:
+        """How its finalists are run."""
+        names = ("artifacts", "overrides", "reason", "tensorboard", "memory_limit", "allow_anomalies")
+        return RunOptions(name=self.model_name, **{name: getattr(self, name) for name in names})
 
     @property
     def directory(self) -> Path:

@@ -10,14 +10,12 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from registry.store import ModelStore
 from registry.tables import flat
 from trainer import pipeline
 from trainer.config import TrainConfig
-from trainer.data import schema
 from trainer.data.dataset import ImageDataset
 from trainer.options import REFUSED, fail
-from trainer.release.verdict import check_kind
+from trainer.prepare import loaded, prepare
 from trainer.report import REFUSAL, refusal, summary
 from trainer.training.checkpoint import claimed
 from tuning import finalists, report, worker
@@ -39,7 +37,7 @@ def work(search: Search, options: Options) -> None:
         SearchError: the chief cannot be reached, or the data has changed since the search began.
     """
     logs = options.directory / "tensorboard" if options.tensorboard else None
-    dataset = _dataset(search, options)
+    dataset = loaded(search.base, options.for_runs)
     if os.environ.get(SUPERVISED):  # on another machine there is no search.json, or one of an earlier search
         _check_unchanged(dataset, options)
     if worker.work(search, dataset, options.directory / "trials", logs):
@@ -86,10 +84,6 @@ def run(search: Search, options: Options, *, alone: bool) -> int:
             return _retrain(search, options, journal, exhausted)
 
 
-def _dataset(search: Search, options: Options) -> ImageDataset:
-    return pipeline.loaded(search.base, options.artifacts / "data", options.memory_limit * 2**20, options.model_name)
-
-
 def _check_unchanged(dataset: ImageDataset, options: Options) -> None:
     """Refuses to mix trials and finalists of different data."""
     if json.loads((options.directory / IDENTITY).read_text())["data"] != dataset.sha256:
@@ -110,9 +104,7 @@ def _taken_up(search: Search, options: Options) -> Journal:
     Raises:
         SearchError: there is another search; says what differs.
     """
-    directory, dataset = options.directory, _dataset(search, options)
-    check_kind(dataset, ModelStore(options.artifacts / "models", dataset.name), options.reason)
-    schema.inspect(dataset, options.allow_anomalies)
+    directory, dataset = options.directory, prepare(search.base, options.for_runs).dataset
     identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256}))
     path = directory / IDENTITY
     if not path.exists() and any(not each.name.startswith(".") for each in directory.iterdir()):
@@ -191,21 +183,13 @@ def _search(search: Search, options: Options, journal: Journal, serving: ExitSta
 
 def _retrain(search: Search, options: Options, journal: Journal, exhausted: bool) -> int:
     """Trains the finalists in full, and lets the best of them be judged. Returns the exit code."""
-    _check_unchanged(_dataset(search, options), options)
+    prepared = prepare(search.base, options.for_runs)
+    _check_unchanged(prepared.dataset, options)
     best = finalists.finalists(search, journal, options.finalists)
     configs = finalists.full_configs(search, best, options.final_seeds)
     print(f"\nTraining the best {len(best)} in full, from {options.final_seeds} seeds each", flush=True)
     try:
-        runs, version, store = pipeline.run(
-            list(configs),
-            options.artifacts,
-            name=options.model_name,
-            overrides=options.overrides,
-            reason=options.reason,
-            tensorboard=options.tensorboard,
-            memory_limit=options.memory_limit * 2**20,
-            allow_anomalies=options.allow_anomalies,
-        )
+        runs, version, store = pipeline.run(list(configs), prepared, options.for_runs)
         said, code = summary(runs, version, store), 0
     except pipeline.RefusedError as refused:
         runs, version, said, code = list(refused.runs), 0, refusal(refused), REFUSED

@@ -12,9 +12,9 @@ from PIL import Image
 from serving.model.litert import LiteRTPredictor
 from serving.model.served import Served, find
 from serving.settings import Settings
+from tests.conftest import train_and_push
 from tests.serving.bridged import BridgeClient, bridged
 from tests.serving.photographs import photograph
-from trainer import pipeline
 from trainer.config import RECIPES
 
 pytestmark = pytest.mark.tensorflow
@@ -27,7 +27,7 @@ SEEDS = 5
 @pytest.fixture
 def client(tmp_path: Path) -> BridgeClient:
     """The service over a model of a few epochs."""
-    pipeline.run([replace(RECIPES["default"], model="basic", epochs=4)], tmp_path)
+    train_and_push([replace(RECIPES["default"], model="basic", epochs=4)], tmp_path)
     settings = Settings(artifacts=tmp_path)
     return bridged(Served(LiteRTPredictor(find(settings).path(1), 1)), settings)
 

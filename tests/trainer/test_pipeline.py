@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from registry.store import ModelStore, RegistryError
-from tests.conftest import SAMPLE
+from tests.conftest import SAMPLE, train_and_push
 from trainer import pipeline
 from trainer import run as training_runs
 from trainer.config import TrainConfig
@@ -143,7 +143,7 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
 ) -> None:
     high = {"accuracy_floor": 0.999}
     with pytest.raises(pipeline.RefusedError, match=r"not clearly above the floor, 0\.9990") as refused:
-        pipeline.run([QUICK], tmp_path, overrides=high)
+        train_and_push([QUICK], tmp_path, overrides=high)
     assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
     directory = refused.value.best.directory
     verdict = json.loads((directory / "verdict.json").read_text())
@@ -151,7 +151,7 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
     assert not list(directory.glob(".candidate-*")) + list(directory.glob(".export-*"))
 
     monkeypatch.setenv("LOGNAME", "ada")
-    _, version, store = pipeline.run([QUICK], tmp_path, overrides=high, reason="the demonstration is today")
+    _, version, store = train_and_push([QUICK], tmp_path, overrides=high, reason="the demonstration is today")
     told = store.card(version).verdict
     assert told is not None
     assert (told["accepted"], told["forced"], told["forced_by"]) == (False, "the demonstration is today", "ada")
@@ -170,9 +170,9 @@ def test_anomalies_stop_a_run_or_are_told_by_the_card(tmp_path: Path) -> None:
     (tmp_path / "pets" / "cat" / "torn.png").write_bytes(b"torn")
     config = replace(QUICK, dataset=f"folder:{tmp_path / 'pets'}", epochs=20, batch_size=4)
     with pytest.raises(AnomalyError, match=r"torn\.png must be a PNG, JPEG, GIF, BMP, WebP or TIFF image"):
-        pipeline.run([config], tmp_path)
+        train_and_push([config], tmp_path)
     assert not (tmp_path / "runs").exists()
-    _, version, store = pipeline.run([config], tmp_path, allow_anomalies=True, reason="six images prove nothing")
+    _, version, store = train_and_push([config], tmp_path, allow_anomalies=True, reason="six images prove nothing")
     card = store.card(version)
     assert (card.name, card.classes, card.input.shape) == ("pets", ("cat", "dog"), (16, 16, 1))
     assert "torn.png" in card.data["anomalies"][0]
@@ -195,14 +195,14 @@ def test_other_data_under_a_served_name_is_refused_before_training(
         changed = replace(card, name="clothes", classes=classes or card.classes, input=replace(card.input, shape=shape))
         store.publish(staged, changed)
     with pytest.raises(DataError, match=rf"The model clothes is served \(version 1\), {differing}.*another name"):
-        pipeline.run([QUICK], tmp_path, name="clothes")
+        train_and_push([QUICK], tmp_path, name="clothes")
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.usefixtures("without_server")
 @pytest.mark.parametrize("name", ["café", "fashion_mnist"])
 def test_a_model_is_pushed_by_the_name_that_was_chosen_and_judged_by_its_data(name: str, tmp_path: Path) -> None:
-    runs, version, store = pipeline.run([QUICK], tmp_path, name=name, reason="a test")
+    runs, version, store = train_and_push([QUICK], tmp_path, name=name, reason="a test")
     card = store.card(version)
     assert (store.name, card.name, version) == (name, name, 1)
     assert card.verdict["thresholds"]["accuracy_floor"] is None  # which Fashion-MNIST itself has
@@ -219,11 +219,11 @@ def test_a_run_that_was_finished_before_an_interruption_is_not_trained_again(
     with monkeypatch.context() as patched:
         patched.setattr(pipeline, "judge", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            pipeline.run([QUICK], tmp_path)
+            train_and_push([QUICK], tmp_path)
     (directory,) = (tmp_path / "runs").iterdir()
     before = keras.saving.load_model(directory / "model.keras").get_weights()
     monkeypatch.setattr(pipeline, "infra", lambda *_: Check("infra", True, 0.0, 1e-3, "Left out."))
-    runs, _, _ = pipeline.run([QUICK], tmp_path, reason="one epoch is not enough")
+    runs, _, _ = train_and_push([QUICK], tmp_path, reason="one epoch is not enough")
     assert runs[0].directory == directory
     for ours, theirs in zip(runs[0].result.model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -241,12 +241,12 @@ def test_the_same_command_given_while_the_first_is_at_work_makes_a_run_of_its_ow
     def meanwhile(*arguments: Any) -> Verdict:
         if not second:  # the first command's model is trained, and is being judged
             second.append(tmp_path)
-            runs, _, _ = pipeline.run([QUICK], tmp_path, overrides={"accuracy_floor": 0.0})
+            runs, _, _ = train_and_push([QUICK], tmp_path, overrides={"accuracy_floor": 0.0})
             second[0] = runs[0].directory
         return judged(*arguments)
 
     monkeypatch.setattr(pipeline, "judge", meanwhile)
-    runs, _, store = pipeline.run([QUICK], tmp_path, overrides={"accuracy_floor": 0.0})
+    runs, _, store = train_and_push([QUICK], tmp_path, overrides={"accuracy_floor": 0.0})
     assert runs[0].directory != second[0]
     assert store.versions() == [1, 2]
 
@@ -257,7 +257,7 @@ def test_a_model_whose_litert_form_differs_is_pushed_without_it_and_says_why(
 ) -> None:
     # No two ways of summing agree to the last bit, so that nothing passes such a tolerance.
     exact = {"infra_tolerance": 0.0, "accuracy_floor": 0.0}
-    _, version, store = pipeline.run([QUICK], tmp_path, overrides=exact)
+    _, version, store = train_and_push([QUICK], tmp_path, overrides=exact)
     reason = "The flatbuffer must answer as the SavedModel does, within 0. Received: a difference of "
     assert f"so RUNTIME=litert cannot serve it: {reason}" in capsys.readouterr().out
     assert store.card(version).metrics["litert"]["left_out"].startswith(reason)
@@ -277,7 +277,7 @@ def test_a_loss_that_becomes_nan_ends_the_training_and_the_best_epoch_before_is_
 
     monkeypatch.setattr(training_runs, "tensorboard_callbacks", lambda _: [Diverging()])
     config = replace(QUICK, epochs=50)
-    runs, version, store = pipeline.run([config], tmp_path, tensorboard=True, reason="it is only a test")
+    runs, version, store = train_and_push([config], tmp_path, tensorboard=True, reason="it is only a test")
     assert len(runs[0].result.history["loss"]) == 2
     said = "The loss became NaN or infinite in epoch 3 of 50, at a learning rate of 0.003 (`--learning-rate` is 0.003)."
     best = runs[0].result.best_epoch
@@ -294,8 +294,8 @@ def test_a_loss_that_is_nan_from_the_beginning_is_an_error_that_leaves_the_other
 ) -> None:
     hopeless = replace(QUICK, model="deep", optimizer="momentum", learning_rate=10.0, epochs=9)
     with pytest.raises(DivergedError, match=r"in epoch 1 of 9, at a learning rate of 10 .* try a lower rate"):
-        pipeline.run([hopeless], tmp_path)
-    runs, _, _ = pipeline.run([hopeless, QUICK], tmp_path, reason="one epoch is not enough")
+        train_and_push([hopeless], tmp_path)
+    runs, _, _ = train_and_push([hopeless, QUICK], tmp_path, reason="one epoch is not enough")
     assert [run.config for run in runs] == [QUICK]
     assert "deep is left out. The loss became NaN or infinite in epoch 1 of 9" in capsys.readouterr().out
 
@@ -304,7 +304,7 @@ def test_a_loss_that_is_nan_from_the_beginning_is_an_error_that_leaves_the_other
 @pytest.mark.usefixtures("without_server")
 def test_the_better_model_by_validation_accuracy_is_pushed(tmp_path: Path) -> None:
     good, bad = replace(QUICK, epochs=3), replace(QUICK, optimizer="sgd", learning_rate=1e-6)
-    runs, version, store = pipeline.run([bad, good], tmp_path)
+    runs, version, store = train_and_push([bad, good], tmp_path)
     assert runs[1].result.validation_accuracy > runs[0].result.validation_accuracy
     assert store.card(version).config["learning_rate"] == good.learning_rate
 
@@ -319,9 +319,9 @@ def test_a_full_disk_while_publishing_leaves_the_version_before_whole(tmp_path: 
     if mounted.returncode:
         pytest.skip(f"this machine lets nobody mount a small disk: {mounted.stderr.strip()}")
     try:
-        _, version, store = pipeline.run([QUICK], tmp_path)
+        _, version, store = train_and_push([QUICK], tmp_path)
         with pytest.raises(RegistryError, match="No space left"):
-            pipeline.run([QUICK], tmp_path)
+            train_and_push([QUICK], tmp_path)
         assert len(list((tmp_path / "runs").glob("*/checkpoint"))) == 1  # the same command need not train again
         assert store.versions() == [version]
         assert store.verify() == []

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.backend import import_tensorflow
 from trainer.data import cache, download, emnist, fashion_mnist
 from trainer.data.cache import Decoded
 from trainer.data.dataset import DataError
@@ -54,6 +55,7 @@ def load(name: str, data_dir: Path, image_size: int, limit: int) -> Decoded:
 
 def _prepared(name: str, data_dir: Path) -> tuple[Any, str]:
     """A builder whose data is on disk, in our directory or the user's own, and where it came from."""
+    import_tensorflow()  # before TFDS does
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()

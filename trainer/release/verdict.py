@@ -7,44 +7,13 @@ import numpy as np
 from registry.card import CardError, ModelCard
 from registry.errors import RegistryError
 from registry.store import ModelStore
-from trainer.data.dataset import DataError, ImageDataset
+from trainer.data.dataset import ImageDataset
 from trainer.evaluation.metrics import Evaluation
 from trainer.evaluation.robustness import Robustness, robustness
 from trainer.release import checks
 from trainer.release.checks import Check, Verdict
 from trainer.release.saved import SavedModel, SavedModelError
 from trainer.release.thresholds import Thresholds
-
-
-def check_kind(dataset: ImageDataset, store: ModelStore, reason: str | None) -> None:
-    """Refuses, before anything is trained, a model that clients of the served version could not use in its place.
-
-    Args:
-        dataset: what is to be trained on.
-        store: the model's.
-        reason: why it is to be pushed nevertheless; None where nobody forces it.
-
-    Raises:
-        DataError: the version now served has other classes, or takes images of another shape.
-        RegistryError: the pin is broken.
-    """
-    served = store.served()
-    if served is None or reason:
-        return
-    try:
-        card = store.card(served)
-    except CardError:  # the gate will name it
-        return
-    for what, new, old in (
-        ("classes", ", ".join(dataset.classes), ", ".join(card.classes)),
-        ("images of shape", dataset.shape, card.input.shape),
-    ):
-        if new != old:
-            raise DataError(
-                f"The model {store.name} is served (version {served}), with {what} {old}; this data has {what} {new}. "
-                "Choose another name with --name (for a search, with --model-name), or replace it with --force "
-                "--reason TEXT."
-            )
 
 
 def judge(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from registry.store import ModelStore
-from tests.conftest import ROOT, SAMPLE
+from tests.conftest import ROOT, SAMPLE, train_and_push
 from trainer import pipeline
 from trainer.config import TrainConfig
 from trainer.data import pictures
@@ -83,7 +83,7 @@ def test_a_planted_double_rescaling_is_refused_by_the_infra_check_alone(
 
     monkeypatch.setattr(export, "serving_model", rescaled_twice)
     with pytest.raises(pipeline.RefusedError, match="disagree with the Keras model's") as refused:
-        pipeline.run([QUICK], tmp_path)
+        train_and_push([QUICK], tmp_path)
     assert [check.name for check in refused.value.verdict.checks if not check.passed] == ["infra"]
     assert not (tmp_path / "models" / NAME).exists()
 

@@ -1,0 +1,31 @@
+"""Options and data are checked before TensorFlow is imported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SAMPLE
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--dataset", "idx:/nowhere"], "/nowhere: expected a folder with four IDX files; there is none."),
+        (["--dataset", f"idx:{SAMPLE}", "--name", "a/b"], "`name` must be of letters and digits of any script"),
+    ],
+)
+def test_a_mistake_is_answered_without_tensorflow(options: list[str], expected: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", *options, "--artifacts", tmp_path],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests' / 'no_tensorflow'}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
