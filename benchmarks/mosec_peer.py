@@ -1,8 +1,8 @@
-"""mosec over the same flatbuffer, the fastest peer: its HTTP is Rust, each worker a process, one call a request.
+"""mosec over the same flatbuffer, the fastest peer: its HTTP is written in Rust, and each worker is a process.
 
     VERSION=artifacts/models/NAME/1 python -m benchmarks.mosec_peer --port 8000
 
-Answers POST /inference for the bodies of `benchmarks.serving` with a bare list of probabilities.
+Answers POST /predict for the bodies of `benchmarks.serving` with a bare list of probabilities.
 """
 
 import io
@@ -17,7 +17,7 @@ from mosec import Server, Worker
 from PIL import Image
 
 FLATBUFFER = Path(os.environ["VERSION"]) / "assets.extra" / "model.tflite"
-SIZES = (1, 32)  # an interpreter is made for one number of images; the benchmark sends these
+SIZES = (1, 32)  # the batch sizes that the benchmark sends; an interpreter is made for one
 
 
 class Model(Worker):
@@ -57,5 +57,5 @@ class Model(Worker):
 
 if __name__ == "__main__":
     server = Server()
-    server.append_worker(Model, num=2, max_batch_size=1)
+    server.append_worker(Model, num=2, route="/predict")
     server.run()

@@ -1,4 +1,4 @@
-"""The paper's two CNNs in PyTorch, trained by the paper's own kind of loop and by a well-written one."""
+"""The paper's two CNNs in PyTorch, trained by a loop like the paper's and by a well-written one."""
 
 from __future__ import annotations
 
@@ -11,27 +11,37 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-MODELS: dict[str, Callable[[], nn.Module]] = {
-    "basic": lambda: nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), *_dense(3136, 128)
-    ),
-    "deep": lambda: nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Conv2d(16, 32, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), *_dense(1152, 256, 128),
-    ),
-}  # fmt: skip
+Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-def _dense(*widths: int) -> list[nn.Module]:
+def _model(name: str) -> nn.Module:
+    layers: list[nn.Module] = [nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)]
+    if name == "deep":
+        layers += [nn.Conv2d(16, 32, 3), nn.ReLU(), nn.AvgPool2d(2)]
+    widths = (1152, 256, 128) if name == "deep" else (3136, 128)
     hidden = [layer for pair in itertools.pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
-    return [*hidden, nn.Linear(widths[-1], 10)]
+    return nn.Sequential(*layers, nn.Flatten(), *hidden, nn.Linear(128, 10))
+
+
+def _step(net: nn.Module) -> Step:
+    """One step of SGD: inputs and targets to loss and outputs."""
+    optimizer, loss_function = torch.optim.SGD(net.parameters(), 0.01), nn.CrossEntropyLoss()
+
+    def step(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs = net(inputs)
+        loss = loss_function(outputs, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss, outputs
+
+    return step
 
 
 class PerImage(Dataset):
-    """The paper's data set, step by step as torchvision's FashionMNIST with ToTensor() takes an image.
+    """The paper's data set: a Pillow image of each row of a tensor, and a scaled float tensor of that.
 
-    It makes a Pillow image of each row of a tensor, and a scaled float tensor of that. (torchvision itself has no
-    CPU build that installs beside this project.)
+    These are the steps of torchvision's FashionMNIST with ToTensor(); torchvision has no CPU build that installs here.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
@@ -48,19 +58,12 @@ class PerImage(Dataset):
 
 def paper_loop(model: str, images: np.ndarray, labels: np.ndarray, batch: int) -> Callable[[], None]:
     """An epoch as in the paper's scripts: a DataLoader, per-image transforms, loss and accuracy read every step."""
-    net, loss_function = MODELS[model](), nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(net.parameters(), 0.01)
-    loader = DataLoader(PerImage(images, labels), batch, shuffle=False)
+    step, loader = _step(_model(model)), DataLoader(PerImage(images, labels), batch, shuffle=False)
 
     def epoch() -> None:
-        net.train()
         losses, correct = 0.0, 0
         for inputs, targets in loader:
-            outputs = net(inputs)
-            loss = loss_function(outputs, targets)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            loss, outputs = step(inputs, targets)
             losses += loss.item() * len(targets)
             correct += int(torch.sum(outputs.argmax(1) == targets))
 
@@ -68,22 +71,15 @@ def paper_loop(model: str, images: np.ndarray, labels: np.ndarray, batch: int) -
 
 
 def whole_tensor_loop(model: str, images: np.ndarray, labels: np.ndarray, batch: int) -> Callable[[], None]:
-    """A well-written epoch: whole tensors, a shuffled index, one gather a batch, sums read once, channels last."""
-    net, loss_function = MODELS[model]().to(memory_format=torch.channels_last), nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(net.parameters(), 0.01)
-    inputs = torch.from_numpy(images).permute(0, 3, 1, 2)
-    targets = torch.from_numpy(labels)
+    """A well-written epoch: whole tensors, a shuffled index, one gather per batch, sums read once, channels last."""
+    step = _step(_model(model).to(memory_format=torch.channels_last))
+    inputs, targets = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
     def epoch() -> None:
-        net.train()
         losses, correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         for chosen in torch.randperm(len(targets)).split(batch):
             truth = targets[chosen]
-            outputs = net(inputs[chosen].float().div_(255))
-            loss = loss_function(outputs, truth)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            loss, outputs = step(inputs[chosen].float().div_(255), truth)
             losses += loss.detach() * len(truth)
             correct += (outputs.argmax(1) == truth).sum()
         losses.item()

@@ -3,8 +3,11 @@
     python -m benchmarks.serving MODELS [--rounds 3] [--seconds 5] [--concurrency 1 32] [--kinds json1 json32]
 
 MODELS is a directory of pushed models with one model in it; wrk must be installed. All servers run from the beginning,
-and the load goes from one to the next every few seconds, since machine speed drifts from minute to minute. So only
-ratios of one invocation mean anything: each is the median over the rounds of (server / peer in that round).
+and the load goes from one to the next every few seconds, because the machine's speed drifts from minute to minute.
+Only ratios of one invocation mean anything: each is the median over the rounds of (server / peer in that round).
+
+`--workers core 1 2` measures the service with other numbers of workers than two; `core` is one worker that has a core
+to itself, like a pod of deploy/kubernetes, while wrk has the others.
 """
 
 import argparse
@@ -19,34 +22,50 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from registry.store import ModelStore, models
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "serving" / "samples" / "ankle-boot.png"
-PEERS = ("flask", "fastapi", "mosec")
-SERVERS = ("tensorflow", "litert", *PEERS)  # the first two are this service's runtimes
-_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
+RUNTIMES = ("tensorflow", "litert")  # of this service
+PEERS = {  # their command lines, each with two workers
+    "flask": "gunicorn --worker-class gthread --threads 4 --workers 2 --bind 127.0.0.1:{port} "
+    "benchmarks.serving_peers:flask_app()",
+    "fastapi": "uvicorn --workers 2 --port {port} --log-level warning --factory benchmarks.serving_peers:fastapi_app",
+    "mosec": "benchmarks.mosec_peer --port {port}",
+}
+ONE_CORE, OTHER_CORES = ("taskset", "-c", "0"), ("taskset", "-c", f"1-{(os.cpu_count() or 2) - 1}")
+MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What wrk saw: requests a second, latencies in milliseconds, and replies that were no 2xx."""
+    """What wrk reports: requests per second, latencies in milliseconds, and the number of replies other than 2xx."""
 
     rate: float
     p50: float
     p99: float
     bad: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers: its port, its address, its process id, and the seconds until its first correct answer."""
+
+    port: int
+    url: str
+    pid: int
+    start: float
 
 
 @cache
@@ -61,53 +80,25 @@ def bodies() -> dict[str, tuple[str, bytes]]:
     }
 
 
-def command(server: str, version: Path, port: int) -> tuple[list[str], dict[str, str]]:
-    """The command line of a server with two workers, and what it needs in the environment."""
-    if server not in PEERS:
-        ours = {"MODELS": str(version.parents[1]), "PORT": str(port), "WORKERS": "2", "RUNTIME": server}
-        return [sys.executable, "-m", "serving"], ours
-    gunicorn = ["-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "4"]
-    uvicorn = ["-m", "uvicorn", "--factory", "--port", str(port), "--log-level", "warning"]
-    lines = {
-        "mosec": ["-m", "benchmarks.mosec_peer", "--port", str(port)],
-        "flask": [*gunicorn, "benchmarks.serving_peers:flask_app()"],
-        "fastapi": [*uvicorn, "benchmarks.serving_peers:fastapi_app"],
-    }
-    environ = {"VERSION": str(version), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    workers = [] if server == "mosec" else ["--workers", "2"]  # mosec's own file says how many
-    return [sys.executable, *lines[server], *workers], environ
-
-
-def path(server: str) -> str:
-    """Where the server takes images."""
-    return "/inference" if server == "mosec" else "/predict"
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server that answers: its port, its address, its process id, and the seconds until its first right answer."""
-
-    port: int
-    url: str
-    pid: int
-    start: float
-
-
 @contextmanager
-def running(server: str, version: Path, **more: str) -> Iterator[Running]:
-    """Start a server on a free port, with `more` in its environment, and end it afterwards."""
+def running(server: str, version: Path, workers: str = "2") -> Iterator[Running]:
+    """Starts a server on a free port, and stops it afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    line, environ = command(server, version, port)
-    begin = time.monotonic()
-    with subprocess.Popen(
-        line, env=os.environ | environ | more, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    if server in PEERS:
+        arguments, environ = PEERS[server].format(port=port).split(), {"VERSION": str(version)}
+    else:
+        count = "1" if workers == "core" else workers
+        arguments, environ = ["serving"], {"MODELS": str(version.parents[1]), "RUNTIME": server, "WORKERS": count}
+    command = [*(ONE_CORE if workers == "core" else ()), sys.executable, "-m", *arguments]
+    environ |= {"PORT": str(port), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    begin, quiet = time.monotonic(), subprocess.DEVNULL
+    with subprocess.Popen(command, env=os.environ | environ, cwd=ROOT, stdout=quiet, stderr=quiet) as process:
         try:
-            url = f"http://127.0.0.1:{port}{path(server)}"
+            url = f"http://127.0.0.1:{port}/predict"
             while not _answers(url):
                 if process.poll() is not None or time.monotonic() - begin > 120:
-                    raise RuntimeError(f"{line} does not answer")
+                    raise RuntimeError(f"{command} does not answer")
                 time.sleep(0.02)
             yield Running(port, url, process.pid, time.monotonic() - begin)
         finally:
@@ -116,74 +107,47 @@ def running(server: str, version: Path, **more: str) -> Iterator[Running]:
 
 
 def _answers(url: str) -> bool:
-    kind, body = bodies()["raw32"]
-    request = urllib.request.Request(url, body, {"Content-Type": kind})  # noqa: S310  # made here
+    media_type, body = bodies()["raw32"]
+    request = urllib.request.Request(url, body, {"Content-Type": media_type})  # noqa: S310  # made here
     try:
         with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
             return bool(reply.status == 200)
-    except (OSError, urllib.error.URLError):
+    except OSError:
         return False
 
 
-def wrk(url: str, kind: str, concurrency: int, seconds: int, scratch: Path) -> Measured:
-    """Load the server from as many connections, after a second to warm up."""
+def wrk(url: str, kind: str, concurrency: int, seconds: int, prefix: Sequence[str] = ()) -> Measured:
+    """Loads the server over `concurrency` connections, after a second to warm up."""
     media_type, body = bodies()[kind]
-    (scratch / "body").write_bytes(body)
-    script = scratch / "post.lua"
-    script.write_text(
-        f'local file = io.open("{scratch / "body"}", "rb")\n'
-        'wrk.method, wrk.body = "POST", file:read("*a")\n'
-        f'wrk.headers["Content-Type"] = "{media_type}"\n'
-    )
-    command = ["wrk", "-t1", f"-c{concurrency}", "-s", str(script), "--latency", "--timeout", "30s"]
-    for length in (1, seconds):
-        done = subprocess.run([*command, f"-d{length}s", url], capture_output=True, text=True, check=True)
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
+    with tempfile.TemporaryDirectory() as scratch:
+        (file := Path(scratch) / "body").write_bytes(body)
+        (script := Path(scratch) / "post.lua").write_text(
+            f'wrk.method, wrk.body = "POST", io.open("{file}", "rb"):read("*a")\n'
+            f'wrk.headers["Content-Type"] = "{media_type}"\n'
+        )
+        command = [*prefix, "wrk", "-t1", f"-c{concurrency}", "-s", str(script), "--latency", "--timeout", "30s"]
+        for length in (1, seconds):
+            done = subprocess.run([*command, f"-d{length}s", url], capture_output=True, text=True, check=True)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     p50, p99 = (re.search(rf"{percent}%\s+([\d.]+)(us|ms|s|m)\b", done.stdout) for percent in (50, 99))
     if not rate or not p50 or not p99:
         raise RuntimeError(done.stdout)
-    return Measured(
-        float(rate[1]),
-        float(p50[1]) * _UNITS[p50[2]],
-        float(p99[1]) * _UNITS[p99[2]],
-        int(bad[1]) if bad else 0,
-    )
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
+    latencies = (float(each[1]) * MILLISECONDS[each[2]] for each in (p50, p99))
+    return Measured(float(rate[1]), *latencies, int(bad[1]) if bad else 0)
 
 
 def proportional_memory(pid: int) -> float:
-    """MiB of a process and all its descendants, shared pages divided among those that share them."""
+    """MiB of a process and all its descendants, shared pages divided among those that share them; 0 if it ended."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0.0  # it ended meanwhile
-    found = re.search(r"Pss:\s+(\d+)", rollup)
-    own = int(found[1]) / 1024 if found else 0.0
-    return own + sum(proportional_memory(int(child)) for child in children)
-
-
-def main() -> None:
-    options = _options()
-    if not shutil.which("wrk"):
-        raise SystemExit("error: wrk makes the load; install it first (apt-get install wrk).")
-    version = served_version(options.models)
-    results: dict[tuple[str, int], dict[str, list[Measured]]] = defaultdict(lambda: defaultdict(list))
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        servers = {name: stack.enter_context(running(name, version)) for name in options.servers}
-        for turn in range(options.rounds):
-            for kind, concurrency in itertools.product(options.kinds, options.concurrency):
-                for name, server in servers.items():
-                    measured = wrk(server.url, kind, concurrency, options.seconds, Path(scratch))
-                    results[kind, concurrency][name].append(measured)
-                    print(f"{turn} {name:<11} {kind:<7} c={concurrency:<3} {measured}", flush=True)
-        _report(results)
-        for name, server in servers.items():
-            print(f"{name:<11} {proportional_memory(server.pid):.0f} MiB, first answer after {server.start:.1f} s")
+        process = psutil.Process(pid)
+        return sum(each.memory_full_info().pss for each in [process, *process.children(recursive=True)]) / 2**20
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def served_version(root: Path) -> Path:
-    """The directory of the version that is served of the only model in `root`; ends the program if there is none."""
+    """The directory of the served version of the only model in `root`; ends the program if there is none."""
     names = models(root)
     if len(names) != 1:
         raise SystemExit(f"error: {root} must hold one pushed model. Received: {', '.join(names) or 'none'}.")
@@ -191,27 +155,43 @@ def served_version(root: Path) -> Path:
     return store.path(store.served() or 1).resolve()
 
 
-def _report(results: dict[tuple[str, int], dict[str, list[Measured]]]) -> None:
-    for (kind, concurrency), servers in results.items():
-        for server, rounds in servers.items():
-            rate, p50, p99 = (
-                statistics.median(getattr(each, key) for each in rounds) for key in ("rate", "p50", "p99")
-            )
-            line = f"{kind:<7} c={concurrency:<3} {server:<11} {rate:8.0f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms"
-            if bad := sum(each.bad for each in rounds):
-                line += f"  {bad} refused"
-            print(line)
-            for peer in PEERS if server not in PEERS else ():
-                if peer in servers:
-                    print(f"{'':<24}beside {peer:<8} {_beside(rounds, servers[peer])}")
+def main() -> None:
+    options = _options()
+    if not shutil.which("wrk"):
+        raise SystemExit("error: wrk makes the load; install it first (apt-get install wrk).")
+    version = served_version(options.models)
+    ours = itertools.product((each for each in options.servers if each in RUNTIMES), options.workers)
+    started = {f"{runtime}-{workers}": (runtime, workers) for runtime, workers in ours}
+    started |= {peer: (peer, "2") for peer in options.servers if peer in PEERS}
+    results: dict[tuple[str, int], dict[str, list[Measured]]] = defaultdict(lambda: defaultdict(list))
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(running(each, version, n)) for name, (each, n) in started.items()}
+        for turn, kind, concurrency in itertools.product(range(options.rounds), options.kinds, options.concurrency):
+            for name, server in servers.items():
+                prefix = OTHER_CORES if name.endswith("-core") else ()
+                measured = wrk(server.url, kind, concurrency, options.seconds, prefix)
+                results[kind, concurrency][name].append(measured)
+                print(f"{turn} {name:<15} {kind:<7} c={concurrency:<3} {measured}", flush=True)
+        for (kind, concurrency), rounds in results.items():
+            _report(kind, concurrency, rounds)
+        for name, server in servers.items():
+            print(f"{name:<15} {proportional_memory(server.pid):.0f} MiB, first answer after {server.start:.1f} s")
 
 
-def _beside(own: list[Measured], peer: list[Measured]) -> str:
-    """The ratios of a server to a peer: the median over the rounds, the least and the most."""
-    rates = [mine.rate / theirs.rate for mine, theirs in zip(own, peer, strict=True)]
-    tails = [mine.p99 / theirs.p99 for mine, theirs in zip(own, peer, strict=True)]
-    rate = f"{statistics.median(rates):.2f} ({min(rates):.2f} to {max(rates):.2f})"
-    return f"rate x {rate}  p99 x {statistics.median(tails):.2f}"
+def _report(kind: str, concurrency: int, servers: dict[str, list[Measured]]) -> None:
+    """Prints medians over the rounds with their range, and each runtime's ratios to the peers."""
+    for server, rounds in servers.items():
+        rates, images = [each.rate for each in rounds], 32 if kind.endswith("32") else 1
+        rate, p50, p99 = (statistics.median(getattr(each, key) for each in rounds) for key in ("rate", "p50", "p99"))
+        print(
+            f"{kind:<7} c={concurrency:<3} {server:<15} {rate:8.0f}/s ({min(rates):.0f} to {max(rates):.0f}), "
+            f"{rate * images:.0f} images/s, p50 {p50:.2f} ms, p99 {p99:.2f} ms, {sum(each.bad for each in rounds)} bad"
+        )
+        for peer in (each for each in servers if each in PEERS and server not in PEERS):
+            ratios = [own.rate / other.rate for own, other in zip(rounds, servers[peer], strict=True)]
+            tail = statistics.median(own.p99 / other.p99 for own, other in zip(rounds, servers[peer], strict=True))
+            range_ = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            print(f"{'':<24}beside {peer:<8} rate x {range_}, p99 x {tail:.2f}")
 
 
 def _options() -> argparse.Namespace:
@@ -221,7 +201,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32, 64])
     parser.add_argument("--kinds", nargs="+", choices=[*bodies()], default=[*bodies()])
-    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=SERVERS)
+    parser.add_argument("--servers", nargs="+", choices=[*RUNTIMES, *PEERS], default=[*RUNTIMES, *PEERS])
+    parser.add_argument("--workers", nargs="+", default=["2"], help="of this service: numbers, or `core`")
     return parser.parse_args()
 
 

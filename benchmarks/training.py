@@ -2,9 +2,9 @@
 
     make bench ARGS=training     or     python -m benchmarks.training --rounds 3
 
-The contenders run in turn, round after round, so that a machine whose speed drifts slows all of them alike;
-the ratios to this trainer's median are what to quote. The arithmetic floor is the epoch's floating point
-operations over the rate of a large matrix product, measured in the same rounds.
+The contenders run in turn, round after round, so that a machine whose speed drifts slows all of them alike; quote the
+ratios to this trainer's median. The arithmetic floor is the epoch's floating point operations over the rate of a large
+matrix product, measured in the same rounds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,7 +26,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import pytorch_loops
-from trainer.config import RECIPES, TrainConfig
+from registry.tables import table
+from trainer.config import RECIPES
 from trainer.data.batches import TrainingBatches
 from trainer.data.dataset import ImageDataset
 from trainer.data.load import load
@@ -54,8 +56,7 @@ def contenders(model: str, dataset: ImageDataset) -> dict[str, Epoch]:
 
 
 def _ours(model: str, dataset: ImageDataset) -> Epoch:
-    config: TrainConfig = RECIPES["paper"]
-    config = TrainConfig(model=model, batch_size=BATCH, optimizer=config.optimizer)
+    config = replace(RECIPES["paper"], model=model, batch_size=BATCH)
     batches = TrainingBatches(dataset.train, config)
     net = fit.compiled(config, dataset, batches.steps)
     return lambda: net.fit(batches.dataset, shuffle=False, verbose=0, callbacks=[batches])
@@ -96,34 +97,32 @@ def _seconds(work: Epoch) -> float:
 def measure(model: str, dataset: ImageDataset, rounds: int) -> None:
     """Prints one table: median and range of the seconds of an epoch, and ratios to this trainer."""
     ways = contenders(model, dataset)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    rates = []
     for epoch in ways.values():
         epoch()  # once uncounted: tracing, caches, first touch of memory
-    for _ in range(rounds):
-        rates.append(_gigaflops())
-        for name, epoch in ways.items():
-            seconds[name].append(_seconds(epoch))
+    measured = [(_gigaflops(), {name: _seconds(epoch) for name, epoch in ways.items()}) for _ in range(rounds)]
     # Forward, gradients of the weights and gradients of the activations cost about the same.
-    operations = 3 * 2 * FORWARD_MACS[model] * len(dataset.train)
-    floor = operations / statistics.median(rates) / 1e9
-    ours = statistics.median(seconds["this trainer"])
-    print(f"\n{model}: one epoch of {len(dataset.train):,} images, batches of {BATCH}, {rounds} rounds")
-    print(f"{'':28}{'median s':>10}{'range':>16}{'this / it':>11}")
-    for name, values in seconds.items():
+    operations = 3 * 2 * FORWARD_MACS[model] * len(dataset.train) / 1e9
+    rate = statistics.median(rate for rate, _ in measured)
+    ours = statistics.median(seconds["this trainer"] for _, seconds in measured)
+    rows = [["", "median s", "range", "this / it"]]
+    for name in ways:
+        values = [seconds[name] for _, seconds in measured]
         middle = statistics.median(values)
-        print(f"{name:28}{middle:10.2f}{min(values):8.2f} -{max(values):6.2f}{ours / middle:11.2f}")
-    print(f"{'arithmetic floor':28}{floor:10.2f}{'':16}{ours / floor:11.2f}")
-    print(f"floor: {operations / 1e9:.0f} GFLOP at {statistics.median(rates):.0f} GFLOP/s")
+        rows.append([name, f"{middle:.2f}", f"{min(values):.2f} to {max(values):.2f}", f"{ours / middle:.2f}"])
+    rows.append(["arithmetic floor", f"{operations / rate:.2f}", "", f"{ours * rate / operations:.2f}"])
+    print(f"\n{model}: one epoch of {len(dataset.train):,} images, batches of {BATCH}, {rounds} rounds")
+    print(f"{table(rows)}\nfloor: {operations:.0f} GFLOP at {rate:.0f} GFLOP/s")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="benchmarks.training", description=__doc__.partition("\n")[0])
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--images", type=int, help="train on so many images only, to try it out")
     options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     options.add_argument("--artifacts", type=Path, default=Path(os.environ.get("ARTIFACTS", "artifacts")))
     arguments = options.parse_args()
     dataset = load("fashion_mnist", arguments.artifacts / "data")
+    dataset = replace(dataset, train=dataset.train[: arguments.images])
     versions = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "torch", "numpy"))
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
     for model in arguments.models:
