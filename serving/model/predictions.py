@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.images.files import PIXELS, Batch, Source
+from serving.images.pixels import Images
 from serving.model.assets import Familiar
 
 TOP = 3
+FEW = 64  # probabilities; plain Python sorts and rounds so many sooner than numpy's calls take
 BLANK = "Every pixel has the same shade: there is nothing to see on it."
 
 
@@ -28,23 +30,28 @@ def predictions(
         rounded to six places; `in_distribution` and `distribution_score` where they are known; `file`, `converted`,
         `preprocessing` and `note` where there is something to say.
     """
-    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP].tolist()
-    rounded = np.round(probabilities.astype(np.float64), 6).tolist()
-    found = [_prediction(*each, classes) for each in zip(rounded, best, batch.sources, strict=True)]
-    if familiar:
-        for each, score in zip(found, familiar.scores(batch.images), strict=True):
-            each["in_distribution"] = score <= 1
-            each["distribution_score"] = score
-    pixels = batch.images.reshape(len(found), -1)
-    for index in np.flatnonzero((pixels == pixels[:, :1]).all(axis=1)).tolist():
-        found[index]["note"] = BLANK
-    return found
+    if probabilities.size <= FEW:
+        rows = probabilities.tolist()
+        best = [sorted(range(len(classes)), key=row.__getitem__, reverse=True)[:TOP] for row in rows]
+        rounded = [[round(value * 1e6) / 1e6 for value in row] for row in rows]
+    else:
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP].tolist()
+        rounded = np.round(probabilities.astype(np.float64), 6).tolist()
+    scores = familiar.scores(batch.images) if familiar else [None] * len(rounded)
+    return [
+        _prediction(*each, classes) for each in zip(rounded, best, scores, batch.images, batch.sources, strict=True)
+    ]
 
 
 def _prediction(
-    probabilities: list[float], best: list[int], source: Source, classes: tuple[str, ...]
+    probabilities: list[float],
+    best: list[int],
+    score: float | None,
+    image: Images,
+    source: Source,
+    classes: tuple[str, ...],
 ) -> dict[str, Any]:
-    prediction = {
+    prediction: dict[str, Any] = {
         "label": classes[best[0]],
         "index": best[0],
         "probability": probabilities[best[0]],
@@ -54,4 +61,9 @@ def _prediction(
     if source is not PIXELS:
         notes = {"file": source.file, "converted": source.converted, "preprocessing": source.preprocessing}
         prediction |= {key: note for key, note in notes.items() if note}
+    if score is not None:
+        prediction |= {"in_distribution": score <= 1, "distribution_score": score}
+    pixels = image.tobytes()
+    if pixels == pixels[:1] * len(pixels):
+        prediction["note"] = BLANK
     return prediction
