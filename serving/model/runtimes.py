@@ -2,10 +2,8 @@
 
 import gc
 from functools import cache, partial
-from pathlib import Path
 
 from serving.model.follow import Load
-from serving.model.served import Predictor
 from serving.settings import Settings
 
 
@@ -30,7 +28,4 @@ def loader(settings: Settings) -> Load:
         gc.freeze()
         return load
 
-    def load(directory: Path, version: int) -> Predictor:
-        return runtime()(directory, version)
-
-    return load
+    return lambda directory, version: runtime()(directory, version)
