@@ -23,7 +23,7 @@ from benchmarks.serving import bodies, served_version
 from serving.api import native
 from serving.app import create_app
 from serving.model import predictions
-from serving.model.assets import Familiar
+from serving.model.assets import NoveltyScore
 from serving.model.batcher import Batcher
 from serving.model.runtimes import loader
 from serving.model.served import Served
@@ -34,7 +34,7 @@ from serving.settings import Settings
 PARTS = (
     ("parse", native, "_read_batch"),
     ("model", Batcher, "predict"),
-    ("score", Familiar, "scores"),
+    ("score", NoveltyScore, "scores"),
     ("label", predictions, "_prediction"),
     ("write", native, "reply"),
 )

@@ -14,7 +14,7 @@ from werkzeug.routing import BaseConverter, MapAdapter
 from registry.errors import RegistryError
 from serving.api import description, native, open_inference, pages, tensorflow_serving
 from serving.errors import OverloadedError, ServiceError, problem
-from serving.model.assets import ExtrasOfNow
+from serving.model.assets import CurrentAssets
 from serving.model.inference import Inference
 from serving.model.served import Served
 from serving.observe import exchange_of
@@ -81,7 +81,7 @@ def create_app(served: Served, settings: Settings) -> Flask:
         MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images/files.py` is who counts them
     )
     inference = Inference(served, settings)
-    extras = ExtrasOfNow(settings)
+    extras = CurrentAssets(settings)
     for api in (native, description):
         app.register_blueprint(api.blueprint(inference, extras))
     for protocol in (tensorflow_serving, open_inference):

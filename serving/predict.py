@@ -25,7 +25,7 @@ from registry.errors import RegistryError
 from serving.__main__ import check_runtime
 from serving.errors import InvalidImageError, ServiceError, TooLargeError
 from serving.images.files import Batch, Source, from_files
-from serving.model.assets import Extras
+from serving.model.assets import Assets
 from serving.model.follow import Follower
 from serving.model.predictions import predictions
 from serving.model.runtimes import loader
@@ -74,7 +74,7 @@ def _classify(paths: Sequence[Path], out: Path, settings: Settings) -> str:
     store, served = find(settings), Served()
     Follower(served, lambda: store, loader(settings)).look()  # it logs why a version is not served
     predictor = served.predictor()
-    extras, shape = Extras(predictor, settings), predictor.card.input.shape
+    extras, shape = Assets(predictor, settings), predictor.card.input.shape
     items = [item for path in paths for item in _items(path, shape)]
     # Hidden, so that a folder of images may hold it; of one version, so that two versions never mix.
     rows_file = out.with_name(f".{out.name}.{store.name}-{predictor.version}.unfinished")
@@ -128,7 +128,7 @@ def _done(file: IO[bytes], items: Sequence[Item]) -> int:
     return done
 
 
-def _rows(items: Sequence[Item], predictor: Predictor, extras: Extras, settings: Settings) -> list[dict[str, Any]]:
+def _rows(items: Sequence[Item], predictor: Predictor, extras: Assets, settings: Settings) -> list[dict[str, Any]]:
     """A row for each item: its prediction, or why it could not be read."""
     batches, errors, look = [], {}, extras.look if settings.preprocess else None
     for name, content in items:
@@ -145,7 +145,7 @@ def _rows(items: Sequence[Item], predictor: Predictor, extras: Extras, settings:
             errors[name] = {"file": name, "error": str(error)}
     if batches:
         batch = Batch(np.concatenate([each.images for each in batches]), tuple(each.sources[0] for each in batches))
-        found = iter(predictions(batch, predictor.predict(batch.images), predictor.card.classes, extras.familiar))
+        found = iter(predictions(batch, predictor.predict(batch.images), predictor.card.classes, extras.novelty))
     return [errors.get(name) or next(found) for name, _ in items]
 
 

@@ -11,13 +11,13 @@ from registry.store import ModelStore
 from serving.api.pages import samples
 from serving.errors import NotServedError
 from serving.keys import Keys
-from serving.model.assets import FOLDER, ExtrasOfNow
+from serving.model.assets import FOLDER, CurrentAssets
 from serving.model.inference import Inference
 
 LIMITS = ("max_body_bytes", "max_images", "max_image_pixels")
 
 
-def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
+def blueprint(inference: Inference, extras: CurrentAssets) -> Blueprint:
     """The routes GET /model, GET /model/versions and GET /model/files/... over `inference`."""
     described = Blueprint("description", __name__)
     settings = inference.settings

@@ -11,7 +11,7 @@ from serving.api.replies import reply
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 from serving.images.files import Batch, from_files, from_json, from_raw
 from serving.images.photographs import Look
-from serving.model.assets import ExtrasOfNow
+from serving.model.assets import CurrentAssets
 from serving.model.inference import Inference
 from serving.model.predictions import predictions
 from serving.observe import exchange_of
@@ -21,7 +21,7 @@ from serving.settings import Settings
 UNTOLD_TYPES = {"", "application/x-www-form-urlencoded"}
 
 
-def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
+def blueprint(inference: Inference, extras: CurrentAssets) -> Blueprint:
     """The routes POST /predict, GET /healthz and GET /readyz over `inference`."""
     native = Blueprint("native", __name__)
 
@@ -43,7 +43,7 @@ def blueprint(inference: Inference, extras: ExtrasOfNow) -> Blueprint:
         look = assets.look if switches["preprocess"] else None
         batch = _read_batch(environ, card.input.shape, inference.settings, look)
         answer = inference.run(exchange_of(environ), predictor, batch.images)
-        found = predictions(batch, answer.probabilities, card.classes, assets.familiar)
+        found = predictions(batch, answer.probabilities, card.classes, assets.novelty)
         if switches["pixels"]:
             for each, image in zip(found, batch.images, strict=True):
                 each["pixels"] = base64.b64encode(image.tobytes()).decode()

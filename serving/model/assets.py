@@ -1,10 +1,9 @@
-"""What lies beside a version's SavedModel in `assets.extra`, read once a version: for the page, and for each reply.
+"""The files beside a version's SavedModel in `assets.extra`, read once a version: for the page, and for each reply.
 
 Versions that an older trainer pushed lack some of it; they are served all the same.
 """
 
 import logging
-import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +18,13 @@ from serving.model.served import Predictor
 from serving.settings import Settings
 
 FOLDER = "assets.extra"
-FAMILIAR = "familiar.npz"
+SCORE = "familiar.npz"
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Familiar:
+class NoveltyScore:
     """Tells an image that looks like nothing in the training data, by numbers that the trainer fitted.
 
     `trainer/evaluation/novelty.py` says how; this is the same computation, and a test holds the two together.
@@ -38,7 +37,7 @@ class Familiar:
     threshold: NDArray[np.float64]
 
     def scores(self, images: Images) -> list[float]:
-        """For uint8 (n, height, width, channels): up to 1 is familiar, beyond is not; rounded to three places."""
+        """For uint8 (n, height, width, channels): above 1 is out of distribution; rounded to three places."""
         count, height, width, channels = images.shape
         # One flat product for all rows of all images: numpy is slow at many small ones.
         planes = images if channels == 1 else np.moveaxis(images, 3, 1)
@@ -49,7 +48,7 @@ class Familiar:
         return [round(score, 3) for score in (distances / self.threshold).tolist()]
 
 
-class Extras:
+class Assets:
     """The files of one version."""
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
@@ -60,12 +59,12 @@ class Extras:
         self.directory = self.store.path(self.version) / FOLDER
 
     @cached_property
-    def familiar(self) -> Familiar | None:
-        """None where the version has none."""
-        path = self.directory / FAMILIAR
+    def novelty(self) -> NoveltyScore | None:
+        """The score of the version, None where it has none."""
+        path = self.directory / SCORE
         try:
             with path.open("rb") as file, np.load(file) as numbers:
-                return Familiar(**numbers)
+                return NoveltyScore(**numbers)
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged archive raises anything from EOFError to BadZipFile
@@ -73,22 +72,21 @@ class Extras:
             return None
 
     def file(self, name: str) -> Path | None:
-        """A file that the card lists, so that nothing else of the disk is given away; None for any other name."""
+        """A file that the card lists, so that no other file of the disk can be read; None for any other name."""
         path = self.directory / name
         return path if f"{FOLDER}/{name}" in self._files and path.is_file() else None
 
 
-class ExtrasOfNow:
-    """The extras of the version that answers, kept until another one does."""
+class CurrentAssets:
+    """The assets of the version that answers, kept until another one does."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        # The predictor by a weak reference, or a version that is gone would stay in memory.
-        self._kept: tuple[weakref.ref[Predictor], Extras] | None = None
+        self._kept: Assets | None = None
 
-    def of(self, predictor: Predictor) -> Extras:
+    def of(self, predictor: Predictor) -> Assets:
         """Any thread may ask; two that ask at once for a new version both read it."""
         kept = self._kept
-        if kept is None or kept[0]() is not predictor:
-            kept = self._kept = (weakref.ref(predictor), Extras(predictor, self._settings))
-        return kept[1]
+        if kept is None or kept.version != predictor.version:
+            kept = self._kept = Assets(predictor, self._settings)
+        return kept

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from serving.images.files import PIXELS, Batch, Source
 from serving.images.pixels import Images
-from serving.model.assets import Familiar
+from serving.model.assets import NoveltyScore
 
 TOP = 3
 FEW = 64  # probabilities; plain Python sorts and rounds so many sooner than numpy's calls take
@@ -15,7 +15,7 @@ BLANK = "Every pixel has the same shade: there is nothing to see on it."
 
 
 def predictions(
-    batch: Batch, probabilities: NDArray[np.float32], classes: tuple[str, ...], familiar: Familiar | None
+    batch: Batch, probabilities: NDArray[np.float32], classes: tuple[str, ...], novelty: NoveltyScore | None
 ) -> list[dict[str, Any]]:
     """Describe the model's answer for each image of a batch.
 
@@ -23,7 +23,7 @@ def predictions(
         batch: the images, and where they came from.
         probabilities: of shape (n, classes).
         classes: their names.
-        familiar: scores how far an image is from the training images; None where the version cannot tell.
+        novelty: scores how far an image is from the training images; None where the version cannot tell.
 
     Returns:
         For each image: label, index and probability of the best class, the TOP best classes, and all probabilities,
@@ -37,7 +37,7 @@ def predictions(
     else:
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP].tolist()
         rounded = np.round(probabilities.astype(np.float64), 6).tolist()
-    scores = familiar.scores(batch.images) if familiar else [None] * len(rounded)
+    scores = novelty.scores(batch.images) if novelty else [None] * len(rounded)
     return [
         _prediction(*each, classes) for each in zip(rounded, best, scores, batch.images, batch.sources, strict=True)
     ]

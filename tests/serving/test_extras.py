@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from registry.store import ModelStore
-from serving.model.assets import ExtrasOfNow, Familiar
+from serving.model.assets import CurrentAssets, NoveltyScore
 from serving.model.served import Served
 from serving.model.tensorflow import SavedModelPredictor
 from serving.settings import Settings
@@ -39,7 +39,7 @@ def post(client: BridgeClient, images: NDArray[np.uint8], query: str = "") -> li
 
 def test_serving_scores_as_the_trainer_does(artifacts: Path, sample: ImageDataset) -> None:
     (path,) = artifacts.glob("models/*/1/assets.extra/familiar.npz")
-    scores = Familiar(**np.load(path)).scores(np.asarray(sample.test.images))
+    scores = NoveltyScore(**np.load(path)).scores(np.asarray(sample.test.images))
     assert np.allclose(scores, novelty.fit(sample).scores(sample.test.images), atol=2e-3)
 
 
@@ -80,7 +80,7 @@ def test_what_the_model_saw_is_told_on_request(client: BridgeClient, image: NDAr
 
 
 def test_the_extras_do_not_keep_a_version_that_is_gone(tmp_path: Path, card: Any) -> None:
-    extras, old = ExtrasOfNow(Settings(models=tmp_path)), FakePredictor(card)
+    extras, old = CurrentAssets(Settings(models=tmp_path)), FakePredictor(card)
     extras.of(old)
     seen = weakref.ref(old)
     del old
@@ -92,11 +92,11 @@ def test_the_extras_do_not_keep_a_version_that_is_gone(tmp_path: Path, card: Any
 def test_files_that_cannot_be_used_are_logged_and_left_out(
     tmp_path: Path, predictor: Any, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
-    extras = ExtrasOfNow(Settings(models=tmp_path))
+    extras = CurrentAssets(Settings(models=tmp_path))
     folder = tmp_path / "fashion_mnist" / "7" / "assets.extra"
     folder.mkdir(parents=True)
     (folder / "familiar.npz").write_bytes(content)
-    assert extras.of(predictor).familiar is None
+    assert extras.of(predictor).novelty is None
     assert "familiar.npz cannot be used" in caplog.text
     other = replace(predictor, version=8)
     assert extras.of(other).version == 8
