@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -117,36 +118,32 @@ def _idx(path: Path) -> NDArray[np.uint8] | None:
 def _done(file: IO[bytes], items: Sequence[Item]) -> int:
     """How many of the first `items` an interrupted run wrote; whatever else is in its file is cut off."""
     file.seek(0)
-    done = end = size = 0
-    for count, (line, (name, _)) in enumerate(zip(file, items, strict=False), start=1):
-        if not line.endswith(b"\n") or json.loads(line)["file"] != name:
-            break
-        size += len(line)
-        if count % BATCH == 0:  # in other batches the last decimal place could differ from that of an unbroken run
-            done, end = count, size
-    file.truncate(end)
+    lines = zip(file, items, strict=False)
+    whole = takewhile(lambda pair: pair[0][-1:] == b"\n" and json.loads(pair[0])["file"] == pair[1][0], lines)
+    sizes = [len(line) for line, _ in whole]
+    done = len(sizes) // BATCH * BATCH  # in other batches the last decimal place could differ from an unbroken run's
+    file.truncate(sum(sizes[:done]))
     return done
 
 
-def _rows(items: Sequence[Item], predictor: Predictor, extras: Assets, settings: Settings) -> list[dict[str, Any]]:
+def _rows(items: Sequence[Item], predictor: Predictor, assets: Assets, settings: Settings) -> list[dict[str, Any]]:
     """A row for each item: its prediction, or why it could not be read."""
-    batches, errors, look = [], {}, extras.look if settings.preprocess else None
-    for name, content in items:
+    card, look = predictor.card, assets.look if settings.preprocess else None
+    images, sources, errors = np.zeros((len(items), *card.input.shape), np.uint8), [], {}
+    for index, (name, content) in enumerate(items):
+        source = Source()
         try:
-            if not isinstance(content, Path):
-                batch = Batch(content[None], (Source(),))
-            elif (size := content.stat().st_size) > (most := settings.max_body_bytes):
-                raise TooLargeError(f"{content.name} must have at most {most} bytes. Received: {size}.")
-            else:
-                file = (content.name, content.read_bytes())
-                batch = from_files([file], predictor.card.input.shape, settings, look)
-            batches.append(replace(batch, sources=(replace(batch.sources[0], file=name),)))
+            if isinstance(content, Path):
+                if (size := content.stat().st_size) > (most := settings.max_body_bytes):
+                    raise TooLargeError(f"{content.name} must have at most {most} bytes. Received: {size}.")
+                batch = from_files([(content.name, content.read_bytes())], card.input.shape, settings, look)
+                content, source = batch.images[0], batch.sources[0]
+            images[index] = content
         except (ServiceError, OSError) as error:
-            errors[name] = {"file": name, "error": str(error)}
-    if batches:
-        batch = Batch(np.concatenate([each.images for each in batches]), tuple(each.sources[0] for each in batches))
-        found = iter(predictions(batch, predictor.predict(batch.images), predictor.card.classes, extras.novelty))
-    return [errors.get(name) or next(found) for name, _ in items]
+            errors[index] = {"file": name, "error": str(error)}
+        sources.append(replace(source, file=name))
+    found = predictions(Batch(images, tuple(sources)), predictor.predict(images), card.classes, assets.novelty)
+    return [errors.get(index, row) for index, row in enumerate(found)]
 
 
 def _publish(rows_file: Path, classes: tuple[str, ...], out: Path) -> int:
@@ -161,14 +158,13 @@ def _publish(rows_file: Path, classes: tuple[str, ...], out: Path) -> int:
     with rows_file.open("rb") as lines:
         read = map(json.loads, lines)
         rows = ([*map(row.get, COLUMNS), *row.get("probabilities", dict.fromkeys(classes)).values()] for row in read)
-        if out.suffix == ".csv":
-            with scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                csv.writer(file).writerow(header)
-                csv.writer(file).writerows(rows)
-        else:
+        if out.suffix == ".parquet":
             import pandas as pd
 
             pd.DataFrame(rows, columns=header).to_parquet(scratch)
+        else:
+            with scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+                csv.writer(file).writerows(chain([header], rows))
     scratch.replace(out)
     rows_file.unlink()
     return failed
