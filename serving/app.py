@@ -13,7 +13,7 @@ from werkzeug.routing import BaseConverter, MapAdapter
 
 from registry.errors import RegistryError
 from serving.api import description, native, open_inference, pages, tensorflow_serving
-from serving.errors import OverloadedError, ServiceError, problem
+from serving.errors import ServiceError, problem
 from serving.model.assets import CurrentAssets
 from serving.model.inference import Inference
 from serving.model.served import Served
@@ -94,30 +94,24 @@ def create_app(served: Served, settings: Settings) -> Flask:
 def _translate_errors(app: Flask, settings: Settings) -> None:
     """Let every error leave in its protocol's form: the domain's own, HTTP's, and those that nobody foresaw."""
 
-    @app.errorhandler(ServiceError)
-    def service_error(error: ServiceError) -> Response:
-        exchange_of(request.environ).rejected = error.rejected
-        status = HTTPStatus(settings.overload_status) if isinstance(error, OverloadedError) else error.status
-        return _problem(status, str(error), error.headers)
-
-    @app.errorhandler(RegistryError)
-    def registry_error(error: RegistryError) -> Response:
-        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "1"})
-
-    @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> Response:
-        allow = {"Allow": ", ".join(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
-        return _problem(HTTPStatus(error.code or 500), _detail(error, app, settings), allow)
-
     @app.errorhandler(Exception)
-    def unforeseen(error: Exception) -> Response:
-        app.logger.exception("%s %r failed", request.method, request.path)
-        return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed here; its log says why.")
-
-
-def _problem(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
-    body, kind = problem(request.path, status, detail)
-    return Response(body, status, headers, content_type=kind)
+    def reply(error: Exception) -> Response:
+        headers: dict[str, str] = {}
+        match error:
+            case ServiceError():
+                exchange_of(request.environ).rejected = error.rejected
+                status, detail, headers = error.status, str(error), error.headers
+            case RegistryError():
+                status, detail, headers = HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "1"}
+            case HTTPException():
+                status, detail = HTTPStatus(error.code or 500), _detail(error, app, settings)
+                if isinstance(error, MethodNotAllowed):
+                    headers = {"Allow": ", ".join(error.valid_methods or ())}
+            case _:
+                app.logger.exception("%s %r failed", request.method, request.path)
+                status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed here; its log says why."
+        body, kind = problem(request.path, status, detail)
+        return Response(body, status, headers, content_type=kind)
 
 
 def _detail(error: HTTPException, app: Flask, settings: Settings) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.errors import OverloadedError
 from serving.model.served import Served
 from serving.settings import Settings
 from tests.serving.bridged import BridgeClient, bridged
@@ -69,19 +68,6 @@ def test_more_files_than_allowed_are_refused_with_the_limit(predictor: Any) -> N
         reply = client.post("/predict", data={"image": files})
         assert (reply.status_code, reply.json["title"]) == (413, "Request Entity Too Large")
         assert "2 images" in reply.json["detail"]
-
-
-@pytest.mark.parametrize("status", [503, 429])
-def test_a_refused_request_may_come_again_in_a_second(
-    predictor: Any, image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    def refuse(_images: NDArray[np.uint8]) -> None:
-        raise OverloadedError("busy")
-
-    monkeypatch.setattr(predictor, "predict", refuse)
-    client = bridged(Served(predictor), Settings(overload_status=status))
-    reply = client.post("/predict", json={"image": image.tolist()})
-    assert (reply.status_code, reply.headers["Retry-After"]) == (status, "1")
 
 
 def test_an_error_that_nobody_foresaw_tells_the_log_and_not_the_client(
