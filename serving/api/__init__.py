@@ -1,1 +1,1 @@
-"""The faces of the service: one blueprint a protocol."""
+"""The APIs of the service: one blueprint a protocol, and one each for the pages and the model's description."""

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from registry.card import ModelCard
 from serving.api import body
-from serving.api.tensors import as_bytes, classes_of, read_images
-from serving.errors import InvalidImageError, TooLargeError
+from serving.api.tensors import as_bytes, classes_of, member, read_images
+from serving.errors import InvalidImageError
 from serving.images.json_text import parse
-from serving.images.pixels import Images, brief
+from serving.images.pixels import brief
 from serving.model.inference import Inference
 from serving.model.served import Predictor
 from serving.observe import exchange_of
@@ -70,10 +70,11 @@ def blueprint(inference: Inference) -> Blueprint:
         predictor = inference.predictor_of(name, version, wait=True)
         environ, settings = request.environ, inference.settings
         content, binary = _split(environ, settings, predictor.card.input.shape)
-        output = _wanted_output(content, predictor.card)
-        images = _images(content, binary, predictor.card, settings)
+        card = predictor.card
+        output = _wanted_output(content, card)
+        images = read_images(_input(content, card), card.input, binary, settings.max_images)
         answer = inference.run(exchange_of(environ), predictor, images)
-        return _reply(content, predictor, output, answer.probabilities)
+        return _reply(content.get("id"), predictor, answer.probabilities, *output)
 
     return routes
 
@@ -89,60 +90,41 @@ def _split(environ: dict[str, Any], settings: Settings, shape: tuple[int, ...]) 
     content = parse(whole[:length] if length < len(whole) else whole, settings.max_images, math.prod(shape))
     if not isinstance(content, dict):
         raise InvalidImageError(f'The body must be a JSON object with "inputs". Received: {brief(content)}.')
-    content = _given(content)
-    if not isinstance(parameters := content.get("parameters", {}), dict):
-        raise InvalidImageError(f"`parameters` must be an object. Received: {brief(parameters)}.")
-    if not isinstance(identity := content.get("id", ""), str):
-        raise InvalidImageError(f"`id` must be a string. Received: {brief(identity)}.")
+    member(content, "id", str, "", "`id` must be a string")
     return content, memoryview(whole)[length:]
 
 
-def _given(members: dict[str, Any]) -> dict[str, Any]:
-    """Without null, which clients that are generated from a schema send for what they leave out."""
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def _images(content: dict[str, Any], binary: memoryview, card: ModelCard, settings: Settings) -> Images:
+def _input(content: dict[str, Any], card: ModelCard) -> dict[str, Any]:
+    """The one tensor of the request."""
     inputs = content.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise InvalidImageError(f"`inputs` must be a list of one tensor, {card.input.name}. Received: {brief(inputs)}.")
-    tensor = _given(inputs[0])
-    if tensor.get("name") != card.input.name:
-        raise InvalidImageError(f"The input must be {card.input.name}. Received: {brief(tensor.get('name'))}.")
-    # Before the pixels are looked at, since that is what takes time.
-    shape = tensor.get("shape")
-    if isinstance(shape, list) and shape and isinstance(shape[0], int) and shape[0] > settings.max_images:
-        raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {brief(shape[0])}.")
-    images, used = read_images(tensor, card.input, binary)
-    if used != len(binary):
-        raise InvalidImageError(f"The body must end with its last tensor. Received: {len(binary) - used} bytes more.")
-    return images
+    if (name := inputs[0].get("name")) != card.input.name:
+        raise InvalidImageError(f"The input must be {card.input.name}. Received: {brief(name)}.")
+    tensor: dict[str, Any] = inputs[0]
+    return tensor
 
 
-def _wanted_output(content: dict[str, Any], card: ModelCard) -> dict[str, Any]:
-    """The parameters of the one output: {"binary_data": bool, "classification": count or 0}."""
-    outputs = content.get("outputs", [])
-    whole = isinstance(outputs, list) and all(isinstance(each, dict) for each in outputs)
-    if not whole or [each.get("name") for each in outputs] not in ([], [card.output.name]):
-        raise InvalidImageError(
-            f'`outputs` must be a list of one object, {{"name": "{card.output.name}"}}. Received: {brief(outputs)}.'
-        )
-    asked = _given(outputs[0]).get("parameters", {}) if outputs else {}
-    if not isinstance(asked, dict):
-        raise InvalidImageError(f"The parameters of an output must be an object. Received: {brief(asked)}.")
-    everywhere = content.get("parameters", {}).get("binary_data_output", False)
-    binary, count = asked.get("binary_data", everywhere), asked.get("classification", 0)
-    if type(binary) is not bool:
-        raise InvalidImageError(f"`binary_data` must be true or false. Received: {brief(binary)}.")
-    if type(count) is not int or count < 0:
-        raise InvalidImageError(f"`classification` must be a number of classes. Received: {brief(count)}.")
-    return {"binary_data": binary, "classification": min(count, len(card.classes))}
+def _wanted_output(content: dict[str, Any], card: ModelCard) -> tuple[bool, int]:
+    """Whether the one output shall be binary, and how many of the best classes it shall hold; 0 for probabilities."""
+    expected = f'`outputs` must be a list of one object, {{"name": "{card.output.name}"}}'
+    outputs = member(content, "outputs", list, [], expected)
+    names = [each.get("name") if isinstance(each, dict) else None for each in outputs]
+    if names not in ([], [card.output.name]):
+        raise InvalidImageError(f"{expected}. Received: {brief(outputs)}.")
+    wanted = outputs[0] if outputs else {}
+    asked = member(wanted, "parameters", dict, {}, "The parameters of an output must be an object")
+    parameters = member(content, "parameters", dict, {}, "`parameters` must be an object")
+    everywhere = member(parameters, "binary_data_output", bool, False, "`binary_data_output` must be true or false")
+    binary = member(asked, "binary_data", bool, everywhere, "`binary_data` must be true or false")
+    count = member(asked, "classification", int, 0, "`classification` must be a number of classes")
+    return binary, min(count, len(card.classes))
 
 
 def _reply(
-    content: dict[str, Any], predictor: Predictor, wanted: dict[str, Any], probabilities: NDArray[np.float32]
+    identity: str | None, predictor: Predictor, probabilities: NDArray[np.float32], binary: bool, count: int
 ) -> Response:
-    card, count = predictor.card, wanted["classification"]
+    card = predictor.card
     value = classes_of(probabilities, card.classes, count) if count else np.ascontiguousarray(probabilities)
     output: dict[str, Any] = {
         "name": card.output.name,
@@ -150,9 +132,9 @@ def _reply(
         "shape": [len(probabilities), count or len(card.classes)],
     }
     head: dict[str, Any] = {"model_name": card.name, "model_version": str(predictor.version)}
-    if "id" in content:
-        head["id"] = content["id"]
-    if not wanted["binary_data"]:
+    if identity is not None:
+        head["id"] = identity
+    if not binary:
         # JSON data is flat, in row-major order, as the protocol's own examples are.
         output["data"] = [text for row in value for text in row] if isinstance(value, list) else value.ravel()
         text = orjson.dumps(head | {"outputs": [output]}, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.card import TensorSpec
-from serving.errors import InvalidImageError
+from serving.errors import InvalidImageError, TooLargeError
 from serving.images.pixels import Images, brief, flat, from_numbers
 
 DTYPES = {
@@ -31,19 +31,34 @@ DTYPES = {
 }
 
 
-def read_images(tensor: dict[str, Any], spec: TensorSpec, binary: memoryview) -> tuple[Images, int]:
-    """The images of one input tensor.
+def member(owner: dict[str, Any], key: str, kind: type[Any], default: Any, expected: str) -> Any:
+    """`owner[key]`, or the default where it is absent or null, as clients that are generated from a schema send it.
+
+    Raises InvalidImageError, with what was `expected`, for a value of another kind and for a number below 0.
+    """
+    value = owner.get(key)
+    if value is None:
+        return default
+    if type(value) is not kind or (kind is int and value < 0):
+        raise InvalidImageError(f"{expected}. Received: {brief(value)}.")
+    return value
+
+
+def read_images(tensor: dict[str, Any], spec: TensorSpec, binary: memoryview, most: int) -> Images:
+    """The images of the one input tensor.
 
     Args:
         tensor: {"name", "shape", "datatype", "data" or parameters.binary_data_size}.
         spec: of the model's input; a single channel may be left out.
-        binary: what follows the JSON in the body, from this tensor on.
+        binary: what follows the JSON in the body.
+        most: images that a request may hold.
 
     Returns:
-        Shape (n, height, width, channels), and how many bytes of `binary` were its own.
+        Shape (n, height, width, channels).
 
     Raises:
         InvalidImageError: what the protocol or the model refuses.
+        TooLargeError: more than `most` images.
     """
     name, shape = brief(tensor.get("name")), spec.shape
     datatype = tensor.get("datatype")
@@ -51,40 +66,36 @@ def read_images(tensor: dict[str, Any], spec: TensorSpec, binary: memoryview) ->
     if dtype is None:
         kinds = ", ".join(DTYPES)
         raise InvalidImageError(f"The datatype of input {name} must be one of {kinds}. Received: {brief(datatype)}.")
-    told = tensor.get("shape")
-    sizes: list[Any] = told if isinstance(told, list) else []
-    known = [shape, shape[:2]] if shape[2] == 1 else [shape]
-    if tuple(sizes[1:]) not in known or not all(type(size) is int and size > 0 for size in sizes):
-        # Lists in it may be nested more deeply than json.dumps can go.
-        nested = any(isinstance(each, list | dict) for each in sizes)
-        came = brief(told) if nested or not sizes else f"{json.dumps(sizes):.60}"
-        raise InvalidImageError(
-            f"The shape of input {name} must be {[-1, *shape]}, -1 for any number. Received: {came}."
-        )
-    count = math.prod(sizes)
-    fractions = spec.dtype.startswith("float")
-    size = _binary_size(tensor)
-    if size is None:
-        values = flat(tensor.get("data"), count, f"data of input {name}")
-        return from_numbers(values, "data[{}]".format, fractions).reshape(-1, *shape), 0
-    wanted = count * np.dtype(dtype).itemsize
-    if "data" in tensor or size != wanted or len(binary) < wanted:
+    count = _count(tensor.get("shape"), name, shape)
+    if count > most:
+        raise TooLargeError(f"A request may hold {most} images. Received: {count}.")
+    numbers = count * math.prod(shape)
+    parameters = member(tensor, "parameters", dict, {}, "The parameters of an input must be an object")
+    size = member(parameters, "binary_data_size", int, None, "`binary_data_size` must be a number of bytes")
+    wanted = 0 if size is None else numbers * np.dtype(dtype).itemsize
+    data = tensor.get("data")
+    if size is not None and (data is not None or size != wanted or len(binary) < wanted):
         raise InvalidImageError(
             f"Input {name} must have {wanted} bytes after the JSON and no data in it. "
-            f"Received: binary_data_size {size}, {len(binary)} bytes{', and data' * ('data' in tensor)}."
+            f"Received: binary_data_size {size}, {len(binary)} bytes{', and data' * (data is not None)}."
         )
-    pixels = np.frombuffer(binary[:wanted], dtype)
-    return from_numbers(pixels, "data[{}]".format, fractions).reshape(-1, *shape), wanted
+    if len(binary) > wanted:
+        raise InvalidImageError(f"The body must end with its last tensor. Received: {len(binary) - wanted} bytes more.")
+    values = flat(data, numbers, f"data of input {name}") if size is None else np.frombuffer(binary, dtype)
+    return from_numbers(values, "data[{}]".format, spec.dtype.startswith("float")).reshape(-1, *shape)
 
 
-def _binary_size(tensor: dict[str, Any]) -> int | None:
-    parameters = tensor.get("parameters", {})
-    if not isinstance(parameters, dict):
-        raise InvalidImageError(f"The parameters of an input must be an object. Received: {brief(parameters)}.")
-    size = parameters.get("binary_data_size")
-    if size is not None and (type(size) is not int or size < 0):
-        raise InvalidImageError(f"`binary_data_size` must be a number of bytes. Received: {brief(size)}.")
-    return size
+def _count(sizes: Any, name: str, shape: tuple[int, ...]) -> int:
+    """How many images a tensor of these `sizes` holds."""
+    known = [shape, shape[:2]] if shape[2] == 1 else [shape]
+    whole = isinstance(sizes, list) and all(type(size) is int and size > 0 for size in sizes)
+    if whole and tuple(sizes[1:]) in known:
+        count: int = sizes[0]
+        return count
+    # Lists in it may be nested more deeply than json.dumps can go.
+    nested = not isinstance(sizes, list) or not sizes or any(isinstance(each, list | dict) for each in sizes)
+    came = brief(sizes) if nested else f"{json.dumps(sizes):.60}"
+    raise InvalidImageError(f"The shape of input {name} must be {[-1, *shape]}, -1 for any number. Received: {came}.")
 
 
 def classes_of(probabilities: NDArray[np.float32], names: tuple[str, ...], count: int) -> list[list[str]]:

@@ -152,7 +152,7 @@ OUTPUTS = '`outputs` must be a list of one object, {"name": "probabilities"}. Re
             one() | {"outputs": False},
             f"{OUTPUTS} false.",
         ),
-        (one() | {"parameters": {"binary_data_output": 1}}, "`binary_data` must be true or false. Received: 1."),
+        (one() | {"parameters": {"binary_data_output": 1}}, "`binary_data_output` must be true or false. Received: 1."),
         (
             one() | {"outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]},
             "`classification` must be a number of classes. Received: -1.",
