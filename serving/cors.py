@@ -15,7 +15,7 @@ def is_preflight(environ: dict[str, Any]) -> bool:
     return environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
 
 
-def headers(origins: tuple[str, ...], environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+def headers(origins: tuple[str, ...], environ: dict[str, Any]) -> dict[bytes, bytes]:
     """The headers by which pages of these `origins` may read the reply. Cookies, which mean nothing here, stay away."""
     origin = ANY if ANY in origins else environ.get("HTTP_ORIGIN", "")
     found = {} if origin == ANY else {"vary": "Origin"}
@@ -27,4 +27,4 @@ def headers(origins: tuple[str, ...], environ: dict[str, Any]) -> list[tuple[byt
                 "access-control-allow-headers": environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", ""),
                 "access-control-max-age": str(MAX_AGE),
             }
-    return [(name.encode(), value.encode("latin-1")) for name, value in found.items()]
+    return {name.encode(): value.encode("latin-1") for name, value in found.items()}

@@ -17,12 +17,9 @@ _settings = Settings.from_environ(os.environ)
 Keys(_settings)  # read here, for all workers
 
 wsgi_app = "serving.asgi:worker_app()"
-bind = _settings.address
 workers = _settings.workers
 worker_class = "serving.http.worker.Worker"
 
-# TensorFlow does not survive a fork, so each worker loads it after its own.
-preload_app = False
 # The worker's main loop beats, not its requests: a slow one is not killed by this, a hanging process is.
 timeout = 30
 graceful_timeout = _settings.graceful_timeout

@@ -4,40 +4,53 @@ prometheus_client's own way for several processes maps files into memory: each v
 disk ends the process by SIGBUS.
 """
 
-import math
 import os
 import re
 import tempfile
 import threading
 from collections import Counter as Tally
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from serving.settings import SettingsError
 
 PREFIX = "serving-metrics-"  # of a directory that is made here, because none was named
 BY_PROCESS = {"serving_model_version", "serving_model_load_seconds"}
-MAX_PENDING = 256  # replies that are counted at a time
+MAX_PENDING = 64  # replies that are counted at a time
 _OWN = re.compile(r"worker-\d+\.(json|new)")
 
 Labels = tuple[tuple[str, str], ...]
-Reply = tuple[str, int, str, float]  # protocol, status code, version that answered, and seconds since its request
-Prediction = tuple[dict[str, float], int, NDArray[np.float32], tuple[str, ...]]  # as `count_prediction` takes it
 
-_sharing = threading.Lock()
-_counting = threading.Lock()
-_replies: list[Reply] = []
-_predictions: list[Prediction] = []
+
+class Prediction(NamedTuple):
+    """What is counted of a prediction.
+
+    Attributes:
+        phases: seconds by phase.
+        batch: images of the model run that it was part of.
+        probabilities: of shape (n, classes).
+        classes: their names.
+    """
+
+    phases: dict[str, float]
+    batch: int
+    probabilities: NDArray[np.float32]
+    classes: tuple[str, ...]
+
+
+_lock = threading.Lock()  # scrapes, of which there may be two at once, run beside the event loop
+_pending: deque[tuple[str, int, str, float, Prediction | None]] = deque()
 
 disable_created_metrics()
 REGISTRY = CollectorRegistry()
@@ -51,38 +64,6 @@ class _Pending(Collector):
         return ()
 
 
-class Histogram(Collector):
-    """A histogram that takes many values at once; prometheus_client's own takes them one by one.
-
-    Args:
-        name, documentation: as Prometheus shows them.
-        bounds: the upper bounds of the buckets, without the infinite one.
-        label: the name of its only label, None for a histogram without one.
-    """
-
-    def __init__(self, name: str, documentation: str, bounds: tuple[float, ...], label: str | None = None) -> None:
-        self._about = name, documentation
-        self._bounds = np.array(bounds)
-        self._label = label
-        self._counts: dict[str, NDArray[np.int64]] = {} if label else {"": np.zeros(len(bounds) + 1, np.int64)}
-        self._sums: dict[str, float] = {} if label else {"": 0.0}
-        REGISTRY.register(self)
-
-    def observe(self, values: list[float], label: str = "") -> None:
-        """Count `values` under this value of the label."""
-        counts = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._bounds) + 1)
-        self._counts[label] = self._counts.get(label, 0) + counts
-        self._sums[label] = self._sums.get(label, 0.0) + sum(values)
-
-    def collect(self) -> Iterable[Metric]:
-        family = HistogramMetricFamily(*self._about, labels=[self._label] if self._label else None)
-        bounds = [floatToGoString(bound) for bound in (*self._bounds.tolist(), math.inf)]
-        for label, counts in [*self._counts.items()]:  # others may count meanwhile
-            buckets = list(zip(bounds, counts.cumsum().tolist(), strict=True))
-            family.add_metric([label] if self._label else [], buckets, self._sums[label])
-        return [family]
-
-
 REGISTRY.register(_Pending())
 # Seconds; from one image on an idle machine to the deadline of an overloaded one.
 _TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -94,62 +75,68 @@ REQUESTS = Counter(
     ("protocol", "code", "version"),
     registry=REGISTRY,
 )
-LATENCY = Histogram("serving_request_seconds", "Seconds from arrival to reply.", _TIMES, "protocol")
-PHASES = Histogram("serving_phase_seconds", "Seconds of a prediction: parse, queue and compute.", _TIMES, "phase")
+LATENCY = Histogram(
+    "serving_request_seconds", "Seconds from arrival to reply.", ("protocol",), buckets=_TIMES, registry=REGISTRY
+)
+PHASES = Histogram(
+    "serving_phase_seconds",
+    "Seconds of a prediction: parse, queue and compute.",
+    ("phase",),
+    buckets=_TIMES,
+    registry=REGISTRY,
+)
 BATCH = Histogram(
-    "serving_batch_images", "Images of the model run that a request was part of.", (1, 2, 4, 8, 16, 32, 64, 256)
+    "serving_batch_images",
+    "Images of the model run that a request was part of.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 256),
+    registry=REGISTRY,
 )
 QUEUE = Gauge("serving_queue_requests", "Requests that wait for a thread or for the model.", registry=REGISTRY)
 REJECTED = Counter("serving_rejected", "Requests that were not served in time.", ("reason",), registry=REGISTRY)
 CLASSES = Counter("serving_predicted_classes", "Images by predicted class.", ("label",), registry=REGISTRY)
-CONFIDENCE = Histogram("serving_confidence", "Highest probability of each image.", _SHARES)
+CONFIDENCE = Histogram("serving_confidence", "Highest probability of each image.", buckets=_SHARES, registry=REGISTRY)
 VERSION = Gauge("serving_model_version", "Version that is served, by process.", ("model",), registry=REGISTRY)
 LOADING = Gauge("serving_model_load_seconds", "Seconds that its loading took, by process.", registry=REGISTRY)
 FAILURES = Counter("serving_model_load_failures", "Attempts to load a version that failed.", registry=REGISTRY)
 LOOK_FAILURES = Counter("serving_registry_look_failures", "Looks at the registry that failed.", registry=REGISTRY)
 
 
-def count_reply(protocol: str, code: int, version: str, seconds: float) -> None:
-    """Count a reply and the seconds since its request arrived: with others, and before the next scrape."""
-    _replies.append((protocol, code, version, seconds))
-    if len(_replies) >= MAX_PENDING:
-        _count_pending()
+# One look-up instead of a lock, a tuple and a dictionary for each value.
+_requests: Any = cache(REQUESTS.labels)
+_latency: Any = cache(LATENCY.labels)
+_phases: Any = cache(PHASES.labels)
+_classes: Any = cache(CLASSES.labels)
 
 
-def count_prediction(
-    phases: dict[str, float], batch: int, probabilities: NDArray[np.float32], classes: tuple[str, ...]
-) -> None:
-    """Count a prediction: seconds by phase, images of its run, and probabilities of shape (n, classes)."""
-    _predictions.append((phases, batch, probabilities, classes))
-    if len(probabilities) > 1:  # so that what is pending takes little memory
+def count_reply(protocol: str, code: int, version: str, seconds: float, prediction: Prediction | None = None) -> None:
+    """Count a reply, the seconds since its request arrived, and what it predicted.
+
+    It is counted later, with others, since that takes less time for each; but before the next scrape.
+    """
+    _pending.append((protocol, code, version, seconds, prediction))
+    if len(_pending) >= MAX_PENDING or (prediction and len(prediction.probabilities) > 1):  # which takes memory
         _count_pending()
 
 
 def _count_pending() -> None:
-    """Count the replies and predictions of the last moment: one value of many costs a tenth of one alone."""
-    with _counting:
-        replies, predictions = _replies.copy(), _predictions.copy()
-        del _replies[: len(replies)], _predictions[: len(predictions)]
-        for key, count in Tally(reply[:3] for reply in replies).items():
-            REQUESTS.labels(*key).inc(count)
-        for protocol, seconds in _grouped((reply[0], reply[3]) for reply in replies).items():
-            LATENCY.observe(seconds, protocol)
-        for phase, seconds in _grouped(each for phases, *_ in predictions for each in phases.items()).items():
-            PHASES.observe(seconds, phase)
-        BATCH.observe([batch for _, batch, *_ in predictions])
-        for classes, arrays in _grouped((classes, array) for *_, array, classes in predictions).items():
-            probabilities = np.concatenate(arrays)
-            for index, count in Tally(probabilities.argmax(axis=1).tolist()).items():
-                CLASSES.labels(classes[index]).inc(count)
-            highest = probabilities.max(axis=1)
-            CONFIDENCE.observe(highest[highest == highest].tolist())  # a broken model may answer NaN
+    with _lock:
+        while _pending:
+            protocol, code, version, seconds, prediction = _pending.popleft()
+            _requests(protocol, code, version).inc()
+            _latency(protocol).observe(seconds)
+            if prediction:
+                _count_prediction(prediction)
 
 
-def _grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
-    groups: dict[Any, list[Any]] = {}
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
-    return groups
+def _count_prediction(prediction: Prediction) -> None:
+    for phase, seconds in prediction.phases.items():
+        _phases(phase).observe(seconds)
+    BATCH.observe(prediction.batch)
+    for index, count in Tally(prediction.probabilities.argmax(axis=1).tolist()).items():
+        _classes(prediction.classes[index]).inc(count)
+    for confidence in prediction.probabilities.max(axis=1).tolist():
+        if confidence == confidence:  # a broken model may answer NaN, which would stay in the sum
+            CONFIDENCE.observe(confidence)
 
 
 def prepare(named: Path | None) -> Path:
@@ -197,7 +184,7 @@ def share(directory: Path) -> str:
     scratch = path.with_suffix(".new")
     try:
         directory.mkdir(parents=True, exist_ok=True)  # something may have cleaned it up
-        with _sharing:  # two scrapes at once, or one beside the clock, would write into one another's file
+        with _lock:  # or two of them would write into the same file
             scratch.write_bytes(orjson.dumps(families))
             scratch.replace(path)
     except OSError as error:

@@ -5,11 +5,11 @@ import math
 import random
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from serving import metrics
+from serving import metrics, tracing
 from serving.logs import request_id
 from serving.model.batcher import Answer
 from serving.model.served import Predictor
@@ -46,8 +46,7 @@ class Exchange:
         started: when it had a thread, or its turn in the event loop.
         rejected: why it was not served in time, None where it was.
         version: that answered, empty where none did.
-        phases: seconds of parsing, waiting and computing.
-        answer, classes: what the model said, None and empty where it said nothing.
+        prediction: what the model answered, None where it was not asked.
     """
 
     method: str
@@ -59,9 +58,7 @@ class Exchange:
     started: float = 0.0
     rejected: str | None = None
     version: str = ""
-    phases: dict[str, float] = field(default_factory=dict)
-    answer: Answer | None = None
-    classes: tuple[str, ...] = ()
+    prediction: metrics.Prediction | None = None
 
     @classmethod
     def begin(cls, method: str, path: str, given_id: str) -> "Exchange":
@@ -78,20 +75,19 @@ class Exchange:
         return PROTOCOLS.get(self.path[1:].partition("/")[0], "other")
 
     def predicted(self, predictor: Predictor, answer: Answer, asked: float) -> None:
-        """Note the model's answer, for which the request's images were ready when it `asked`."""
+        """Note and trace the model's answer, for which the request's images were ready when it `asked`."""
         self.version = str(predictor.version)
-        self.answer, self.classes = answer, predictor.card.classes
         queued = self.started - self.received + answer.queued
-        self.phases = {"parse": asked - self.started, "queue": queued, "compute": answer.computed}
+        phases = {"parse": asked - self.started, "queue": queued, "compute": answer.computed}
+        self.prediction = metrics.Prediction(phases, answer.batch, answer.probabilities, predictor.card.classes)
+        tracing.add_phases(phases, self.started, self.version)
 
     def end(self, code: int, access_log: bool) -> None:
         """Count and, with ACCESS_LOG, log the reply."""
         seconds, protocol = time.monotonic() - self.began, self.protocol
-        metrics.count_reply(protocol, code, self.version, seconds)
+        metrics.count_reply(protocol, code, self.version, seconds, self.prediction)
         if self.rejected:
             metrics.REJECTED.labels(self.rejected).inc()
-        if self.answer:
-            metrics.count_prediction(self.phases, self.answer.batch, self.answer.probabilities, self.classes)
         if access_log:
             fields = {"protocol": protocol, "code": code, "version": self.version, "seconds": round(seconds, 6)}
             logger.info("%s %s", self.method, quote(self.path), extra={"fields": fields})

@@ -113,11 +113,6 @@ class Settings:
         """Each of CORS_ORIGINS as browsers send it: in lower case."""
         return tuple((self.cors_origins or "").lower().replace(",", " ").split())
 
-    @property
-    def address(self) -> str:
-        """host:port, an IPv6 host in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings; a variable that is absent or empty keeps its default.

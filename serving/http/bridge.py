@@ -33,15 +33,14 @@ from serving.observe import ENVIRON_KEY, HEADERS, Exchange
 from serving.settings import Settings
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Reply = tuple[int, list[tuple[bytes, bytes]], bytes]
+Reply = tuple[int, dict[bytes, bytes], bytes]  # status, headers and body
 
 # They ask whether the worker is alive and ready, not whether its threads are free.
 PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 PAGE_THREADS = 2  # for pages, descriptions and metrics, which read files
 # A JSON image of 28 x 28 has 3 KiB. Larger bodies, and pictures that take long to decode, would delay the others.
 LOOP_BYTES = 32 * 1024
-_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-_CLOSE = (b"connection", b"close")
+_HEADERS = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}
 
 logger = logging.getLogger(__name__)
 
@@ -100,14 +99,14 @@ class Bridge:
         except ClientGoneError:
             return
         exchange.end(status, bool(self.settings.access_log))
-        headers.append((b"x-request-id", exchange.identity.encode()))
+        headers[b"x-request-id"] = exchange.identity.encode()
         if self._origins:
-            headers += cors.headers(self._origins, environ)
+            headers |= cors.headers(self._origins, environ)
         slow = status == HTTPStatus.REQUEST_TIMEOUT
         abandoned = not exchange.received and (slow or not self._bodies.may_skip(environ))
         if abandoned or draining:
-            headers.append(_CLOSE)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+            headers[b"connection"] = b"close"
+        await send({"type": "http.response.start", "status": status, "headers": [*headers.items()]})
         await send({"type": "http.response.body", "body": content, "more_body": abandoned})
         if abandoned:
             await linger(receive)
@@ -134,7 +133,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         if exchange.method != "POST":
             if self._origins and cors.is_preflight(environ):
-                return HTTPStatus.NO_CONTENT.value, [], b""
+                return HTTPStatus.NO_CONTENT.value, {}, b""
             if exchange.path in PROBES:
                 return self._call(environ)
             return await loop.run_in_executor(self._pages, copy_context().run, self._call, environ)
@@ -187,9 +186,8 @@ class Bridge:
             if hasattr(iterable, "close"):
                 iterable.close()
         status, headers = started
-        named = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        names = {name for name, _ in named}
-        return int(status[:3]), named + [each for each in _HEADERS if each[0] not in names], content
+        named = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in headers}
+        return int(status[:3]), _HEADERS | named, content
 
     def _refusal(self, error: ServiceError, exchange: Exchange) -> Reply:
         """The reply to a request that does not come as far as Flask."""
@@ -198,9 +196,5 @@ class Bridge:
         if isinstance(error, OverloadedError):
             status = HTTPStatus(self.settings.overload_status)
         content, kind = problem(exchange.path, status, str(error))
-        own = {"content-type": kind, "content-length": str(len(content))} | error.headers
-        return (
-            status.value,
-            [(name.lower().encode(), value.encode()) for name, value in own.items()] + _HEADERS,
-            content,
-        )
+        own = {"Content-Type": kind, "Content-Length": str(len(content))} | error.headers
+        return status.value, _HEADERS | {name.lower().encode(): value.encode() for name, value in own.items()}, content

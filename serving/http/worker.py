@@ -37,19 +37,19 @@ class DrainingServer(Server):
         self.started = True
 
     def _listen(self) -> None:
-        if not self.should_exit:
-            for each in self.listeners:
-                asyncio.get_running_loop().add_reader(each, self._accept, each)
+        for each in self.listeners:
+            asyncio.get_running_loop().add_reader(each, self._accept, each)
 
-    def _accept(self, listener: socket) -> None:
+    def _accept(self, listener: socket) -> bool:
+        """Accept a connection; returns whether one waited."""
         loop = asyncio.get_running_loop()
         try:
             connection, _ = listener.accept()
         except (BlockingIOError, ConnectionError):
-            return  # another worker was faster, or the client is gone
+            return False  # another worker was faster, or the client is gone
         except OSError:  # no descriptor is free
             self._pause(ACCEPT_AGAIN_SECONDS)
-            return
+            return False
         self.accepted += 1
         if self.accepted % TURN == 0 and self.bridge.settings.workers > 1:
             self._pause(TURN_SECONDS)
@@ -57,6 +57,7 @@ class DrainingServer(Server):
         task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
         self.arriving.add(task)
         task.add_done_callback(self.arriving.discard)
+        return True
 
     def _pause(self, seconds: float) -> None:
         """Accept no connection for a while, in which others may."""
@@ -90,14 +91,12 @@ class DrainingServer(Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Take what the kernel has accepted already, or closing the listener would reset it."""
-        loop = asyncio.get_running_loop()
-        accepted: list[socket] = []
-        for each in self.listeners:
-            loop.remove_reader(each)
-            accepted += _backlog(each)
+        listeners, self.listeners = self.listeners, []
+        for each in listeners:
+            asyncio.get_running_loop().remove_reader(each)
+            while self._accept(each):
+                pass
             each.close()
-        for connection in accepted:
-            await loop.connect_accepted_socket(self._protocol, connection)
         await asyncio.gather(*self.arriving)
         # uvicorn itself would not notify gunicorn any more, which would kill the worker after its own timeout.
         ending = asyncio.create_task(super().shutdown(sockets))
@@ -108,18 +107,6 @@ class DrainingServer(Server):
 
     def _protocol(self) -> Protocol:
         return Protocol(self.config, self.server_state, {})
-
-
-def _backlog(listener: socket) -> list[socket]:
-    """The connections that wait to be accepted; the listener does not block."""
-    accepted: list[socket] = []
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:  # none is left, or another worker was faster
-            return accepted
-        connection.setblocking(False)
-        accepted.append(connection)
 
 
 class Worker(UvicornWorker):

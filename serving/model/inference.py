@@ -3,7 +3,6 @@
 import time
 
 from registry.names import normalized
-from serving import tracing
 from serving.errors import NotReadyError, NotServedError
 from serving.images.pixels import Images
 from serving.model.batcher import Answer, Batcher
@@ -84,5 +83,4 @@ class Inference:
         asked = time.monotonic()
         answer = self.batcher.predict(predictor, images, exchange.deadline)
         exchange.predicted(predictor, answer, asked)
-        tracing.add_phases(exchange.phases, exchange.started, exchange.version)
         return answer

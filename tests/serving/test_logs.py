@@ -13,13 +13,13 @@ from tests.serving.wire import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 FAULTY = """
+from serving.model.served import Served
 from serving.settings import Settings
 
 class Faulty:
-    settings = Settings()
+    served, settings = Served(), Settings()
 
     def tick(self): ...
-    def drain(self): ...
 
     async def __call__(self, scope, receive, send):
         raise RuntimeError("a fault of the server")

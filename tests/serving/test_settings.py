@@ -11,7 +11,6 @@ from serving.settings import Settings, SettingsError, describe
 def test_an_empty_environment_gives_the_defaults() -> None:
     settings = Settings.from_environ({})
     assert settings == Settings()
-    assert settings.address == "127.0.0.1:8080"
     assert settings.model_root == Path("artifacts/models")
 
 
@@ -21,7 +20,7 @@ def test_an_empty_variable_counts_as_absent() -> None:
 
 def test_variables_are_read_by_their_upper_case_names() -> None:
     settings = Settings.from_environ({"HOST": "::1", "PORT": "9000", "ARTIFACTS": "/data", "MODEL_NAME": "shoes"})
-    assert settings.address == "[::1]:9000"
+    assert (settings.host, settings.port) == ("::1", 9000)
     assert settings.model_root == Path("/data/models")
     assert settings.model_name == "shoes"
 
