@@ -164,7 +164,6 @@ class RunOptions:
         resume: the directory of the interrupted run to go on with; None: one of the same config is looked for.
         fresh: look for none.
         tensorboard: write logs for TensorBoard into the run directories.
-        memory_limit: MiB of decoded images beyond which they are read from disk while training.
         allow_anomalies: train on data that is not what it should be; the card says so.
     """
 
@@ -175,12 +174,7 @@ class RunOptions:
     resume: Path | None = None
     fresh: bool = False
     tensorboard: bool = False
-    memory_limit: int = 512
     allow_anomalies: bool = False
-
-    def __post_init__(self) -> None:
-        if self.memory_limit < 0:
-            raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {self.memory_limit}.")
 
 
 # `default` was chosen on Fashion-MNIST's validation images; `paper` is what the paper trained.

@@ -37,7 +37,6 @@ def parser() -> argparse.ArgumentParser:
         reading: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         add(f"--{each.name.replace('_', '-')}", default=None, help=each.metadata["help"], **reading)
     add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
-    add("--memory-limit", type=int, default=512, metavar="MIB", help="images beyond this are read from disk (512)")
     add("--allow-anomalies", action="store_true", help="train despite anomalies in the data; the model card lists them")
     add("--model-name", "--name", metavar="NAME", help="what the model is called when served; else the data set's name")
     begin = options.add_mutually_exclusive_group().add_argument
@@ -64,7 +63,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         overrides=parse(arguments.threshold),
         reason=forced(arguments),
         resume=artifacts / "runs" / arguments.resume if arguments.resume is not None else None,
-        **{name: getattr(arguments, name) for name in ("fresh", "tensorboard", "memory_limit", "allow_anomalies")},
+        **{name: getattr(arguments, name) for name in ("fresh", "tensorboard", "allow_anomalies")},
     )
 
 

@@ -49,7 +49,6 @@ def loaded(config: TrainConfig, options: RunOptions) -> ImageDataset:
         name=options.name,
         image_size=config.image_size,
         split_seed=config.split_seed,
-        memory_limit=options.memory_limit * 2**20,
     )
 
 

@@ -32,7 +32,7 @@ from tuning.space import SPACES, Search
 
 COPIED = (  # options that are called in `Options` as on the command line
     *("workers", "finalists", "final_seeds", "time_limit"),
-    *("fresh", "tensorboard", "memory_limit", "allow_anomalies"),
+    *("fresh", "tensorboard", "allow_anomalies"),
 )
 
 

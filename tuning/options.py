@@ -26,7 +26,6 @@ class Options:
         time_limit: minutes after which the search ends; None: none.
         fresh: begin anew.
         tensorboard: write its logs too.
-        memory_limit: MiB; larger data sets are read from disk while training.
         allow_anomalies: go on with data that is not what it should be.
         overrides: thresholds of the gate by name, instead of the data set's own.
         reason: why a refused model is to be pushed nevertheless; None pushes accepted ones only.
@@ -41,7 +40,6 @@ class Options:
     time_limit: float | None = None
     fresh: bool = False
     tensorboard: bool = False
-    memory_limit: int = 512
     allow_anomalies: bool = False
     overrides: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
@@ -54,13 +52,11 @@ class Options:
                 raise ValueError(f"`{name}` must be at least {lowest}. Received: {getattr(self, name)}.")
         if self.time_limit is not None and not self.time_limit > 0:
             raise ValueError(f"`time_limit` must be above 0 minutes. Received: {self.time_limit}.")
-        if self.memory_limit < 0:
-            raise ValueError(f"`memory_limit` must be at least 0 MiB. Received: {self.memory_limit}.")
 
     @property
     def for_runs(self) -> RunOptions:
         """How its finalists are run."""
-        names = ("artifacts", "overrides", "reason", "tensorboard", "memory_limit", "allow_anomalies")
+        names = ("artifacts", "overrides", "reason", "tensorboard", "allow_anomalies")
         return RunOptions(name=self.model_name, **{name: getattr(self, name) for name in names})
 
     @property

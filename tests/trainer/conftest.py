@@ -3,23 +3,18 @@
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-if TYPE_CHECKING:
-    from trainer.data.cache import ImageFile
-
 
 @pytest.fixture
-def sparse_images(tmp_path: Path) -> "Callable[..., ImageFile]":
+def sparse_images(tmp_path: Path) -> Callable[..., np.ndarray]:
     """Black images of a shape (n, height, width, channels) in a file that takes no room on the disk."""
-    from trainer.data.cache import ImageFile
 
-    def make(*shape: int) -> ImageFile:
+    def make(*shape: int) -> np.ndarray:
         np.lib.format.open_memmap(tmp_path / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-        return ImageFile(tmp_path / "images.npy")
+        return np.load(tmp_path / "images.npy", mmap_mode="r")
 
     return make
 

@@ -50,7 +50,6 @@ def rows(artifacts: Path) -> list[dict[str, str]]:
         (["--optimizer", "lion"], "`optimizer` must be one of sgd, momentum, rmsprop, adam, adamw. Received: lion."),
         (["--name", "../models"], "`name` must be of letters and digits of any script, '_', '.' and '-', not begin"),
         (["--name", ".."], "Received: ..."),
-        (["--memory-limit", "-5"], "`memory_limit` must be at least 0 MiB. Received: -5."),
         (["--resume", "a"], "`resume` is for a run of the trainer; a search goes on by the same command."),
         (
             ["--model", "deep", "--optimizer", "adam", "--learning-rate", "0.1"],

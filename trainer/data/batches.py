@@ -11,9 +11,13 @@ import tensorflow as tf
 
 from trainer.config import TrainConfig
 from trainer.data import augment
-from trainer.data.cache import Images, images_at_once
+from trainer.data.cache import images_at_once
 from trainer.data.dataset import Split
 from trainer.devices import ONE, Devices
+
+# Images of so many bytes are copied into one tensor, which costs an epoch of Fashion-MNIST (38 million) 0.2 s less
+# than reading each batch from the mapped file; of more bytes, memory holds only what is read.
+HELD = 512 * 2**20
 
 
 class TrainingBatches(keras.callbacks.Callback):
@@ -61,17 +65,17 @@ def _training(split: Split, config: TrainConfig, epoch: tf.Variable, devices: De
     return _fixed(batches.prefetch(8))
 
 
-def _reader(images: Images) -> Callable[[tf.Tensor], tf.Tensor]:
-    """From indices to a batch: one gather instead of a small tensor an image, from memory or from disk."""
-    if isinstance(images, np.ndarray):
+def _reader(images: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From indices to a batch: one gather instead of a small tensor an image."""
+    if images.nbytes <= HELD:
         held = tf.constant(images)
         return lambda chosen: tf.gather(held, chosen)
 
-    def from_disk(chosen: tf.Tensor) -> tf.Tensor:
+    def from_map(chosen: tf.Tensor) -> tf.Tensor:
         batch = tf.numpy_function(lambda indices: images[indices], [chosen], tf.uint8, stateful=False)
         return tf.ensure_shape(batch, (None, *images.shape[1:]))
 
-    return from_disk
+    return from_map
 
 
 def _fixed(dataset: tf.data.Dataset) -> tf.data.Dataset:

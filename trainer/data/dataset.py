@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from trainer.data.cache import Images
-
 LISTED = 10  # names that a message spells out
+# Of the images of a class, one in so many validates (and one in so many tests) where a set has no split for that.
+ONE_IN = 5
+
+# Images of one split, uint8 (n, height, width, channels), and their labels (n,), after the name of the split.
+Batches = Iterable[tuple[str, np.ndarray, np.ndarray]]
 
 
 class DataError(ValueError):
@@ -25,17 +32,49 @@ def listed(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split: `images` uint8 (n, height, width, channels), in memory or on disk; `labels` int64 (n,)."""
+    """Images of one split: `images` uint8 (n, height, width, channels), perhaps mapped from a file; `labels` (n,)."""
 
-    images: Images
+    images: np.ndarray
     labels: np.ndarray
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, part: slice | np.ndarray) -> Split:
-        """The images of a slice, or those for which an array of bool is true."""
+        """The images of a slice, or a copy of those for which an array of bool is true."""
         return Split(self.images[part], self.labels[part])
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A data set as decoded.
+
+    Attributes:
+        source: where it came from, in words.
+        classes: the class names; a label is an index into them.
+        splits: `train`, `test` and, unless it is still to be cut from the training images, `validation`.
+        left_out: files that could not be used, in words.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+    left_out: tuple[str, ...] = ()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the hashes of the IDX files that would hold it; validation images follow the training images."""
+        label = np.uint8 if len(self.classes) <= 256 else np.uint16
+        training = [self.splits[name] for name in ("train", "validation") if name in self.splits]
+        hashes = [
+            content_hash(*values)
+            for splits in (training, [self.splits["test"]])
+            for values in (
+                [split.images for split in splits],
+                [split.labels.astype(label).view(np.uint8) for split in splits],
+            )
+        ]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -72,3 +111,33 @@ class ImageDataset:
     @property
     def splits(self) -> dict[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def cut(batches: Batches, split: str) -> Batches:
+    """The same images, of which one in `ONE_IN` of each class moves from the training images to another split.
+
+    They are chosen by their place among the images of their class, because sets come sorted by class, and because
+    images that are appended later then move no other.
+    """
+    seen: Counter[int] = Counter()
+    for name, images, labels in batches:
+        if name != "train":
+            yield name, images, labels
+            continue
+        place = np.zeros(len(labels), np.int64)
+        for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+            place[labels == label] = np.arange(seen[label], seen[label] + count)
+            seen[label] += count
+        chosen = place % ONE_IN == 1  # the second of each, so that of two images of a class one is chosen
+        yield name, images[~chosen], labels[~chosen]
+        yield split, images[chosen], labels[chosen]
+
+
+def content_hash(*arrays: np.ndarray) -> str:
+    """SHA-256 of the IDX file that would hold these uint8 values; of images of one channel, without that dimension."""
+    shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
+    shape = shape[:-1] if len(shape) == 4 and shape[-1] == 1 else shape
+    digest = hashlib.sha256(bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape))
+    for values in arrays:
+        digest.update(np.ascontiguousarray(values, np.uint8).data)
+    return digest.hexdigest()

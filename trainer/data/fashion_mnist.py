@@ -16,11 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from trainer.data import download, idx
-from trainer.data.cache import Decoded
-from trainer.data.dataset import DataError
+from trainer.data.dataset import Batches, DataError, Decoded, content_hash
 
 # SHA-256 of the decompressed IDX files.
 SHA256 = {
@@ -70,8 +67,8 @@ def prepare(builder: Any) -> str:
 def check(found: Decoded, source: str) -> None:
     """Raises DataError unless the decoded images and labels, in IDX order, are Fashion-MNIST's published content."""
     for (split, kind), expected in SHA256.items():
-        values = found.images[split] if kind == "images" else found.labels[split].astype(np.uint8)
-        actual = idx.content_hash(values)
+        names = [name for name in ("train", "validation") if name in found.splits] if split == "train" else ["test"]
+        actual = content_hash(*(getattr(found.splits[name], kind) for name in names))
         if actual != expected:
             raise DataError(
                 f"{source} does not hold Fashion-MNIST: its {split} {kind} have SHA-256 {actual}, "
@@ -84,7 +81,19 @@ def recognized(found: Decoded) -> Decoded | None:
     if not is_it(found):
         return None
     numbers = tuple(map(str, range(len(CLASSES))))
-    return replace(found, validation=VALIDATION, classes=CLASSES if found.classes == numbers else found.classes)
+    train = found.splits["train"]
+    splits = {"train": train[:-VALIDATION], "validation": train[-VALIDATION:], "test": found.splits["test"]}
+    return replace(found, splits=splits, classes=CLASSES if found.classes == numbers else found.classes)
+
+
+def cut(batches: Batches) -> Batches:
+    """The paper's cut of batches of which one holds all training images."""
+    for split, images, labels in batches:
+        if split == "train":
+            yield "train", images[:-VALIDATION], labels[:-VALIDATION]
+            yield "validation", images[-VALIDATION:], labels[-VALIDATION:]
+        else:
+            yield split, images, labels
 
 
 def is_it(found: Decoded) -> bool:

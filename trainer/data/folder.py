@@ -8,19 +8,17 @@ no other: a served version is not judged on pictures that it was trained on.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from registry.names import normalized
 from trainer.data import cache
-from trainer.data.cache import Decoded
-from trainer.data.dataset import DataError
+from trainer.data.dataset import Batches, DataError, Decoded
 from trainer.data.folder_files import Files, left_out, printable, scan
 from trainer.data.pictures import Shape, header, read, shape_for
 
@@ -36,7 +34,7 @@ class _Part:
     labels: list[int]
 
 
-def load(folder: Path, data_dir: Path, image_size: int, seed: int, limit: int) -> Decoded:
+def load(folder: Path, data_dir: Path, image_size: int, seed: int) -> Decoded:
     """The pictures of a folder as decoded images, decoding them on first use and after every change.
 
     Args:
@@ -44,7 +42,6 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int, limit: int) -
         data_dir: where decoded data is kept; made if it is not there.
         image_size: height and width of the images; 0 leaves it to the policy of `trainer.data.pictures`.
         seed: decides which pictures test and validate, where the folder does not.
-        limit: bytes beyond which the images stay on disk.
 
     Raises:
         DataError: no such folder, fewer than two classes, an empty class, or classes that differ between splits.
@@ -55,11 +52,11 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int, limit: int) -
     of_folder = f"folder-{_hash(str(folder))}-"
     of_state = f"{of_folder}{_hash([_stamps(found), missed])}-"
     copy = data_dir / "decoded" / f"{of_state}{image_size}-{seed}"
-    if known := cache.read_undamaged(copy, limit):
+    if known := cache.read(copy):
         return known
     print(f"Decoding the pictures of {folder}; this happens once, until they change.", flush=True)
     _decode(folder, copy, tuple(found["train"]), _parts(found, seed), image_size, missed)
-    result = cache.read(copy, limit)
+    result = cache.read(copy)
     if result is None:  # removed by another process, for which the folder is in a later state
         raise DataError(f"{folder}: its pictures changed while they were decoded. Run again.")
     for other in copy.parent.glob(f"{of_folder}*"):
@@ -130,16 +127,9 @@ def _decode(
     missed: list[str],
 ) -> None:
     shape = _shape([path for part in parts.values() for path in part.paths], image_size)
-    about: dict[str, Any] = {"source": f"pictures in {folder}", "classes": classes, "left_out": missed}
-
-    def training() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        yield from _batches(parts["train"], shape, missed)
-        about["validation"] = 0
-        for images, labels in _batches(parts["validation"], shape, missed):
-            about["validation"] += len(images)
-            yield images, labels
-
-    cache.write(target, about, {"train": training(), "test": _batches(parts["test"], shape, missed)})
+    about = {"source": f"pictures in {folder}", "classes": classes, "left_out": missed}
+    batches = (_batches(split, part, shape, missed) for split, part in parts.items())
+    cache.write(target, about, itertools.chain.from_iterable(batches))
 
 
 def _shape(paths: list[Path], image_size: int) -> Shape:
@@ -155,7 +145,7 @@ def _shape(paths: list[Path], image_size: int) -> Shape:
     return shape_for(sizes.pop() if len(sizes) == 1 else None, 1 if grey else 3, image_size)
 
 
-def _batches(part: _Part, shape: Shape, missed: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(split: str, part: _Part, shape: Shape, missed: list[str]) -> Batches:
     """Batches of decoded pictures and their labels; those that are broken are named in `missed`."""
     for start in range(0, len(part.paths), BATCH):
         images, labels = [], []
@@ -166,4 +156,4 @@ def _batches(part: _Part, shape: Shape, missed: list[str]) -> Iterator[tuple[np.
             except DataError as error:
                 missed.append(printable(str(error)))
         if images:
-            yield np.stack(images), np.array(labels)
+            yield split, np.stack(images), np.array(labels)

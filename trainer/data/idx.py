@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data import emnist
-from trainer.data.cache import SPLITS, Decoded, ImageFile, parts
-from trainer.data.dataset import DataError, listed
+from trainer.data.dataset import DataError, Decoded, Split, listed
 
 Part = tuple[str, str]  # the split and the kind of values
 
@@ -70,24 +69,22 @@ def load(folder: Path) -> Decoded:
     """
     prefix, files = find(folder)
     arrays = {part: read(path, 3 if part[1] == "images" else 1) for part, path in files.items()}
-    for split in SPLITS:
+    for split in ("train", "test"):
         images, labels = len(arrays[split, "images"]), len(arrays[split, "labels"])
         if images != labels or not images:
             raise DataError(
                 f"{folder}: expected a label for each image, found {images} {split} images, {labels} labels."
             )
-    shapes = {arrays[split, "images"].shape[1:] for split in SPLITS}
-    if len(shapes) > 1:
-        raise DataError(f"{folder}: expected training and test images of one size, found {sorted(shapes)}.")
-    if prefix.startswith("emnist"):
-        arrays |= {(split, "images"): emnist.upright(arrays[split, "images"]) for split in SPLITS}
-    highest = max(int(arrays[split, "labels"].max()) for split in SPLITS)
-    return Decoded(
-        f"IDX files in {folder}",
-        _classes(folder / "classes.txt", prefix, highest + 1),
-        {split: arrays[split, "images"][..., None] for split in SPLITS},
-        {split: arrays[split, "labels"].astype(np.int64) for split in SPLITS},
-    )
+    if arrays["train", "images"].shape[1:] != arrays["test", "images"].shape[1:]:
+        shapes = sorted({arrays[split, "images"].shape[1:] for split in ("train", "test")})
+        raise DataError(f"{folder}: expected training and test images of one size, found {shapes}.")
+    turned = emnist.upright if prefix.startswith("emnist") else np.asarray
+    splits = {
+        split: Split(turned(arrays[split, "images"])[..., None], arrays[split, "labels"].astype(np.int64))
+        for split in ("train", "test")
+    }
+    highest = max(int(split.labels.max()) for split in splits.values())
+    return Decoded(f"IDX files in {folder}", _classes(folder / "classes.txt", prefix, highest + 1), splits)
 
 
 def read(path: Path, dimensions: int, sha256: str | None = None) -> np.ndarray:
@@ -117,15 +114,6 @@ def read(path: Path, dimensions: int, sha256: str | None = None) -> np.ndarray:
             f"{path}: its header promises {shape} values, {values.size:,} follow. The file is damaged or cut short."
         )
     return values.reshape(shape)
-
-
-def content_hash(values: np.ndarray | ImageFile) -> str:
-    """SHA-256 of the IDX file that would hold these uint8 values; of one channel, without that dimension."""
-    shape = values.shape[:-1] if len(values.shape) == 4 and values.shape[-1] == 1 else values.shape
-    digest = hashlib.sha256(bytes([0, 0, _UINT8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape))
-    for part in parts(len(values), values.shape[1:]):
-        digest.update(np.ascontiguousarray(values[part], np.uint8).data)
-    return digest.hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:

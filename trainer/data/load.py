@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import replace
@@ -12,11 +11,8 @@ import numpy as np
 
 from registry.names import RULE, is_name, name_from, normalized
 from trainer.data import fashion_mnist, idx
-from trainer.data.cache import MEMORY_LIMIT, SPLITS, Decoded
-from trainer.data.dataset import DataError, ImageDataset, Split, listed
+from trainer.data.dataset import DataError, Decoded, ImageDataset, Split, cut, listed
 
-# Of the images of a class, one in so many validates (and one in so many tests) where a set has no split for that.
-ONE_IN = 5
 FOLDERS = ("folder", "idx")  # the kinds of data sets that are named by a path
 
 
@@ -48,7 +44,6 @@ def load(
     name: str | None = None,
     image_size: int = 0,
     split_seed: int = 0,
-    memory_limit: int = MEMORY_LIMIT,
 ) -> ImageDataset:
     """Loads a TFDS image classification set by its name, `folder:PATH` of pictures, or `idx:PATH` of four IDX files.
 
@@ -58,7 +53,6 @@ def load(
         name: of the model that it makes; left out, as `model_name` derives it.
         image_size: height and width that pictures are brought to; 0: the policy of `trainer.data.pictures`.
         split_seed: decides which pictures of a folder test and validate, where the folder does not.
-        memory_limit: bytes of decoded images beyond which they are read from disk, batch by batch.
 
     Raises:
         DataError: unknown, missing or damaged; the message says how to mend it.
@@ -73,12 +67,12 @@ def load(
     elif kind == "folder" and rest:
         from trainer.data import folder
 
-        found = folder.load(_path(rest), data_dir, image_size, split_seed, memory_limit)
+        found = folder.load(_path(rest), data_dir, image_size, split_seed)
         schema = _path(rest) / "schema.json"
     elif re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", dataset):
         from trainer.data import tfds
 
-        found, known = tfds.load(dataset, data_dir, image_size, memory_limit), kind
+        found, known = tfds.load(dataset, data_dir, image_size), kind
     else:
         raise DataError(
             f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {dataset}."
@@ -99,7 +93,11 @@ def _dataset(name: str, found: Decoded) -> ImageDataset:
         )
     if repeated := sorted({name for name in found.classes if found.classes.count(name) > 1}):
         raise DataError(f"{found.source}: expected class names that differ, found {listed(repeated)} repeated.")
-    train, validation, test = _cut(found)
+    sha256, splits = found.sha256, found.splits
+    if "validation" not in splits:
+        whole = ((name, split.images, split.labels) for name, split in splits.items())
+        splits = {name: Split(images, labels) for name, images, labels in cut(whole, "validation")}
+    train, validation, test = (splits[name] for name in ("train", "validation", "test"))
     if not (len(train) and len(validation) and len(test) and min(train.images.shape[1:])):
         raise DataError(
             f"{found.source}: expected images to train, to validate and to test, "
@@ -112,15 +110,14 @@ def _dataset(name: str, found: Decoded) -> ImageDataset:
         train=train,
         validation=validation,
         test=test,
-        sha256=_content_hash(found),
+        sha256=sha256,
         left_out=found.left_out,
     )
 
 
 def _without_unused_classes(found: Decoded) -> Decoded:
     """The set without the classes that no image has; says which."""
-    labels = np.concatenate(list(found.labels.values()))
-    used = np.unique(labels)
+    used = np.unique(np.concatenate([split.labels for split in found.splits.values()]))
     if len(used) in (0, len(found.classes)):
         return found
     unused = [name for label, name in enumerate(found.classes) if label not in used]
@@ -128,41 +125,5 @@ def _without_unused_classes(found: Decoded) -> Decoded:
     return replace(
         found,
         classes=tuple(found.classes[label] for label in used),
-        labels={split: np.searchsorted(used, of_split) for split, of_split in found.labels.items()},
+        splits={name: Split(each.images, np.searchsorted(used, each.labels)) for name, each in found.splits.items()},
     )
-
-
-def _cut(found: Decoded) -> tuple[Split, Split, Split]:
-    """Training, validation and test images; those that the set has no split for are cut from its training images."""
-    train, test = (Split(found.images[split], found.labels[split]) for split in SPLITS)
-    if found.validation is not None:
-        cut = len(train) - found.validation
-        return train[:cut], train[cut:], test
-    if not len(test):
-        train, test = _share_of_each_class(train)
-    return *_share_of_each_class(train), test
-
-
-def _share_of_each_class(split: Split) -> tuple[Split, Split]:
-    """The images without one in `ONE_IN` of each class, and those.
-
-    They are chosen by their place among the images of their class, because sets come sorted by class, and because
-    images that are appended later then move no other.
-    """
-    place = np.zeros(len(split), np.int64)
-    for label in np.unique(split.labels):
-        of_class = split.labels == label
-        place[of_class] = np.arange(of_class.sum())
-    chosen = place % ONE_IN == 1  # the second of each, so that of two images of a class one is chosen
-    return split[~chosen], split[chosen]
-
-
-def _content_hash(found: Decoded) -> str:
-    """Hash of the hashes of training images, training labels, test images and test labels as IDX files."""
-    dtype = np.uint8 if len(found.classes) <= 256 else np.uint16
-    parts = [
-        idx.content_hash(values)
-        for split in SPLITS
-        for values in (found.images[split], found.labels[split].astype(dtype).view(np.uint8))
-    ]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()

@@ -5,8 +5,8 @@ Decoding 60,000 PNGs at every start would cost ten seconds; the decoded arrays l
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,19 @@ import numpy as np
 
 from trainer.backend import import_tensorflow
 from trainer.data import cache, download, emnist, fashion_mnist
-from trainer.data.cache import Decoded
-from trainer.data.dataset import DataError
+from trainer.data.dataset import Batches, DataError, Decoded, cut
 from trainer.data.pictures import Shape, fit_array, shape_for
 
 BATCH = 1024
 
 
-def load(name: str, data_dir: Path, image_size: int, limit: int) -> Decoded:
+def load(name: str, data_dir: Path, image_size: int) -> Decoded:
     """A TFDS image classification set by its name, prepared and decoded on first use.
 
     Args:
         name: as TFDS knows it, such as `cifar10` or `emnist/letters`.
         data_dir: where prepared data is kept; made if it is not there.
         image_size: height and width of the images; 0: their own, if that is one size.
-        limit: bytes beyond which the images stay on disk.
 
     Raises:
         DataError: unknown to TFDS, not an image classification set, not to be had, or damaged.
@@ -36,13 +34,13 @@ def load(name: str, data_dir: Path, image_size: int, limit: int) -> Decoded:
     folder = data_dir / "decoded" / (name.replace("/", "-") + (f"-{image_size}" if image_size else ""))
     # Of Fashion-MNIST the content is known, as long as it is left in its own size.
     known = name.partition(":")[0] == fashion_mnist.NAME and not image_size
-    found = cache.read_undamaged(folder, limit)
+    found = cache.read(folder)
     if found is None or (known and not fashion_mnist.is_it(found)):
         shutil.rmtree(folder, ignore_errors=True)
         data_dir.mkdir(parents=True, exist_ok=True)
         builder, source = _prepared(name, data_dir)
         _decode(name, builder, source, image_size, folder)
-        found = cache.read(folder, limit)
+        found = cache.read(folder)
         assert found is not None  # noqa: S101 - written above
         if known:
             try:
@@ -99,33 +97,27 @@ def _decode(name: str, builder: Any, source: str, image_size: int, folder: Path)
     image, label = _labelled_images(name, builder)
     feature = builder.info.features[image]
     shape = shape_for(feature.shape[:2] if None not in feature.shape[:2] else None, feature.shape[2] or 3, image_size)
-    parts, validation = _parts(name, {split: info.num_examples for split, info in builder.info.splits.items()})
+    splits = list(builder.info.splits)
+    if "train" not in splits:
+        raise DataError(f"{name}: expected a split named train; TFDS has {', '.join(splits) or 'none'}.")
+    # Where there is no labelled test split, its validation split tests.
+    sources = {"train": "train"} | {split: split for split in ("validation", "test") if split in splits}
+    if "test" not in splits and "validation" in splits:
+        sources = {"train": "train", "test": "validation"}
+    batches: Batches = itertools.chain.from_iterable(_batches(builder, *pair, shape) for pair in sources.items())
     if builder.name == fashion_mnist.NAME:
-        validation = fashion_mnist.VALIDATION
+        batches = fashion_mnist.cut(batches)
+    for split in ("test", "validation"):
+        if split not in sources and builder.name != fashion_mnist.NAME:
+            batches = cut(batches, split)
     classes = (
         emnist.CLASSES[builder.builder_config.name] if builder.name == "emnist" else builder.info.features[label].names
     )
-    about: dict[str, Any] = {"source": source, "classes": classes, "validation": validation}
-    cache.write(folder, about, {split: _batches(builder, of_split, shape) for split, of_split in parts.items()})
+    cache.write(folder, {"source": source, "classes": classes}, batches)
 
 
-def _parts(name: str, sizes: dict[str, int]) -> tuple[dict[str, list[str]], int | None]:
-    """TFDS splits that make up our training (with the validation images last) and test images.
-
-    Where there is no labelled test split, its validation split tests. `trainer.data.load` cuts what is not there.
-    """
-    if "train" not in sizes:
-        raise DataError(f"{name}: expected a split named train; TFDS has {', '.join(sizes) or 'none'}.")
-    if "test" in sizes and "validation" in sizes:
-        return {"train": ["train", "validation"], "test": ["test"]}, sizes["validation"]
-    for other in ("test", "validation"):
-        if other in sizes:
-            return {"train": ["train"], "test": [other]}, None
-    return {"train": ["train"], "test": []}, None
-
-
-def _batches(builder: Any, parts: list[str], shape: Shape) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches of fitted images and their labels.
+def _batches(builder: Any, split: str, part: str, shape: Shape) -> Batches:
+    """Batches of fitted images of TFDS's split `part`, as those of `split`.
 
     Fashion-MNIST comes in the order of its own files, so that its content can be checked against the published
     hash, and the first 48,000 images are the ones that the paper trained on. Of other sets TFDS's order is kept.
@@ -137,13 +129,12 @@ def _batches(builder: Any, parts: list[str], shape: Shape) -> Iterator[tuple[np.
     in_order = tfds.ReadConfig(interleave_cycle_length=1)
     size = 1 if None in builder.info.features[image].shape else BATCH  # those of several sizes fit into no batch
     try:
-        for part in parts:
-            dataset = builder.as_dataset(split=part, read_config=in_order).batch(size).prefetch(2)
-            batches = ((each[image], each[label]) for each in dataset.as_numpy_iterator())
-            pairs = [_in_file_order(part, list(batches))] if builder.name == fashion_mnist.NAME else batches
-            for images, labels in pairs:
-                images = emnist.upright(images) if builder.name == "emnist" else images
-                yield np.stack([fit_array(each, shape) for each in images]), labels
+        dataset = builder.as_dataset(split=part, read_config=in_order).batch(size).prefetch(2)
+        batches = ((each[image], each[label]) for each in dataset.as_numpy_iterator())
+        pairs = [_in_file_order(part, list(batches))] if builder.name == fashion_mnist.NAME else batches
+        for images, labels in pairs:
+            images = emnist.upright(images) if builder.name == "emnist" else images
+            yield split, np.stack([fit_array(each, shape) for each in images]), labels
     except tf.errors.OpError as error:
         raise DataError(
             f"{builder.data_path}: expected a prepared TFDS set, its {part} split cannot be read "

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trainer.data.cache import Images, parts
+from trainer.data.cache import parts
 from trainer.data.dataset import ImageDataset, Split
 
 NAME = "familiar.npz"  # in a run's directory, and in a version's assets.extra
@@ -46,7 +46,7 @@ class Familiar:
     centers: np.ndarray
     threshold: float
 
-    def scores(self, images: Images) -> np.ndarray:
+    def scores(self, images: np.ndarray) -> np.ndarray:
         """float (n,) for uint8 images (n, height, width, channels), n at least 1; above 1 is unfamiliar."""
         whitened = _cells(images, self.rows, self.columns) @ self.whiten
         return _nearest(whitened, self.centers) / self.threshold
@@ -112,7 +112,7 @@ def _averaging(side: int) -> np.ndarray:
     return matrix
 
 
-def _cells(images: Images, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _cells(images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """float32 (n, channels x cells x cells)."""
     chunks = (np.asarray(images[part]) for part in parts(len(images), images.shape[1:]))
     return np.concatenate(

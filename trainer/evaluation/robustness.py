@@ -121,13 +121,10 @@ def corrupted(images: np.ndarray, name: str, strength: float, seed: int = 0) -> 
 def robustness(predict: Predict, split: Split, seed: int = 0) -> Robustness:
     """Judges a model on every corruption of a split; the same images for each model that is asked."""
     kinds = [(name, strength) for name, (_, strengths) in CORRUPTIONS.items() for strength in strengths]
-    if len(split) > MOST:
-        chosen = np.zeros(len(split), bool)
-        chosen[np.linspace(0, len(split) - 1, MOST).astype(int)] = True
-        split = split[chosen]
-    right = np.zeros((len(kinds), len(split)), bool)
-    for part in parts(len(split), split.images.shape[1:]):
-        clean, labels = np.asarray(split.images[part]), split.labels[part]
+    chosen = np.linspace(0, len(split) - 1, min(MOST, len(split))).astype(int)
+    right = np.zeros((len(kinds), len(chosen)), bool)
+    for part in parts(len(chosen), split.images.shape[1:]):
+        clean, labels = split.images[chosen[part]], split.labels[chosen[part]]
         for row, (name, strength) in enumerate(kinds):
             images = corrupted(clean, name, strength, seed + part.start)
             right[row, part] = predict(images).argmax(axis=1) == labels

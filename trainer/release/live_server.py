@@ -27,7 +27,6 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from trainer.data import pictures
-from trainer.data.cache import Images
 from trainer.release.checks import Check
 from trainer.release.thresholds import Thresholds
 
@@ -78,7 +77,7 @@ class Request:
     pixels: np.ndarray
 
 
-def infra(models: Path, classes: Sequence[str], images: Images, predict: Predict, thresholds: Thresholds) -> Check:
+def infra(models: Path, classes: Sequence[str], images: np.ndarray, predict: Predict, thresholds: Thresholds) -> Check:
     """Asks a server for the probabilities of some images, one request an image, and compares.
 
     Args:

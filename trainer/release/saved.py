@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.data.cache import Images, images_at_once, parts
+from trainer.data.cache import images_at_once, parts
 from trainer.release.export import INPUT, OUTPUT
 
 BATCH = 32
@@ -39,10 +39,10 @@ class SavedModel:
         if OUTPUT not in self._signature.structured_outputs:
             raise SavedModelError(f"{directory}: expected an output `{OUTPUT}` in its signature, found none.")
 
-    def __call__(self, images: Images) -> np.ndarray:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         return self._signature(**{INPUT: tf.constant(np.asarray(images), tf.float32)})[OUTPUT].numpy()
 
-    def predict(self, images: Images) -> np.ndarray:
+    def predict(self, images: np.ndarray) -> np.ndarray:
         """As a call, for any number of images: some at a time, so that they fit into memory."""
         return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
 
@@ -62,7 +62,7 @@ class Latency:
         return asdict(self)
 
 
-def latency(model: SavedModel, images: Images) -> Latency:
+def latency(model: SavedModel, images: np.ndarray) -> Latency:
     """Times a SavedModel on one image and on a batch of up to `BATCH`, fewer of large ones; `images` uint8 (n, ...)."""
     batch = np.asarray(images[: min(BATCH, images_at_once(images.shape[1:]))])
     single, single_p95 = np.quantile(_milliseconds(model, batch[:1]), [0.5, 0.95]).tolist()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from trainer.data import cache, fashion_mnist, schema
-from trainer.data.dataset import DataError
+from trainer.data.dataset import DataError, Decoded, Split
 from trainer.data.fashion_mnist import CLASSES
 from trainer.data.idx import FILES
 from trainer.data.load import load
@@ -53,8 +53,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def keep(data_dir: Path, splits: dict[str, tuple[np.ndarray, np.ndarray]]) -> Path:
     """A data directory with a decoded copy of the splits."""
-    about = {"source": "made", "classes": CLASSES, "validation": fashion_mnist.VALIDATION}
-    cache.write(data_dir / "decoded" / "fashion_mnist", about, {name: [pair] for name, pair in splits.items()})
+    batches = fashion_mnist.cut((name, *pair) for name, pair in splits.items())
+    cache.write(data_dir / "decoded" / "fashion_mnist", {"source": "made", "classes": CLASSES}, batches)
     return data_dir
 
 
@@ -99,7 +99,7 @@ def test_its_own_files_are_known_by_their_content_whatever_their_folder_is_calle
 def test_other_images_or_labels_by_its_name_are_refused(split: str, kind: str, tmp_path: Path) -> None:
     changed = {name: (images.copy(), labels.copy()) for name, (images, labels) in SPLITS.items()}
     changed[split][kind == "labels"][7] = 3
-    found = cache.Decoded("a mirror", CLASSES, *({name: pair[at] for name, pair in changed.items()} for at in (0, 1)))
+    found = Decoded("a mirror", CLASSES, {name: Split(*pair) for name, pair in changed.items()})
     expected = rf"a mirror does not hold Fashion-MNIST: its {split} {kind} have SHA-256 [0-9a-f]{{64}}, expected"
     with pytest.raises(DataError, match=expected):
         fashion_mnist.check(found, "a mirror")

@@ -1,8 +1,6 @@
 """IDX files are read, or refused with the file's name and a reason."""
 
 import gzip
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,6 @@ import pytest
 
 from tests.conftest import SAMPLE
 from trainer.data import idx
-from trainer.data.cache import ImageFile
 from trainer.data.dataset import DataError
 
 LABELS = SAMPLE / "t10k-labels-idx1-ubyte.gz"
@@ -28,18 +25,6 @@ def test_an_uncompressed_file_reads_the_same_whatever_its_name_says(name: str, t
     plain = tmp_path / name
     plain.write_bytes(gzip.decompress(LABELS.read_bytes()))
     assert (idx.read(plain, 1) == idx.read(LABELS, 1)).all()
-
-
-def test_the_content_hash_is_the_hash_of_the_decompressed_file() -> None:
-    expected = hashlib.sha256(gzip.decompress(LABELS.read_bytes())).hexdigest()
-    assert idx.content_hash(idx.read(LABELS, 1)) == expected
-
-
-def test_large_images_are_hashed_a_few_at_a_time(
-    sparse_images: Callable[..., ImageFile], peak: Callable[..., int]
-) -> None:
-    images = sparse_images(300, 512, 512, 3)  # 236 MB
-    assert peak(lambda: idx.content_hash(images)) < 50e6
 
 
 def test_a_wrong_hash_names_the_file_and_both_hashes() -> None:

@@ -15,7 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.conftest import ROOT
-from trainer.data import cache, schema
+from trainer.data import schema
 from trainer.data.dataset import DataError
 from trainer.data.load import load
 
@@ -93,13 +93,9 @@ def test_the_pixels_are_the_set_s_own(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.test.images, theirs)
 
 
-def test_a_large_set_stays_on_disk(tmp_path: Path) -> None:
-    assert isinstance(load("made_plain", tmp_path, memory_limit=1000).train.images, cache.ImageFile)
-
-
 def test_a_damaged_decoded_copy_is_made_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sha256 = load("made_plain", tmp_path).sha256
-    (tmp_path / "decoded" / "made_plain" / "train_labels.npy").write_bytes(b"")
+    (tmp_path / "decoded" / "made_plain" / "train.labels.npy").write_bytes(b"")
     assert load("made_plain", tmp_path).sha256 == sha256
     assert "decoding anew" in capsys.readouterr().out
 
@@ -124,9 +120,8 @@ class MadeSorted(_Made):
             yield number, {**example, "label": 2 * number // count}
 
 
-@pytest.mark.parametrize("limit", [cache.MEMORY_LIMIT, 0])
-def test_a_set_sorted_by_class_has_every_class_in_every_split(limit: int, tmp_path: Path) -> None:
-    dataset = load("made_sorted", tmp_path, memory_limit=limit)
+def test_a_set_sorted_by_class_has_every_class_in_every_split(tmp_path: Path) -> None:
+    dataset = load("made_sorted", tmp_path)
     shares = [np.bincount(split.labels).tolist() for split in dataset.splits.values()]
     assert shares == [[16, 16], [4, 4], [5, 5]]
     pixels = {image.tobytes() for split in dataset.splits.values() for image in np.asarray(split.images)}

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data.cache import ImageFile
 from trainer.data.dataset import ImageDataset, Split
 from trainer.evaluation import novelty
 
@@ -50,7 +49,7 @@ def test_images_that_do_not_differ_are_no_division_by_zero() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_large_images_are_looked_at_a_few_at_a_time(
-    channels: int, sparse_images: Callable[..., ImageFile], peak: Callable[..., int]
+    channels: int, sparse_images: Callable[..., np.ndarray], peak: Callable[..., int]
 ) -> None:
     split = Split(sparse_images(2000, 256, 256, channels), np.arange(2000) % 3)  # 131 MB of grey, thrice that of colour
     small = Split(split.images[:100], split.labels[:100])

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from trainer.data.cache import ImageFile
 from trainer.data.dataset import ImageDataset, Split
 from trainer.evaluation.robustness import CORRUPTIONS, Robustness, corrupted, robustness
 
@@ -89,7 +88,7 @@ def test_of_a_great_split_as_many_images_are_judged_evenly() -> None:
 
 
 def test_large_images_are_corrupted_a_few_at_a_time(
-    sparse_images: Callable[..., ImageFile], peak: Callable[..., int]
+    sparse_images: Callable[..., np.ndarray], peak: Callable[..., int]
 ) -> None:
     split = Split(sparse_images(6000, 128, 128, 3), np.zeros(6000, int))  # 295 MB
 

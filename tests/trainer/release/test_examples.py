@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data.cache import ImageFile
 from trainer.data.dataset import ImageDataset, Split
 from trainer.release import examples
 
@@ -45,7 +44,7 @@ def test_of_many_classes_the_most_frequent_cells_are_shown(tmp_path: Path) -> No
 
 
 def test_large_images_are_shown_small_and_take_little_memory(
-    tmp_path: Path, sparse_images: Callable[..., ImageFile], peak: Callable[..., int]
+    tmp_path: Path, sparse_images: Callable[..., np.ndarray], peak: Callable[..., int]
 ) -> None:
     labels = np.repeat(np.arange(60), 10)
     split = Split(sparse_images(600, 256, 512, 3), labels)  # 236 MB
