@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from joblib import cpu_count
 
+from registry.disk import write_whole
 from study import report
 from study.experiments import Experiment, Job, chosen, jobs
 from study.pool import run_all
-from study.results import Result, load, write
+from study.results import Result, load
 from trainer.training.checkpoint import claimed
 
 
@@ -78,11 +80,11 @@ def _run(asked: Sequence[Job], folder: Path, workers: int) -> None:
 
 def _report(experiments: Sequence[Experiment], folder: Path, summary: Path | None) -> Path:
     runs = finished(experiments, folder)
-    write(folder / "results.json", [run.summary() for results in runs.values() for run in results])
+    write_whole(folder / "results.json", json.dumps([run.summary() for results in runs.values() for run in results]))
     sections = report.sections(runs, folder / "figures")
-    (folder / "report.html").write_text(report.render("report.html.j2", sections), "utf-8")
+    write_whole(folder / "report.html", report.render("report.html.j2", sections))
     if summary and len(runs) == len(experiments):
-        summary.write_text(report.render("RESULTS.md.j2", sections), "utf-8")
+        write_whole(summary, report.render("RESULTS.md.j2", sections))
     elif summary:
         print(f"{summary} is left as it was, because not every experiment has been run.", flush=True)
     return folder / "report.html"

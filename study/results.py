@@ -68,12 +68,8 @@ class Result:
         }
 
 
-def write(path: Path, content: Any) -> None:
-    write_whole(path, json.dumps(content, separators=(",", ":")))
-
-
 def save(folder: Path, result: Result, job: Job) -> None:
-    write(folder / f"{job.name}.json", asdict(result))
+    write_whole(folder / f"{job.name}.json", json.dumps(asdict(result)))
 
 
 def load(folder: Path, job: Job) -> Result | str | None:

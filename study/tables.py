@@ -9,7 +9,7 @@ import numpy as np
 
 from study.claims import epochs_to, judge
 from study.experiments import AUGMENTED, DIGITS, IN_ORDER, PAIR, PAPER, SHIRT, SPECIALIST, STRENGTHS
-from study.intervals import Runs, accuracy, paired
+from study.intervals import Runs, accuracy
 from study.paper import EPOCHS_READ, PUBLISHED
 from study.results import Result
 from trainer.release.significance import holm, mcnemar
@@ -78,9 +78,8 @@ def readings(runs: Runs) -> Table:
             paper = PUBLISHED[name].validation.get(epoch)
             if paper and epoch < len(shuffled):
                 close = "yes" if abs(in_order[epoch] - paper) <= CLOSE else "no"
-                rows.append(
-                    [name, f"{epoch}", f"{paper:.3f}", f"{shuffled[epoch]:.4f}", f"{in_order[epoch]:.4f}", close]
-                )
+                curves = (f"{curve[epoch]:.4f}" for curve in (shuffled, in_order))
+                rows.append([name, f"{epoch}", f"{paper:.3f}", *curves, close])
     header = ["experiment", "epoch", "paper", "shuffled", "not shuffled", f"not shuffled within {CLOSE}"]
     return Table("Validation accuracy by epoch, read off the paper's curves (epochs from 0) and measured", header, rows)
 
@@ -92,14 +91,15 @@ def claims(runs: Runs) -> Table:
 
 def shirt(runs: Runs) -> Table:
     """The pair's confusion before and after each change, with the same seed."""
-    before, tries = runs.get("basic-adam", ()), [each.id for each in SHIRT if each.id in runs]
-    pairs = {name: _together(name, *pair) for name in tries for pair in paired(runs[name], before)[:1]}
-    changed = [_won_and_lost(after, first) for after, first in pairs.values()]
-    # One-sided: the probability of so many wins among the pair's images on which the two models differ.
-    p_values = holm([mcnemar(lost, won) for won, lost in changed])
-    rows = [["basic-adam", *_pair_counts(first), "", ""] for _, first in list(pairs.values())[:1]]
-    for (name, (after, _)), (won, lost), p in zip(pairs.items(), changed, p_values, strict=True):
-        rows.append([name, *_pair_counts(after), f"{won - lost:+d}", f"{p:.3f}"])
+    rows = []
+    if before := runs.get("basic-adam"):
+        changed = {each.id: _used(each.id, runs[each.id][0], before[0]) for each in SHIRT if each.id in runs}
+        counts = [_won_and_lost(after, before[0]) for after in changed.values()]
+        # One-sided: the probability of so many wins among the pair's images on which the two models differ.
+        p_values = holm([mcnemar(lost, won) for won, lost in counts])
+        rows = [["basic-adam", *_pair_counts(before[0]), "", ""]] if changed else []
+        for (name, after), (won, lost), p in zip(changed.items(), counts, p_values, strict=True):
+            rows.append([name, *_pair_counts(after), f"{won - lost:+d}", f"{p:.3f}"])
     header = ["", "Shirt right", "Shirt as T-shirt", "T-shirt right", "T-shirt as Shirt", "test accuracy"]
     return Table("The pair's test images, by seed 0", [*header, "pair, net", "p"], rows)
 
@@ -124,22 +124,20 @@ def digits(runs: Runs) -> Table:
     return Table("scikit-learn's digits", ["experiment", "test accuracy (95 % interval)", "test images"], rows)
 
 
-def _together(name: str, after: Result, before: Result) -> tuple[Result, Result]:
-    """The specialist's predictions count only where the first model predicts one of the pair."""
-    if name == SPECIALIST:
-        of_pair = np.isin(before.predicted, [before.classes.index(each) for each in PAIR])
-        predicted = np.where(of_pair, after.predicted, before.predicted)
-        accuracy = float(np.mean(predicted == before.labels))
-        after = replace(after, predicted=predicted.tolist(), test_accuracy=accuracy)
-    return after, before
+def _used(name: str, after: Result, before: Result) -> Result:
+    """The model as it is used: the specialist only where the first model predicts one of the pair."""
+    if name != SPECIALIST:
+        return after
+    of_pair = np.isin(before.predicted, [before.classes.index(each) for each in PAIR])
+    predicted = np.where(of_pair, after.predicted, before.predicted)
+    return replace(after, predicted=predicted.tolist(), test_accuracy=float(np.mean(predicted == before.labels)))
 
 
 def _won_and_lost(after: Result, before: Result) -> tuple[int, int]:
     """How many of the pair's images only the first, and only the second model classifies correctly."""
     of_pair = np.isin(after.labels, [after.classes.index(each) for each in PAIR])
-    return int((after.correct & ~before.correct & of_pair).sum()), int(
-        (before.correct & ~after.correct & of_pair).sum()
-    )
+    won, lost = after.correct & ~before.correct & of_pair, before.correct & ~after.correct & of_pair
+    return int(won.sum()), int(lost.sum())
 
 
 def _pair_counts(run: Result) -> list[str]:

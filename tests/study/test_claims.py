@@ -89,6 +89,11 @@ def test_another_worst_class_refutes_the_one_about_shirts(result: MakeResult) ->
     assert verdicts({"basic-sgd-0.01": [run]}) == [FAILS]
 
 
+def test_shirts_that_are_mostly_taken_for_t_shirts_confirm_it(result: MakeResult) -> None:
+    run = result("basic-sgd-0.01", predicted=(0, 0, 0, 1, 1, 1, 0, 0, 0, 2))
+    assert verdicts({"basic-sgd-0.01": [run]}) == [HOLDS]
+
+
 def test_claims_whose_experiments_were_not_run_are_left_out(result: MakeResult) -> None:
     assert judge({"deep-sgd-0.1": [result("deep-sgd-0.1")]}) == []
 
