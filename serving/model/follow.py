@@ -114,7 +114,7 @@ class Follower:
         finally:
             sys.setswitchinterval(interval)
         seconds = time.monotonic() - begin
-        self._served.replace(predictor, seconds)
+        self._served.replace(predictor)
         metrics.VERSION.labels(store.name).set(version)
         metrics.LOADING.set(seconds)
         logger.info("%s version %s is ready after %.1f s", store.name, version, seconds)

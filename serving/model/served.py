@@ -59,7 +59,6 @@ class Served:
     def __init__(self, predictor: Predictor | None = None) -> None:
         self._predictor = predictor
         self._filled = threading.Event()
-        self.load_seconds = 0.0
         self.quick = False  # one image takes so little time that the event loop can wait for it
         self.draining = False  # the worker was told to end: it answers, but is not ready for more
         # Version -> why it could not be served; replaced whole, never changed, so that readers need no lock.
@@ -68,11 +67,10 @@ class Served:
         if predictor is not None:
             self._filled.set()
 
-    def replace(self, predictor: Predictor, seconds: float = 0.0) -> None:
-        """Let `predictor`, which took so many `seconds` to load, answer from the next request on."""
+    def replace(self, predictor: Predictor) -> None:
+        """Let `predictor` answer from the next request on."""
         self.quick = _seconds_of_one_image(predictor) < QUICK_SECONDS
         self._predictor = predictor
-        self.load_seconds = seconds
         self.failures = {version: why for version, why in self.failures.items() if version != predictor.version}
         self._filled.set()
 
