@@ -3,21 +3,11 @@
 import zlib
 from typing import Any
 
-from flask import request
-from werkzeug.datastructures import FileStorage, MultiDict
-
 from serving.errors import InvalidImageError, TooLargeError, UnsupportedMediaTypeError
 
 CODINGS = ("gzip", "deflate")
 WBITS_ANY = 47  # zlib's word for "gzip or zlib, whichever the head says"
 WBITS_RAW = -15  # deflate without a head, which some clients send under the same name
-
-
-def refuse_coding(environ: dict[str, Any]) -> None:
-    """Raise UnsupportedMediaTypeError for a compressed body."""
-    coding = environ.get("HTTP_CONTENT_ENCODING", "identity")
-    if coding.lower() != "identity":
-        raise UnsupportedMediaTypeError(f"A form must not be compressed. Received: Content-Encoding {coding:.40}.")
 
 
 def read(environ: dict[str, Any], limit: int) -> bytes:
@@ -39,14 +29,6 @@ def read(environ: dict[str, Any], limit: int) -> bytes:
     if coding not in CODINGS:
         raise UnsupportedMediaTypeError(f"Content-Encoding must be gzip or deflate. Received: {coding:.40}.")
     return _inflate(content, coding, limit)
-
-
-def form() -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
-    """The fields and the files of a form. Raises InvalidImageError for a broken one."""
-    try:
-        return request.form, request.files
-    except ValueError as error:
-        raise InvalidImageError(f"The form must be whole multipart/form-data. Received: {error}.") from None
 
 
 def _inflate(body: bytes, coding: str, limit: int) -> bytes:

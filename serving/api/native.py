@@ -85,8 +85,7 @@ def _read_batch(environ: dict[str, Any], shape: tuple[int, ...], settings: Setti
     if kind != "application/json":  # the most frequent one needs no parser
         kind = request.mimetype
     if kind == "multipart/form-data":
-        body.refuse_coding(environ)
-        return from_files(_uploads(), shape, settings, look, deadline)
+        return from_files(_uploads(environ), shape, settings, look, deadline)
     content = body.read(environ, settings.max_body_bytes)
     told = kind not in UNTOLD_TYPES
     # Clients name images as they like (image/jpg, image/*), so the bytes decide.
@@ -102,15 +101,20 @@ def _read_batch(environ: dict[str, Any], shape: tuple[int, ...], settings: Setti
     )
 
 
-def _uploads() -> list[tuple[str | None, bytes]]:
+def _uploads(environ: dict[str, Any]) -> list[tuple[str | None, bytes]]:
     """Name and content of each file in the form; within a field they keep the order of the request.
 
     Fields of text beside them, such as a token of a web framework, are ignored.
     """
-    fields, uploads = body.form()
-    files = [(file.filename, file.read()) for _, file in uploads.items(multi=True)]
-    if not files:
+    coding = environ.get("HTTP_CONTENT_ENCODING", "identity")
+    if coding.lower() != "identity":
+        raise UnsupportedMediaTypeError(f"A form must not be compressed. Received: Content-Encoding {coding:.40}.")
+    try:
+        fields, uploads = request.form, request.files
+    except ValueError as error:
+        raise InvalidImageError(f"The form must be whole multipart/form-data. Received: {error}.") from None
+    if not uploads:
         # A part may come without a name; Werkzeug then calls it None, whatever its types say.
         came = f"only the text field {str(next(iter(fields)))[:40]}" if fields else "none"
         raise InvalidImageError(f"The form must hold at least one file. Received: {came}.")
-    return files
+    return [(file.filename, file.read()) for _, file in uploads.items(multi=True)]
