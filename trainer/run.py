@@ -26,6 +26,7 @@ from trainer.evaluation.calibration import softmax
 from trainer.evaluation.fonts import fonts_for
 from trainer.evaluation.metrics import Evaluation, calibrated_temperature, evaluate
 from trainer.evaluation.robustness import Robustness, robustness
+from trainer.models.cnns import fast_form
 from trainer.precision import resolved
 from trainer.prepare import Prepared
 from trainer.release.export import export_saved_model
@@ -103,7 +104,7 @@ def _evaluated(config: TrainConfig, dataset: ImageDataset, directory: Path, resu
     evaluation = evaluate(result.model, dataset.test, len(dataset.classes), temperature)
     robust = robustness(result.model.predict_on_batch, dataset.test)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as export:
-        export_saved_model(result.model, Path(export), temperature)
+        export_saved_model(fast_form(result.model), Path(export), temperature)
         timed = latency(SavedModel(Path(export)), dataset.test.images)
     return Run(config, directory, result, evaluation, robust, timed, evaluation.per_class(dataset.classes))
 

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
-
-_convolutions: ContextVar[bool] = ContextVar("convolutions", default=False)
-
-
-@contextmanager
-def in_convolutions(wanted: bool) -> Iterator[None]:
-    """Within it, if `wanted`, a PixelBlock computes with the operations that it stands for, from the same weights.
-
-    LiteRT has quick kernels for just these: there they take half of the product's time, or less.
-    """
-    before = _convolutions.set(wanted)
-    try:
-        yield
-    finally:
-        _convolutions.reset(before)
 
 
 @keras.saving.register_keras_serializable(package="trainer")
@@ -51,9 +33,6 @@ class PixelBlock(keras.layers.Layer):
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, images: Any) -> Any:
-        if _convolutions.get():
-            outputs = ops.relu(ops.conv(images, self.kernel, padding="same") + self.bias)
-            return ops.average_pool(outputs, 2)
         _, height, width, channels = images.shape
         rows, columns = height // 2, width // 2
         patches = ops.reshape(_patches(images, rows, columns), (-1, 16 * channels))

@@ -1,4 +1,4 @@
-"""From a Keras model to a SavedModel with a fixed signature: raw pixels in, probabilities out."""
+"""From a Keras model to a SavedModel and a flatbuffer with a fixed signature: raw pixels in, probabilities out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from trainer.models.layers import in_convolutions
+from trainer.models.cnns import fast_form
+from trainer.release import litert
 
 INPUT = "images"
 OUTPUT = "probabilities"
@@ -31,12 +32,37 @@ def serving_model(model: keras.Model, temperature: float = 1.0) -> keras.Model:
     return keras.Model(images, {OUTPUT: probabilities}, name=model.name)
 
 
-def export_saved_model(
-    model: keras.Model, directory: Path, temperature: float = 1.0, convolutions: bool = False
-) -> None:
+def export(model: keras.Model, directory: Path, temperature: float, tolerance: float) -> dict[str, float | str]:
+    """Writes the SavedModel and, beside it, the flatbuffer of a model of `trainer.models` into an existing directory.
+
+    Each has the form that its runtime computes faster: on a CPU, TensorFlow takes twice as long for a batch with
+    Keras's convolution in place of the `PixelBlock`, for which LiteRT has no kernel.
+
+    Args:
+        tolerance: the most that a probability of the flatbuffer may differ from the SavedModel's.
+
+    Returns:
+        {"difference": the most that one differed}, or {"left_out": why there is no flatbuffer}.
+
+    Raises:
+        OSError: the disk is full or may not be written.
+    """
+    export_saved_model(fast_form(model), directory, temperature)
+    flatbuffer = directory / litert.FLATBUFFER
+    try:
+        with tempfile.TemporaryDirectory(prefix=".litert-", dir=directory.parent) as source:
+            export_saved_model(model, Path(source), temperature)
+            return {"difference": litert.convert(Path(source), directory, flatbuffer, tolerance)}
+    except Exception as error:  # the converter raises anything, and a trained model must not be lost for it
+        flatbuffer.unlink(missing_ok=True)
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        print(f"The model gets no LiteRT form, so RUNTIME=litert cannot serve it: {reason}", flush=True)
+        return {"left_out": reason}
+
+
+def export_saved_model(model: keras.Model, directory: Path, temperature: float = 1.0) -> None:
     """Writes the SavedModel of `serving_model(model, temperature)` into an existing directory; any batch size fits.
 
-    With `convolutions` it is in the form that LiteRT computes fastest; TensorFlow is faster with the other.
     A model of another backend than TensorFlow is exported by a process of TensorFlow's, so that every SavedModel is
     made of TensorFlow's own operations: JAX's own would run on the kind of device only that it was traced on.
 
@@ -44,35 +70,28 @@ def export_saved_model(
         OSError: the disk is full or may not be written.
     """
     if keras.backend.backend() != "tensorflow":
-        _export_elsewhere(model, directory, temperature, convolutions)
+        _export_elsewhere(model, directory, temperature)
         return
     archive = keras.export.ExportArchive()
     archive.track(model)
     spec = keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name=INPUT)
     try:
-        with in_convolutions(convolutions):
-            archive.add_endpoint("serve", serving_model(model, temperature), input_signature=[spec])
-            archive.write_out(str(directory), verbose=False)
+        archive.add_endpoint("serve", serving_model(model, temperature), input_signature=[spec])
+        archive.write_out(str(directory), verbose=False)
     except tf.errors.OpError as error:  # TensorFlow's own kind, also for a full disk
         raise OSError(f"The SavedModel could not be written to {directory}: {error.message}.") from error
 
 
-def _export_elsewhere(model: keras.Model, directory: Path, temperature: float, convolutions: bool) -> None:
+def _export_elsewhere(model: keras.Model, directory: Path, temperature: float) -> None:
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         saved = Path(folder) / "model.keras"
         model.save(saved)
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
         command = [sys.executable, "-m", "trainer.release.export", str(saved), str(directory), str(temperature)]
-        command += ["convolutions"] if convolutions else []
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"The SavedModel could not be written to {directory}: {done.stderr.strip().splitlines()[-1]}")
 
 
 if __name__ == "__main__":
-    export_saved_model(
-        keras.saving.load_model(sys.argv[1], compile=False),
-        Path(sys.argv[2]),
-        float(sys.argv[3]),
-        sys.argv[4:] == ["convolutions"],
-    )
+    export_saved_model(keras.saving.load_model(sys.argv[1], compile=False), Path(sys.argv[2]), float(sys.argv[3]))

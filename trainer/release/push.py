@@ -15,9 +15,9 @@ from registry.card import ModelCard
 from registry.errors import refusals
 from registry.store import ModelStore
 from trainer.evaluation import novelty
-from trainer.release import examples, litert, words
+from trainer.release import examples, words
 from trainer.release.checks import Verdict
-from trainer.release.export import export_saved_model
+from trainer.release.export import export
 from trainer.release.thresholds import Thresholds
 
 EXTRA = Path("assets.extra")
@@ -40,26 +40,9 @@ def candidate(
     with tempfile.TemporaryDirectory(prefix=".candidate-", dir=run) as root:
         store = ModelStore(Path(root), card.name)
         with store.stage() as staged:
-            export_saved_model(model, staged, temperature)
-            litert_form = _add_litert(model, temperature, staged, run, thresholds.infra_tolerance)
-            store.publish(staged, replace(card, metrics={**card.metrics, "litert": litert_form}))
+            flatbuffer = export(model, staged, temperature, thresholds.infra_tolerance)
+            store.publish(staged, replace(card, metrics={**card.metrics, "litert": flatbuffer}))
         yield store
-
-
-def _add_litert(
-    model: keras.Model, temperature: float, staged: Path, run: Path, tolerance: float
-) -> dict[str, float | str]:
-    """Adds the LiteRT form to a staged version; how far its probabilities differ, or why there is none."""
-    flatbuffer = staged / litert.FLATBUFFER
-    try:
-        with tempfile.TemporaryDirectory(prefix=".litert-", dir=run) as source:
-            export_saved_model(model, Path(source), temperature, convolutions=True)
-            return {"difference": litert.convert(Path(source), staged, flatbuffer, tolerance)}
-    except Exception as error:  # the converter raises anything, and a trained model must not be lost for it
-        flatbuffer.unlink(missing_ok=True)
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        print(f"The model gets no LiteRT form, so RUNTIME=litert cannot serve it: {reason}", flush=True)
-        return {"left_out": reason}
 
 
 def push(judged: ModelStore, verdict: Verdict, run: Path, store: ModelStore) -> int:

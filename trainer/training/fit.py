@@ -132,7 +132,7 @@ def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int, d
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(resolved(config.precision))
     try:
-        model = _built(config, dataset)
+        model = _built(config, dataset, fast=True)
     finally:
         keras.config.set_dtype_policy(policy)
     model.compile(
@@ -161,8 +161,8 @@ def _on_tensorflow() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
-def _built(config: TrainConfig, dataset: ImageDataset) -> keras.Model:
-    return MODELS[config.model](dataset.shape, len(dataset.classes), config.dropout)
+def _built(config: TrainConfig, dataset: ImageDataset, fast: bool = False) -> keras.Model:
+    return MODELS[config.model](dataset.shape, len(dataset.classes), config.dropout, fast)
 
 
 def _loss(smoothing: float, classes: int) -> Callable[[Any, Any], Any]:
@@ -188,7 +188,7 @@ def _keep(config: TrainConfig, dataset: ImageDataset, progress: Progress, direct
 
 
 def _save(config: TrainConfig, dataset: ImageDataset, progress: Progress, directory: Path) -> keras.Model:
-    """Writes the best epoch's model, in float32, and the history; returns the model."""
+    """Writes the best epoch's model, in float32 and of Keras's own layers, and the history; returns the model."""
     model = _built(config, dataset)
     model.set_weights(progress.best)
     with replacing(directory / "model.keras") as part:

@@ -1,10 +1,11 @@
 """The two CNNs are the paper's (sections 2.2 and 2.3), for images and classes of any number."""
 
 import keras
+import numpy as np
 import pytest
 
 from trainer.config import MODELS as NAMES
-from trainer.models.cnns import MODELS, basic_cnn, deep_cnn
+from trainer.models.cnns import MODELS, basic_cnn, deep_cnn, fast_form
 
 pytestmark = pytest.mark.tensorflow
 
@@ -30,3 +31,13 @@ def test_dropout_adds_no_parameters() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_that_a_config_may_name_builds_for_other_images_and_classes(name: str) -> None:
     assert MODELS[name]((32, 32, 3), 100).output_shape == (None, 100)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_fast_form_has_the_weights_and_the_answers_of_the_model(name: str) -> None:
+    model = MODELS[name]((28, 28, 1), 10)
+    fast = fast_form(model)
+    for ours, theirs in zip(fast.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    images = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1)).astype(np.float32)
+    np.testing.assert_allclose(fast(images), model(images), atol=1e-5)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from trainer.evaluation.calibration import LOWEST
-from trainer.models.cnns import MODELS
+from trainer.models.cnns import MODELS, fast_form
 from trainer.release import litert
 from trainer.release.export import export_saved_model
 
@@ -30,14 +30,14 @@ def model() -> keras.Model:
 @pytest.fixture(scope="module")
 def saved_model(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("model")
-    export_saved_model(model, directory, TEMPERATURE)
+    export_saved_model(fast_form(model), directory, TEMPERATURE)
     return directory
 
 
 @pytest.fixture(scope="module")
 def flatbuffer(model: keras.Model, saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, version = (tmp_path_factory.mktemp(name) for name in ("source", "version"))
-    export_saved_model(model, source, TEMPERATURE, convolutions=True)
+    export_saved_model(model, source, TEMPERATURE)
     target = version / "assets.extra" / "model.tflite"
     litert.convert(source, saved_model, target)
     return target
@@ -86,8 +86,8 @@ def test_rounding_at_the_lowest_temperature_refuses_no_model(shape: tuple[int, i
     model.set_weights([*others, kernel + 10, bias])
     (tmp_path / "source").mkdir()
     (tmp_path / "saved").mkdir()
-    export_saved_model(model, tmp_path / "source", LOWEST, convolutions=True)
-    export_saved_model(model, tmp_path / "saved", LOWEST)
+    export_saved_model(model, tmp_path / "source", LOWEST)
+    export_saved_model(fast_form(model), tmp_path / "saved", LOWEST)
     difference = litert.convert(tmp_path / "source", tmp_path / "saved", tmp_path / "model.tflite")
     assert 1e-5 < difference < 1e-3
     assert (tmp_path / "model.tflite").exists()

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tests.conftest import ROOT, SAMPLE
 from trainer import run
-from trainer.config import TrainConfig
+from trainer.config import MODELS, TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.evaluation.metrics import evaluate
 from trainer.training import checkpoint
@@ -43,6 +43,26 @@ def test_the_run_directory_holds_that_model_and_every_epoch(sample: ImageDataset
     np.testing.assert_array_equal(saved.predict(images, verbose=0), result.model.predict(images, verbose=0))
     rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
     assert [float(row["val_accuracy"]) for row in rows] == result.history["val_accuracy"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_plain_keras_opens_the_saved_model_without_this_project(
+    sample: ImageDataset, tmp_path: Path, model: str
+) -> None:
+    result = train(replace(QUICK, model=model, epochs=1), sample, tmp_path)
+    images = sample.test.images[:8]
+    np.save(tmp_path / "images.npy", images)
+    script = (
+        "import keras, numpy, sys\n"
+        "loaded = keras.models.load_model('model.keras')\n"
+        "numpy.save('logits.npy', loaded.predict(numpy.load('images.npy'), verbose=0))\n"
+        "assert 'trainer' not in sys.modules\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "logits.npy"), result.model.predict(images, verbose=0), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_patience_1_is_the_papers_algorithm_1(sample: ImageDataset, tmp_path: Path) -> None:
