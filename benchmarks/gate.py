@@ -20,7 +20,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from registry.tables import table
+from registry.text import table
 from trainer.config import RECIPES
 from trainer.data.dataset import ImageDataset, Split
 from trainer.data.load import load

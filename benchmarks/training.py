@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import pytorch_loops
-from registry.tables import table
+from registry.text import table
 from trainer.config import RECIPES
 from trainer.data.batches import TrainingBatches
 from trainer.data.dataset import ImageDataset

@@ -21,7 +21,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from registry.tables import table
+from registry.text import table
 from trainer.config import RECIPES, TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.data.load import load

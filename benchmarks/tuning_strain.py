@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from registry.tables import table
+from registry.text import table
 from trainer.data.idx import FILES
 from trainer.data.load import load
 from tuning.journal import Journal

@@ -10,8 +10,7 @@ from typing import NoReturn
 
 from registry.card import CardError
 from registry.store import ModelStore, RegistryError, models
-from registry.story import story
-from registry.tables import comparison, listing
+from registry.text import comparison, explanation, listing
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 
     command("list", "list the versions")
     command("show", "print a version's card as JSON", "version")
-    command("explain", "tell a version's whole story", "version")
+    command("explain", "show all that is known of a version", "version")
     command("compare", "show what two versions differ in", "version", "other")
     command("pin", "serve this version from now on", "version")
     command("unpin", "serve the newest version from now on")
@@ -80,7 +79,7 @@ def run(store: ModelStore, options: argparse.Namespace) -> tuple[str, int]:
         case "show":
             return store.card(options.version).to_json(), 0
         case "explain":
-            return story(store, options.version), 0
+            return explanation(store, options.version), 0
         case "compare":
             return comparison(store, options.version, options.other), 0
         case "pin":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.store import ModelStore, models
-from registry.tables import table
+from registry.text import table
 from trainer.config import TrainConfig
 from trainer.pipeline import RefusedError
 from trainer.run import Run

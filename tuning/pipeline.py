@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from registry.tables import flat
+from registry.text import flatten
 from trainer import pipeline
 from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset
@@ -118,7 +118,7 @@ def _taken_up(search: Search, options: Options) -> Journal:
     plain = {name: value for name, value in TrainConfig().asdict().items() if name in identity["base"]}
     try:
         found = json.loads(path.read_text())
-        there, asked = flat(found | {"base": plain | found["base"]}), flat(identity)
+        there, asked = flatten(found | {"base": plain | found["base"]}), flatten(identity)
     except (ValueError, TypeError, KeyError) as error:
         raise SearchError(f"{path}: expected the settings of a search ({error}). --fresh begins anew.") from error
     there.pop("base.epochs", None)  # of the finalists, which are no part of the search
