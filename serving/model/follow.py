@@ -90,7 +90,7 @@ class Follower:
         except Exception as error:
             delay = 2 * self._retries[version][0] if version in self._retries else FIRST_RETRY
             self._retries[version] = (delay, self._clock() + delay)
-            self._served.fail(version, str(error))
+            self._served.failures = self._served.failures | {version: str(error)}
             metrics.FAILURES.inc()
             # An error that nobody foresaw comes with its traceback.
             known = isinstance(error, ModelError | CardError | RegistryError)

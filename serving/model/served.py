@@ -74,10 +74,6 @@ class Served:
         self.failures = {version: why for version, why in self.failures.items() if version != predictor.version}
         self._filled.set()
 
-    def fail(self, version: int, reason: str) -> None:
-        """Note why `version` is not served."""
-        self.failures = self.failures | {version: reason}
-
     @property
     def ready(self) -> bool:
         return self._predictor is not None
@@ -89,8 +85,9 @@ class Served:
 
     def predictor(self, timeout: float = 0) -> Predictor:
         """The predictor of now, waited for up to `timeout` seconds. Raises NotReadyError if none came."""
-        # Where a version was refused, an older one may be loading.
-        self._filled.wait(0 if self.trouble and not self.ready else timeout)
+        if self._predictor is None:
+            # Where a version was refused, an older one may be loading.
+            self._filled.wait(0 if self.trouble else timeout)
         if self._predictor is None:
             if self.failures or self.trouble:
                 raise NotReadyError("No version of the model can be served now; the log says why.")

@@ -81,7 +81,7 @@ def test_nobody_waits_for_a_model_while_the_registry_cannot_be_read() -> None:
 
 def test_who_waits_while_a_version_is_refused_gets_the_older_one_that_comes(predictor: Any) -> None:
     served = Served()
-    served.fail(8, "it does not load")
+    served.failures = {8: "it does not load"}
     with pytest.raises(NotReadyError, match=r"^No version of the model can be served now; the log says why\.$"):
         served.predictor()
     timer = threading.Timer(0.05, served.replace, [predictor])
