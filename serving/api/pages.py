@@ -4,6 +4,7 @@ Each file has an ETag, so that a browser asks again and gets an empty 304.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 import flask_swagger_ui
@@ -40,24 +41,15 @@ def blueprint(settings: Settings) -> Blueprint:
     """The routes GET /, /page/..., /docs, /openapi.json and /metrics."""
     pages = Blueprint("pages", __name__)
 
-    @pages.get("/")
-    def index() -> Response:
-        return _page(STATIC, "index.html")
-
-    @pages.get("/page/<name>")
-    def file(name: str) -> Response:
-        """A script, a style sheet or the icon of the page."""
-        return _page(STATIC, name)
-
-    @pages.get("/page/samples/<name>")
-    def sample(name: str) -> Response:
-        """A sample image that the service ships."""
-        return _page(SAMPLES, name)
-
-    @pages.get("/docs")
-    def docs() -> Response:
-        """Swagger UI over the description."""
-        return _page(STATIC, "docs.html", SWAGGER_POLICY)
+    files = {
+        "/": partial(_page, STATIC, "index.html"),
+        "/page/<name>": partial(_page, STATIC),  # scripts, style sheets and the icon
+        "/page/samples/<name>": partial(_page, SAMPLES),
+        "/docs": partial(_page, STATIC, "docs.html", policy=SWAGGER_POLICY),  # Swagger UI over the description
+        "/openapi.json": partial(_page, Path(__file__).parent, "openapi.json"),  # a test holds it to the routes
+    }
+    for rule, view in files.items():
+        pages.add_url_rule(rule, rule.replace(".", "_"), view)
 
     @pages.get("/docs/<name>")
     def swagger(name: str) -> Response:
@@ -65,11 +57,6 @@ def blueprint(settings: Settings) -> Blueprint:
         if name not in SWAGGER_FILES:
             raise NotFound
         return _page(SWAGGER, name, SWAGGER_POLICY)
-
-    @pages.get("/openapi.json")
-    def openapi() -> Response:
-        """The description of the API, as OpenAPI 3.1; a test holds it to the routes."""
-        return _page(Path(__file__).parent, "openapi.json")
 
     @pages.get("/metrics")
     def metrics() -> Response:
