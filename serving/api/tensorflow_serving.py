@@ -4,8 +4,6 @@ Predict (row and columnar), status and metadata. Images are raw pixels, or files
 signature is the only one, so classify and regress, which need others, are no routes here.
 """
 
-import base64
-import binascii
 import math
 from typing import Any
 
@@ -17,7 +15,7 @@ from serving.api import body
 from serving.api.replies import reply
 from serving.errors import InvalidImageError, TooLargeError
 from serving.images import plain_json
-from serving.images.files import from_files
+from serving.images.files import from_base64, from_files
 from serving.images.json_text import parse
 from serving.images.pixels import Images, brief, from_lists, keys_of
 from serving.model.inference import Inference
@@ -109,11 +107,7 @@ def _decode(value: dict[str, Any], place: str) -> bytes:
     if len(value) != 1 or not isinstance(text, str):
         came = keys_of(value) if len(value) != 1 else f'{{"b64": {brief(text)}}}'
         raise InvalidImageError(f'`{place}` must be pixels or {{"b64": text}}. Received: {came}.')
-    try:
-        # Line breaks, as `base64` and MIME put them in, are skipped as TensorFlow Serving does.
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidImageError(f"`{place}` must hold base64. Received: {len(text)} characters that are not.") from None
+    return from_base64(text, place)
 
 
 def _named(value: dict[str, Any], name: str, place: str) -> Any:

@@ -100,10 +100,15 @@ def _from_data_url(text: str, name: str) -> bytes:
     if not (comma and head[:5].lower() == "data:" and head[-7:].lower() == ";base64"):
         wanted = "lists of numbers, or an image file as a data URL (data:image/png;base64,...)"
         raise InvalidImageError(f"`{name}` must be {wanted}. Received: {brief(text)}.")
+    return from_base64(data, name)
+
+
+def from_base64(text: str, name: str) -> bytes:
+    """The bytes that base64 stands for; line breaks, as MIME puts them in, are skipped as TensorFlow Serving does."""
     try:
-        return base64.b64decode("".join(data.split()), validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidImageError(f"`{name}` must hold base64. Received: {len(data)} characters that are not.") from None
+        raise InvalidImageError(f"`{name}` must hold base64. Received: {len(text)} characters that are not.") from None
 
 
 def from_raw(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
