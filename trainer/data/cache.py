@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.dataset import Batches, Decoded, Split
+from trainer.data.dataset import Batches, DataError, Decoded, Split
 
 STAGED = ".decoded-"
 FORMAT = 3  # grows when decoding gives other images, labels or class names than before
@@ -37,13 +37,21 @@ def parts(count: int, shape: Sequence[int]) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def write(folder: Path, about: Mapping[str, Any], batches: Batches) -> None:
-    """Writes a decoded set as its images come; half a set never has its name.
+def folder_of(data_dir: Path, name: str, image_size: int) -> Path:
+    """Where the decoded images of a set are kept, by its name and the size that they were brought to (0: none)."""
+    return data_dir / "decoded" / (name.replace("/", "-") + (f"-{image_size}" if image_size else ""))
+
+
+def write(folder: Path, about: Mapping[str, Any], batches: Batches) -> Decoded:
+    """Writes a decoded set as its images come, and maps it; half a set never has its name.
 
     Args:
         folder: where to; must not exist.
         about: `source`, `classes` and, where it applies, `left_out` of `Decoded`, which may grow with the batches.
         batches: the images of all three splits, in any order.
+
+    Raises:
+        DataError: another process removed the set at once.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for old in folder.parent.glob(f"{STAGED}*"):
@@ -60,6 +68,9 @@ def write(folder: Path, about: Mapping[str, Any], batches: Batches) -> None:
                 raise
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+    if (found := read(folder)) is None:
+        raise DataError(f"{folder}: another process removed the decoded images. Run again.")
+    return found
 
 
 def _write_splits(folder: Path, batches: Batches) -> tuple[int, ...]:

@@ -1,23 +1,27 @@
 """Where Fashion-MNIST comes from, and the proof that it is Fashion-MNIST.
 
-Four sources are tried in order: an already prepared TFDS directory (see `trainer.data.tfds`), IDX files on this
-machine, TFDS's own download, Debian's package. Mirrors have served MNIST's digits under this name, so the
-content is checked whatever the source; Debian compresses the files anew, so it is the decompressed content.
+Four sources are tried in order: a directory that TFDS prepared, IDX files on this machine, TFDS's download, Debian's
+package. Mirrors have served MNIST's digits under this name, so the content is checked whatever the source; Debian
+compresses the files anew, so it is the decompressed content.
 """
 
 from __future__ import annotations
 
-import gzip
+import hashlib
 import os
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer.data import download, idx
+import numpy as np
+
+from trainer.data import cache, idx, tfds
 from trainer.data.dataset import Batches, DataError, Decoded, content_hash
+from trainer.data.pictures import Shape, fit_array, shape_for
 
 # SHA-256 of the decompressed IDX files.
 SHA256 = {
@@ -38,20 +42,71 @@ FOLDER_VARIABLE = "FASHION_MNIST_DIR"
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
+Arrays = Mapping[idx.Part, np.ndarray]
+
 
 class SourceUnavailable(Exception):  # noqa: N818  - not an error as long as another source answers
     """A source that is not there; the message says what was looked for."""
 
 
-def prepare(builder: Any) -> str:
-    """Prepares TFDS's `fashion_mnist` builder from the first source that is there; returns that source's name.
+def load(name: str, data_dir: Path, image_size: int) -> Decoded:
+    """Fashion-MNIST with the paper's cut, from the first source that is there; its arrays are kept in `data_dir`.
+
+    Args:
+        name: `fashion_mnist`, perhaps with TFDS's version.
+        data_dir: where prepared data is kept; made if it is not there.
+        image_size: height and width of the images; 0: their own.
 
     Raises:
-        DataError: a source held damaged files, or no source was there.
+        DataError: a source held damaged or other files, or no source was there.
     """
-    sources: list[Callable[[Any], str]] = [_from_files, _from_tfds, _from_debian]
-    tried = []
-    for source in sources:
+    folder = cache.folder_of(data_dir, name, image_size)
+    found = cache.read(folder)
+    if found and (image_size or _is_published(found)):
+        return found
+    shutil.rmtree(folder, ignore_errors=True)
+    source, arrays = _first_source(name, data_dir)
+    check(arrays, source)
+    batches = _cut(arrays, shape_for((28, 28), 1, image_size))
+    return cache.write(folder, {"source": source, "classes": CLASSES}, batches)
+
+
+def recognized(found: Decoded) -> Decoded | None:
+    """Fashion-MNIST, where IDX files hold it, with its own cut, and its class names where there are numbers only."""
+    if not _is_published(found):
+        return None
+    train = found.splits["train"]
+    splits = {"train": train[:-VALIDATION], "validation": train[-VALIDATION:], "test": found.splits["test"]}
+    numbers = tuple(map(str, range(len(CLASSES))))
+    return replace(found, splits=splits, classes=CLASSES if found.classes == numbers else found.classes)
+
+
+def check(arrays: Arrays, source: str) -> None:
+    """Raises DataError unless the arrays, in the order of the IDX files, are Fashion-MNIST's published content."""
+    for (split, kind), expected in SHA256.items():
+        if (actual := content_hash(arrays[split, kind])) != expected:
+            raise DataError(
+                f"{source} does not hold Fashion-MNIST: its {split} {kind} have SHA-256 {actual}, "
+                f"expected {expected}. Remove it and run again."
+            )
+
+
+def _is_published(found: Decoded) -> bool:
+    return found.sha256 == hashlib.sha256("".join(SHA256.values()).encode()).hexdigest()
+
+
+def _cut(arrays: Arrays, shape: Shape) -> Batches:
+    parts = {"train": slice(-VALIDATION), "validation": slice(-VALIDATION, None), "test": slice(None)}
+    for split, part in parts.items():
+        source = "test" if split == "test" else "train"
+        images = arrays[source, "images"][part][..., None]
+        yield split, np.stack([fit_array(each, shape) for each in images]), arrays[source, "labels"][part]
+
+
+def _first_source(name: str, data_dir: Path) -> tuple[str, Arrays]:
+    """The name and the arrays of the first source that is there."""
+    builder, tried = tfds.builder_of(name, data_dir), []
+    for source in (_from_prepared, _from_files, _from_download, _from_debian):
         try:
             return source(builder)
         except SourceUnavailable as reason:
@@ -64,48 +119,20 @@ def prepare(builder: Any) -> str:
     )
 
 
-def check(found: Decoded, source: str) -> None:
-    """Raises DataError unless the decoded images and labels, in IDX order, are Fashion-MNIST's published content."""
-    for (split, kind), expected in SHA256.items():
-        names = [name for name in ("train", "validation") if name in found.splits] if split == "train" else ["test"]
-        actual = content_hash(*(getattr(found.splits[name], kind) for name in names))
-        if actual != expected:
-            raise DataError(
-                f"{source} does not hold Fashion-MNIST: its {split} {kind} have SHA-256 {actual}, "
-                f"expected {expected}. Remove it and run again."
-            )
+def _from_prepared(builder: Any) -> tuple[str, Arrays]:
+    if not tfds.is_prepared(builder):
+        raise SourceUnavailable(f"TensorFlow Datasets: nothing is prepared in {builder.data_path}, nor elsewhere")
+    arrays = {}
+    for split in ("train", "test"):
+        images, labels = map(np.concatenate, zip(*tfds.batches(builder, split), strict=True))
+        # TFDS keeps examples in the order of the MD5 of split and key; the key is the place in the IDX file.
+        keys = [hashlib.md5(f"{split}{place}".encode()).hexdigest() for place in range(len(labels))]  # noqa: S324
+        in_file_order = np.argsort(np.argsort(keys))
+        arrays[split, "images"], arrays[split, "labels"] = images[in_file_order, ..., 0], labels[in_file_order]
+    return f"TensorFlow Datasets in {builder.data_path}", arrays
 
 
-def recognized(found: Decoded) -> Decoded | None:
-    """Fashion-MNIST, where IDX files hold it: with its own cut, and its class names where there are numbers only."""
-    if not is_it(found):
-        return None
-    numbers = tuple(map(str, range(len(CLASSES))))
-    train = found.splits["train"]
-    splits = {"train": train[:-VALIDATION], "validation": train[-VALIDATION:], "test": found.splits["test"]}
-    return replace(found, splits=splits, classes=CLASSES if found.classes == numbers else found.classes)
-
-
-def cut(batches: Batches) -> Batches:
-    """The paper's cut of batches of which one holds all training images."""
-    for split, images, labels in batches:
-        if split == "train":
-            yield "train", images[:-VALIDATION], labels[:-VALIDATION]
-            yield "validation", images[-VALIDATION:], labels[-VALIDATION:]
-        else:
-            yield split, images, labels
-
-
-def is_it(found: Decoded) -> bool:
-    """Whether the decoded images and labels are the published ones."""
-    try:
-        check(found, "")
-    except DataError:
-        return False
-    return True
-
-
-def _from_files(builder: Any) -> str:
+def _from_files(_: Any) -> tuple[str, Arrays]:
     named = os.environ.get(FOLDER_VARIABLE)
     folder = Path(named) if named else DEBIAN_FOLDER
     try:
@@ -114,18 +141,25 @@ def _from_files(builder: Any) -> str:
         if named:
             raise DataError(f"{FOLDER_VARIABLE}: {error}") from error
         raise SourceUnavailable(f"IDX files: {FOLDER_VARIABLE} is not set, and there are none in {folder}") from error
-    _prepare_from(builder, files)
-    return str(folder)
+    return str(folder), idx.read_all(files)
 
 
-def _from_tfds(builder: Any) -> str:
+def _from_download(builder: Any) -> tuple[str, Arrays]:
+    import tensorflow_datasets
+
+    parts = {f"{name}.gz": part for part, name in idx.FILES.items()}
     try:
-        return download.prepare(builder)
+        with tfds.downloading(builder) as temporary:
+            manager = tensorflow_datasets.download.DownloadManager(
+                download_dir=temporary, url_infos=builder.url_infos, force_checksums_validation=True
+            )
+            paths = manager.download({parts[info.filename]: url for url, info in builder.url_infos.items()})
+            return "TensorFlow Datasets' download", idx.read_all(paths)
     except DataError as error:
         raise SourceUnavailable(str(error)) from error
 
 
-def _from_debian(builder: Any) -> str:
+def _from_debian(_: Any) -> tuple[str, Arrays]:
     with tempfile.TemporaryDirectory(prefix="fashion-mnist-") as temporary:
         folder = Path(temporary)
         try:
@@ -135,8 +169,8 @@ def _from_debian(builder: Any) -> str:
             _run(["dpkg-deb", "-x", package.name, "."], folder)
         except SourceUnavailable as reason:
             raise SourceUnavailable(f"Debian's package {DEBIAN_PACKAGE}: {reason}") from reason
-        _prepare_from(builder, idx.find(folder / DEBIAN_FOLDER.relative_to("/"))[1])
-    return f"Debian's package {DEBIAN_PACKAGE}"
+        files = idx.find(folder / DEBIAN_FOLDER.relative_to("/"))[1]
+        return f"Debian's package {DEBIAN_PACKAGE}", idx.read_all(files)
 
 
 def _apt_download(folder: Path) -> None:
@@ -160,34 +194,3 @@ def _run(command: list[str], folder: Path) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise SourceUnavailable(f"{command[0]} failed: {last}")
-
-
-def _prepare_from(builder: Any, files: Mapping[idx.Part, Path]) -> None:
-    """Lets TFDS prepare its directory from local IDX files, once their content is known to be right."""
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.download import checksums
-
-    for part, path in files.items():
-        idx.read(path, 3 if part[1] == "images" else 1, SHA256[part])
-    print(
-        "Preparing Fashion-MNIST for TensorFlow Datasets; this happens once, in about half a minute.",
-        flush=True,
-    )
-    with tempfile.TemporaryDirectory(prefix="tfds-", dir=builder.data_path.parent.parent) as temporary:
-        _copy(files, Path(temporary))
-        # TFDS knows the hashes of the original .gz files. The content is checked above, so it may
-        # take these files at their own hashes.
-        for url, info in list(builder.url_infos.items()):
-            builder.url_infos[url] = checksums.compute_url_info(Path(temporary) / info.filename)
-        builder.download_and_prepare(
-            download_dir=Path(temporary) / "downloads",
-            download_config=tfds.download.DownloadConfig(manual_dir=temporary),
-        )
-
-
-def _copy(files: Mapping[idx.Part, Path], folder: Path) -> None:
-    """Copies the files into `folder` under the compressed names that TFDS looks for."""
-    for part, path in files.items():
-        content = path.read_bytes()
-        compressed = content if content.startswith(idx.GZIP) else gzip.compress(content, 1)
-        (folder / f"{idx.FILES[part]}.gz").write_bytes(compressed)

@@ -55,10 +55,7 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int) -> Decoded:
     if known := cache.read(copy):
         return known
     print(f"Decoding the pictures of {folder}; this happens once, until they change.", flush=True)
-    _decode(folder, copy, tuple(found["train"]), _parts(found, seed), image_size, missed)
-    result = cache.read(copy)
-    if result is None:  # removed by another process, for which the folder is in a later state
-        raise DataError(f"{folder}: its pictures changed while they were decoded. Run again.")
+    result = _decode(folder, copy, tuple(found["train"]), _parts(found, seed), image_size, missed)
     for other in copy.parent.glob(f"{of_folder}*"):
         if not other.name.startswith(of_state):
             shutil.rmtree(other, ignore_errors=True)
@@ -125,11 +122,11 @@ def _decode(
     parts: dict[str, _Part],
     image_size: int,
     missed: list[str],
-) -> None:
+) -> Decoded:
     shape = _shape([path for part in parts.values() for path in part.paths], image_size)
     about = {"source": f"pictures in {folder}", "classes": classes, "left_out": missed}
     batches = (_batches(split, part, shape, missed) for split, part in parts.items())
-    cache.write(target, about, itertools.chain.from_iterable(batches))
+    return cache.write(target, about, itertools.chain.from_iterable(batches))
 
 
 def _shape(paths: list[Path], image_size: int) -> Shape:

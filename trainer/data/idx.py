@@ -8,16 +8,16 @@ Source: the description that came with MNIST (LeCun, Cortes, Burges: "The MNIST 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import re
 import struct
 import unicodedata
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase, digits
 
 import numpy as np
 
-from trainer.data import emnist
 from trainer.data.dataset import DataError, Decoded, Split, listed
 
 Part = tuple[str, str]  # the split and the kind of values
@@ -35,6 +35,18 @@ _FILE = re.compile(
     r"(?P<set>.*?)[-_.]?(?P<split>train|test|t10k)[-_.](?P<kind>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?", re.I
 )
 _UINT8 = 0x08
+
+# EMNIST's files only number their classes. Source: the mapping files that come with G. Cohen et al., "EMNIST:
+# Extending MNIST to handwritten letters" (2017).
+_MERGED = (*digits, *ascii_uppercase, *"abdefghnqrt")  # the other lower-case letters look like their capitals
+EMNIST_CLASSES: dict[str, tuple[str, ...]] = {
+    "byclass": (*digits, *ascii_uppercase, *ascii_lowercase),
+    "bymerge": _MERGED,
+    "balanced": _MERGED,
+    "letters": ("unused", *ascii_uppercase),  # its labels begin with 1
+    "digits": tuple(digits),
+    "mnist": tuple(digits),
+}
 GZIP = b"\x1f\x8b"  # how a compressed file begins; browsers unpack files and leave .gz in their names
 
 
@@ -68,7 +80,7 @@ def load(folder: Path) -> Decoded:
         DataError: files are missing, damaged, or do not belong together.
     """
     prefix, files = find(folder)
-    arrays = {part: read(path, 3 if part[1] == "images" else 1) for part, path in files.items()}
+    arrays = read_all(files)
     for split in ("train", "test"):
         images, labels = len(arrays[split, "images"]), len(arrays[split, "labels"])
         if images != labels or not images:
@@ -78,7 +90,7 @@ def load(folder: Path) -> Decoded:
     if arrays["train", "images"].shape[1:] != arrays["test", "images"].shape[1:]:
         shapes = sorted({arrays[split, "images"].shape[1:] for split in ("train", "test")})
         raise DataError(f"{folder}: expected training and test images of one size, found {shapes}.")
-    turned = emnist.upright if prefix.startswith("emnist") else np.asarray
+    turned = emnist_upright if prefix.startswith("emnist") else np.asarray
     splits = {
         split: Split(turned(arrays[split, "images"])[..., None], arrays[split, "labels"].astype(np.int64))
         for split in ("train", "test")
@@ -87,20 +99,27 @@ def load(folder: Path) -> Decoded:
     return Decoded(f"IDX files in {folder}", _classes(folder / "classes.txt", prefix, highest + 1), splits)
 
 
-def read(path: Path, dimensions: int, sha256: str | None = None) -> np.ndarray:
+def emnist_upright(images: np.ndarray) -> np.ndarray:
+    """EMNIST's images, (n, height, width, ...), which its files hold transposed, as people read them."""
+    return images.swapaxes(1, 2)
+
+
+def read_all(files: Mapping[Part, Path]) -> dict[Part, np.ndarray]:
+    """The images (n, height, width) and labels (n,) of the four files of a set."""
+    return {part: read(path, 3 if part[1] == "images" else 1) for part, path in files.items()}
+
+
+def read(path: Path, dimensions: int) -> np.ndarray:
     """Reads one IDX file of uint8 values, compressed by gzip or not.
 
     Args:
         path: the file.
         dimensions: 3 for images (n, height, width), 1 for labels (n,).
-        sha256: expected SHA-256 of the decompressed content, in hexadecimal.
 
     Raises:
         DataError: the file is unreadable, damaged, cut short, or not what was expected.
     """
     content = _content(path)
-    if sha256 and (actual := hashlib.sha256(content).hexdigest()) != sha256:
-        raise DataError(f"{path}: expected content with SHA-256 {sha256}, found {actual}. Fetch the file anew.")
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes([0, 0, _UINT8, dimensions]):
         raise DataError(
@@ -126,7 +145,7 @@ def _files(folder: Path) -> list[Path]:
 def _classes(path: Path, prefix: str, count: int) -> tuple[str, ...]:
     """The class names from the file, else EMNIST's where it is one of its sets, else numbers."""
     if not path.is_file():
-        known = emnist.CLASSES.get(prefix.removeprefix("emnist").strip("-_."), ())
+        known = EMNIST_CLASSES.get(prefix.removeprefix("emnist").strip("-_."), ())
         return known if prefix.startswith("emnist") and len(known) >= count else tuple(map(str, range(count)))
     try:
         text = path.read_text("utf-8-sig")  # Windows begins a text file with a byte order mark

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from registry.names import RULE, is_name, name_from, normalized
-from trainer.data import fashion_mnist, idx
+from trainer.data import fashion_mnist, folder, idx, tfds
 from trainer.data.dataset import DataError, Decoded, ImageDataset, Split, cut, listed
 
 FOLDERS = ("folder", "idx")  # the kinds of data sets that are named by a path
@@ -65,14 +65,11 @@ def load(
         if clothes := fashion_mnist.recognized(found):
             found, known = clothes, fashion_mnist.NAME if clothes.classes == fashion_mnist.CLASSES else ""
     elif kind == "folder" and rest:
-        from trainer.data import folder
-
         found = folder.load(_path(rest), data_dir, image_size, split_seed)
         schema = _path(rest) / "schema.json"
     elif re.fullmatch(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?", dataset):
-        from trainer.data import tfds
-
-        found, known = tfds.load(dataset, data_dir, image_size), kind
+        source = fashion_mnist if kind == fashion_mnist.NAME else tfds
+        found, known = source.load(dataset, data_dir, image_size), kind
     else:
         raise DataError(
             f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {dataset}."

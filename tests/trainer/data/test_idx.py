@@ -27,11 +27,6 @@ def test_an_uncompressed_file_reads_the_same_whatever_its_name_says(name: str, t
     assert (idx.read(plain, 1) == idx.read(LABELS, 1)).all()
 
 
-def test_a_wrong_hash_names_the_file_and_both_hashes() -> None:
-    with pytest.raises(DataError, match=f"{LABELS}: expected content with SHA-256 abc, found [0-9a-f]{{64}}"):
-        idx.read(LABELS, 1, sha256="abc")
-
-
 @pytest.mark.parametrize("keep", [0, 3, 12, 60])
 def test_a_truncated_gzip_file_is_refused(tmp_path: Path, keep: int) -> None:
     cut = tmp_path / "labels.gz"

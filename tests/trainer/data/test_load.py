@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data import download, schema
+from trainer.data import schema, tfds
 from trainer.data.dataset import DataError
 from trainer.data.idx import FILES
 from trainer.data.load import load, model_name
@@ -191,14 +191,15 @@ def portal(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_download_of_the_wrong_content_is_refused_and_leaves_nothing(portal: str, tmp_path: Path) -> None:
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder("kmnist", data_dir=tmp_path / "data")
+def test_a_download_of_the_wrong_content_is_refused_and_leaves_nothing(
+    portal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = tfds.builder_of("kmnist", tmp_path / "data")
     known = next(iter(builder.url_infos.values()))
     builder.url_infos.clear()
     builder.url_infos[portal] = known
     builder._split_generators = lambda manager: manager.download_and_extract({"train": portal})
+    monkeypatch.setattr(tfds, "builder_of", lambda *_: builder)
     with pytest.raises(DataError, match=rf"NonMatchingChecksumError: .*{known.checksum}"):
-        download.prepare(builder)
+        tfds.load("kmnist", tmp_path / "data", 0)
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
