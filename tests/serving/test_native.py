@@ -280,3 +280,16 @@ def test_it_is_ready_once_a_predictor_is_there(client: BridgeClient) -> None:
     reply = client.get("/readyz")
     assert reply.status_code == 200
     assert reply.json == {"status": "ready", "model": "fashion_mnist", "version": 7}
+
+
+def test_an_image_is_described_alike_alone_and_in_company(predictor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (64, 28, 28, 1), np.uint8)
+    images[:, 0, 0, 0] = np.arange(64)
+    # Many are equal, and many lie halfway between two numbers of six places.
+    rows = (random.integers(0, 40, (64, 10)) / 128).astype(np.float32)
+    monkeypatch.setattr(predictor, "predict", lambda images: rows[images[:, 0, 0, 0]])
+    client = bridged(Served(predictor))
+    together = client.post("/predict", data=images.tobytes(), content_type="application/octet-stream").json
+    alone = [client.post("/predict", data=image.tobytes(), content_type="application/octet-stream") for image in images]
+    assert [each for reply in alone for each in reply.json["predictions"]] == together["predictions"]
