@@ -81,9 +81,9 @@ def create_app(served: Served, settings: Settings) -> Flask:
         MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images/files.py` is who counts them
     )
     inference = Inference(served, settings)
-    extras = CurrentAssets(settings)
+    assets = CurrentAssets(settings)
     for api in (native, description):
-        app.register_blueprint(api.blueprint(inference, extras))
+        app.register_blueprint(api.blueprint(inference, assets))
     for protocol in (tensorflow_serving, open_inference):
         app.register_blueprint(protocol.blueprint(inference))
     app.register_blueprint(pages.blueprint(settings))

@@ -6,7 +6,7 @@ import orjson
 
 
 class ServiceError(Exception):
-    """An error that the client is told: its text is one sentence of what was expected and what came.
+    """An error that is reported to the client: its text is one sentence of what was expected and what came.
 
     Attributes:
         status: of the reply.
@@ -39,7 +39,7 @@ class ForbiddenError(ServiceError):
 
 
 class NotServedError(ServiceError):
-    """The path names a model, a version of it or a file beside it that is not served."""
+    """The path names a model, a version or a file of it that is not served."""
 
     status = HTTPStatus.NOT_FOUND
 

@@ -75,14 +75,14 @@ def _classify(paths: Sequence[Path], out: Path, settings: Settings) -> str:
     store, served = find(settings), Served()
     Follower(served, lambda: store, loader(settings)).look()  # it logs why a version is not served
     predictor = served.predictor()
-    extras, shape = Assets(predictor, settings), predictor.card.input.shape
+    assets, shape = Assets(predictor, settings), predictor.card.input.shape
     items = [item for path in paths for item in _items(path, shape)]
     # Hidden, so that a folder of images may hold it; of one version, so that two versions never mix.
     rows_file = out.with_name(f".{out.name}.{store.name}-{predictor.version}.unfinished")
     with rows_file.open("a+b") as file:
         done = _done(file, items)
         for begin in tqdm(range(done, len(items), BATCH), unit=f" x {BATCH} images", disable=None):
-            rows = _rows(items[begin : begin + BATCH], predictor, extras, settings)
+            rows = _rows(items[begin : begin + BATCH], predictor, assets, settings)
             file.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
             file.flush()
     failed = _publish(rows_file, predictor.card.classes, out)

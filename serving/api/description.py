@@ -1,4 +1,4 @@
-"""What is served, in JSON: the card, the files beside it, the limits, and the versions with their verdicts."""
+"""What is served, in JSON: the card, the model's files, the limits, and the versions with their verdicts."""
 
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +17,7 @@ from serving.model.inference import Inference
 LIMITS = ("max_body_bytes", "max_images", "max_image_pixels")
 
 
-def blueprint(inference: Inference, extras: CurrentAssets) -> Blueprint:
+def blueprint(inference: Inference, current_assets: CurrentAssets) -> Blueprint:
     """The routes GET /model, GET /model/versions and GET /model/files/... over `inference`."""
     described = Blueprint("description", __name__)
     settings = inference.settings
@@ -27,7 +27,7 @@ def blueprint(inference: Inference, extras: CurrentAssets) -> Blueprint:
     def model() -> Response:
         """The model that answers now: its card, the names of its files, and what a request may hold."""
         predictor = inference.served.predictor()
-        beside = extras.of(predictor)
+        assets = current_assets.of(predictor)
         card = asdict(predictor.card)
         files = sorted(name.removeprefix(f"{FOLDER}/") for name in card.pop("files") if name.startswith(FOLDER))
         return _cached(
@@ -37,7 +37,7 @@ def blueprint(inference: Inference, extras: CurrentAssets) -> Blueprint:
                 card=card,
                 files=files,
                 samples=samples(),
-                preprocessing=bool(beside.look and settings.preprocess),
+                preprocessing=bool(assets.look and settings.preprocess),
                 keys_needed=keys_needed,
                 limits={name: getattr(settings, name) for name in LIMITS},
             )
@@ -47,7 +47,7 @@ def blueprint(inference: Inference, extras: CurrentAssets) -> Blueprint:
     def versions() -> Response:
         """Every version in the registry, newest first, with what the gate said of it."""
         predictor = inference.served.predictor()
-        store = extras.of(predictor).store
+        store = current_assets.of(predictor).store
         failures = inference.served.failures
         rows = [_version(store, each) for each in reversed(store.versions())]
         for row in rows:
@@ -56,8 +56,8 @@ def blueprint(inference: Inference, extras: CurrentAssets) -> Blueprint:
 
     @described.get("/model/files/<path:name>")
     def file(name: str) -> Response:
-        """A file beside the SavedModel of the version that answers now, such as evaluation.json."""
-        path = extras.of(inference.served.predictor()).file(name)
+        """A file in `assets.extra` of the version that answers now, such as evaluation.json."""
+        path = current_assets.of(inference.served.predictor()).file(name)
         if path is None:
             raise NotServedError(f"The file must be one of those that /model lists. Received: {name:.60}.")
         return _cached(send_file(path.resolve(), conditional=True))

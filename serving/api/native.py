@@ -17,11 +17,11 @@ from serving.model.predictions import predictions
 from serving.observe import exchange_of
 from serving.settings import Settings
 
-# What curl sends with -d or --data-binary when it is not told a type, and other clients without one.
-UNTOLD_TYPES = {"", "application/x-www-form-urlencoded"}
+# What curl sends with -d or --data-binary when no type is given, and other clients without one.
+UNDECLARED_TYPES = {"", "application/x-www-form-urlencoded"}
 
 
-def blueprint(inference: Inference, extras: CurrentAssets) -> Blueprint:
+def blueprint(inference: Inference, current_assets: CurrentAssets) -> Blueprint:
     """The routes POST /predict, GET /healthz and GET /readyz over `inference`."""
     native = Blueprint("native", __name__)
 
@@ -37,7 +37,7 @@ def blueprint(inference: Inference, extras: CurrentAssets) -> Blueprint:
         Raises the errors of `serving.errors`, which `app.py` translates.
         """
         predictor = inference.predictor()
-        card, assets = predictor.card, extras.of(predictor)
+        card, assets = predictor.card, current_assets.of(predictor)
         environ = request.environ  # taken once: `request` looks its request up at each use
         switches = _switches(environ["QUERY_STRING"], inference.settings)
         look = assets.look if switches["preprocess"] else None
@@ -87,11 +87,11 @@ def _read_batch(environ: dict[str, Any], shape: tuple[int, ...], settings: Setti
     if kind == "multipart/form-data":
         return from_files(_uploads(environ), shape, settings, look, deadline)
     content = body.read(environ, settings.max_body_bytes)
-    told = kind not in UNTOLD_TYPES
+    declared = kind not in UNDECLARED_TYPES
     # Clients name images as they like (image/jpg, image/*), so the bytes decide.
-    if kind.startswith("image/") or (not told and format_of(content)):
+    if kind.startswith("image/") or (not declared and format_of(content)):
         return from_files([(None, content)], shape, settings, look, deadline)
-    if kind == "application/json" or (not told and content.lstrip().startswith(b"{")):
+    if kind == "application/json" or (not declared and content.lstrip().startswith(b"{")):
         return from_json(content, shape, settings, look, deadline)
     if kind == "application/octet-stream":
         return from_raw(content, shape, settings)
@@ -104,7 +104,7 @@ def _read_batch(environ: dict[str, Any], shape: tuple[int, ...], settings: Setti
 def _uploads(environ: dict[str, Any]) -> list[tuple[str | None, bytes]]:
     """Name and content of each file in the form; within a field they keep the order of the request.
 
-    Fields of text beside them, such as a token of a web framework, are ignored.
+    Text fields, such as a token of a web framework, are ignored.
     """
     coding = environ.get("HTTP_CONTENT_ENCODING", "identity")
     if coding.lower() != "identity":

@@ -83,10 +83,10 @@ def _split(environ: dict[str, Any], settings: Settings, shape: tuple[int, ...]) 
     """The JSON at the head of the body, and the tensors behind it."""
     whole = body.read(environ, settings.max_body_bytes)
     length = len(whole)
-    if (told := environ.get(f"HTTP_{HEADER.upper().replace('-', '_')}")) is not None:
-        if not (told.isascii() and told.isdigit() and len(told) < 20 and int(told) <= len(whole)):
-            raise InvalidImageError(f"{HEADER} must be from 0 to {len(whole)}, the whole body. Received: {told:.40}.")
-        length = int(told)
+    if (given := environ.get(f"HTTP_{HEADER.upper().replace('-', '_')}")) is not None:
+        if not (given.isascii() and given.isdigit() and len(given) < 20 and int(given) <= len(whole)):
+            raise InvalidImageError(f"{HEADER} must be from 0 to {len(whole)}, the whole body. Received: {given:.40}.")
+        length = int(given)
     content = parse(whole[:length] if length < len(whole) else whole, settings.max_images, math.prod(shape))
     if not isinstance(content, dict):
         raise InvalidImageError(f'The body must be a JSON object with "inputs". Received: {brief(content)}.')

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST face: https://www.tensorflow.org/tfx/serving/api_rest as of version 2.19.
+"""TensorFlow Serving's REST API: https://www.tensorflow.org/tfx/serving/api_rest as of version 2.19.
 
 Predict (row and columnar), status and metadata. Images are raw pixels, or files as {"b64": ...}; the default
 signature is the only one, so classify and regress, which need others, are no routes here.

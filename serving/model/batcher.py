@@ -68,7 +68,7 @@ class Batcher:
         return len(self._queue)
 
     def predict(self, predictor: Predictor, images: Images, deadline: float) -> Answer:
-        """Ask `predictor`, in company if others wait for it too.
+        """Ask `predictor`, together with other requests that wait for it.
 
         Args:
             predictor: the version that shall answer; different versions never share a run.
@@ -101,7 +101,7 @@ class Batcher:
             raise _too_late() from None
 
     def _run_next(self) -> None:
-        """One run for the first that waits and all that fit beside it; called once for each job, so often in vain."""
+        """One run for the first job in the queue and those that fit with it; called once a job, so often for none."""
         with self._model:
             if batch := self._take():
                 self._run(batch)

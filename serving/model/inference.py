@@ -35,7 +35,7 @@ class Inference:
         """Raises NotReadyError unless `ready`."""
         self.served.predictor()
         if not self.ready:
-            raise NotReadyError("The server is about to end. Ask another.")
+            raise NotReadyError("The server is shutting down. Ask another one.")
 
     def predictor_of(self, name: str, version: str | None, wait: bool = False) -> Predictor:
         """The predictor of now, if it is that of the model `name` and of `version`, where one is asked for.

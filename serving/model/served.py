@@ -60,7 +60,7 @@ class Served:
         self._predictor = predictor
         self._filled = threading.Event()
         self.quick = False  # one image takes so little time that the event loop can wait for it
-        self.draining = False  # the worker was told to end: it answers, but is not ready for more
+        self.draining = False  # the worker is shutting down: it answers, but is not ready for more
         # Version -> why it could not be served; replaced whole, never changed, so that readers need no lock.
         self.failures: dict[int, str] = {}
         self.trouble = ""  # why the registry cannot be followed now, if so

@@ -26,7 +26,7 @@ for _name in _SPARED:
 
 SIGNATURE = "serving_default"
 # Whatever a batch's size, TensorFlow meets these alone: it keeps memory, and XLA compiles, for each size that it meets.
-# Powers of two waste at most half a run on padding. Beyond the last, a run gains nothing from more company.
+# Powers of two waste at most half a run on padding. Larger runs gain nothing.
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 # From a tensor of images to one of probabilities.

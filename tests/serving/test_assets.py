@@ -79,9 +79,9 @@ def test_what_the_model_saw_is_told_on_request(client: BridgeClient, image: NDAr
     assert base64.b64decode(prediction["pixels"]) == image.tobytes()
 
 
-def test_the_extras_do_not_keep_a_version_that_is_gone(tmp_path: Path, card: Any) -> None:
-    extras, old = CurrentAssets(Settings(models=tmp_path)), FakePredictor(card)
-    extras.of(old)
+def test_the_assets_do_not_keep_a_version_that_is_gone(tmp_path: Path, card: Any) -> None:
+    assets, old = CurrentAssets(Settings(models=tmp_path)), FakePredictor(card)
+    assets.of(old)
     seen = weakref.ref(old)
     del old
     gc.collect()
@@ -92,14 +92,14 @@ def test_the_extras_do_not_keep_a_version_that_is_gone(tmp_path: Path, card: Any
 def test_files_that_cannot_be_used_are_logged_and_left_out(
     tmp_path: Path, predictor: Any, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
-    extras = CurrentAssets(Settings(models=tmp_path))
+    assets = CurrentAssets(Settings(models=tmp_path))
     folder = tmp_path / "fashion_mnist" / "7" / "assets.extra"
     folder.mkdir(parents=True)
     (folder / "familiar.npz").write_bytes(content)
-    assert extras.of(predictor).novelty is None
+    assert assets.of(predictor).novelty is None
     assert "familiar.npz cannot be used" in caplog.text
     other = replace(predictor, version=8)
-    assert extras.of(other).version == 8
+    assert assets.of(other).version == 8
 
 
 def test_the_model_is_described_with_its_card_files_and_limits(trained: BridgeClient) -> None:
