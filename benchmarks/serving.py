@@ -133,8 +133,8 @@ def wrk(url: str, kind: str, concurrency: int, seconds: int, prefix: Sequence[st
     if not rate or not p50 or not p99:
         raise RuntimeError(done.stdout)
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
-    latencies = (float(each[1]) * MILLISECONDS[each[2]] for each in (p50, p99))
-    return Measured(float(rate[1]), *latencies, int(bad[1]) if bad else 0)
+    low, high = (float(each[1]) * MILLISECONDS[each[2]] for each in (p50, p99))
+    return Measured(float(rate[1]), low, high, int(bad[1]) if bad else 0)
 
 
 def proportional_memory(pid: int) -> float:

@@ -1,7 +1,7 @@
-"""The peers that the service is measured beside: what one writes in an afternoon over the same SavedModel.
+"""The service's peers in Flask and FastAPI: what one writes in an afternoon over the same SavedModel.
 
 Each answers POST /predict with {"probabilities": [[...], ...]} for a body of {"images": [...]}, image/png, or raw
-bytes: one signature call a request. VERSION is the directory of the version.
+bytes, with one signature call per request. VERSION is the directory of the version.
 """
 
 import io

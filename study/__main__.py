@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 def parser() -> argparse.ArgumentParser:
     options = Parser(
         prog="study",
-        description="Run the paper's experiments, judge its claims, and write a report. Finished runs are kept.",
+        description="Run the paper's experiments, test its claims, and write a report. Finished runs are kept.",
     )
     add = options.add_argument
     add("--seeds", type=int, default=1, help="runs per experiment, with seeds from 0 (1)")

@@ -27,7 +27,11 @@ LINES = {0.1: "-", 0.01: "--", 0.5: ":"}
 ADAM = "-."
 Place = Literal["best", "lower left", "lower right"]
 LEGEND: dict[str, Place] = {"accuracy": "lower right", "loss": "best"}  # where the curves leave space
-UNITS = {"rotation": "Degrees, to either side", "shift": "Share of the side", "noise": "Deviation, grey levels"}
+UNITS = {
+    "rotation": "Degrees, to either side",
+    "shift": "Share of the side",
+    "noise": "Standard deviation, grey levels",
+}
 
 
 def curves(runs: Sequence[Result], metric: str, path: Path) -> None:

@@ -16,7 +16,7 @@ MakeResult = Callable[..., Result]
 
 @pytest.fixture
 def result() -> MakeResult:
-    """Makes the result of an experiment and a seed; what is not given is unremarkable."""
+    """Makes the result of an experiment and a seed, with plausible defaults."""
 
     def make(
         name: str,

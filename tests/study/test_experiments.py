@@ -1,4 +1,4 @@
-"""The experiments are the paper's, and no two runs can be mistaken for each other."""
+"""The experiments are the paper's, and no two runs have the same fingerprint."""
 
 from dataclasses import replace
 
@@ -54,6 +54,6 @@ def test_what_changes_a_run_changes_its_fingerprint() -> None:
     assert Job(replace(plain, share=0.5), 0).fingerprint == Job(plain, 0).fingerprint
 
 
-def test_an_unknown_experiment_is_refused_with_those_that_are_known() -> None:
+def test_an_unknown_experiment_is_rejected_with_a_list_of_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"basic-adam.*Received: basic-lion"):
         chosen(ALL, ["basic-adam", "basic-lion"])

@@ -1,4 +1,4 @@
-"""The command line: mistakes are one line that says what was expected, and nothing is begun."""
+"""The command line: a mistake is reported in one line, and nothing is started."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A study on real images, in real processes: what is finished is kept, whatever ends it."""
+"""A study on real images in real processes: finished runs are kept, whatever ends it."""
 
 import json
 import multiprocessing
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_results_say_what_each_run_was_and_how_it_did(folder: Path) -> None:
+def test_results_json_has_settings_and_measures_of_each_run(folder: Path) -> None:
     first, second = json.loads((folder / "results.json").read_text())
     assert (first["id"], first["model"], first["optimizer"]) == ("basic-sgd-0.01", "basic", "sgd")
     assert (first["learning_rate"], first["seed"], len(first["validation_accuracy"])) == (0.01, 0, 2)
@@ -53,7 +53,7 @@ def test_a_second_study_repeats_no_finished_run(folder: Path, capsys: pytest.Cap
     assert "2 runs: 2 are finished, 0 to do." in capsys.readouterr().out
 
 
-def test_a_part_of_the_study_leaves_the_committed_summary_alone_and_says_so(
+def test_a_part_of_the_study_does_not_write_the_committed_results_and_reports_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = folder.parent / "partly.md"
@@ -63,7 +63,7 @@ def test_a_part_of_the_study_leaves_the_committed_summary_alone_and_says_so(
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_says_which_and_why(folder: Path) -> None:
+def test_a_failed_run_is_reported_with_its_reason(folder: Path) -> None:
     lost = replace(QUICK[0], id="lost", config=replace(QUICK[0].config, dataset="idx:nowhere"))
     with pytest.raises(RunError, match=r"loading the data: nowhere.*expected a folder with four IDX files.*data.log"):
         study([lost], folder, workers=1)
@@ -87,7 +87,7 @@ def test_a_worker_process_that_is_killed_is_reported_in_one_sentence(folder: Pat
     assert not multiprocessing.active_children()
 
 
-def test_no_seeds_and_strange_numbers_of_workers_are_refused(tmp_path: Path) -> None:
+def test_no_seeds_and_negative_numbers_of_workers_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`seeds` must be at least 1\. Received: 0"):
         study(QUICK, tmp_path, seeds=0)
     with pytest.raises(ValueError, match=r"`workers` must be at least 0\. Received: -1"):
@@ -100,7 +100,7 @@ def test_two_studies_do_not_share_a_directory(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_study_takes_its_workers_along_and_repeats_no_finished_run(tmp_path: Path) -> None:
+def test_a_killed_study_ends_its_workers_and_repeats_no_finished_run(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     command = [sys.executable, "-m", "tests.study.small", str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as killed:

@@ -1,4 +1,4 @@
-"""What is done to the data before training, and what is not: nobody looks at the test labels."""
+"""What is done to the data before training; the test labels stay unused."""
 
 import numpy as np
 import pytest

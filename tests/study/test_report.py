@@ -1,4 +1,4 @@
-"""The report: numbers beside their published ones, figures in one colour a model, and nothing of what was not run."""
+"""The report compares with the published numbers, draws each model in its colour, and omits what was not run."""
 
 from pathlib import Path
 
@@ -21,13 +21,13 @@ def test_a_published_accuracy_outside_the_interval_is_explained(result: MakeResu
     assert sentence.endswith("not shuffled +0.0009: not shuffled comes closer.")
 
 
-def test_a_specialist_is_asked_only_where_the_pair_is_named(result: MakeResult) -> None:
+def test_the_specialist_is_used_only_where_the_first_model_predicts_the_pair(result: MakeResult) -> None:
     # The generalist takes two shirts for T-shirts; the specialist knows those, and calls every trouser a shirt.
     specialist = result("shirt-specialist", predicted=(0, 0, 0, 2, 2, 2, 2, 2, 2, 2))
     before, after = tables.shirt({"basic-adam": [result("basic-adam")], "shirt-specialist": [specialist]}).rows
     assert before[1:5] == ["2", "2", "3", "0"]
     assert after[1:5] == ["4", "0", "3", "0"]
-    assert after[5:] == ["1.0000", "+2", "0.250"]  # two wins of two: a quarter
+    assert after[5:] == ["1.0000", "+2", "0.250"]  # two wins in two disagreements: a quarter
 
 
 @pytest.mark.parametrize(("name", "dashes"), [("deep-sgd-0.1", False), ("deep-sgd-0.01", True)])

@@ -1,4 +1,4 @@
-"""A finished run is read back as it was, and never taken for one of another experiment."""
+"""A finished run is read back unchanged, and is never used for another experiment."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.study.conftest import EXPERIMENTS, MakeResult
 JOB = Job(EXPERIMENTS["basic-adam"], 0)
 
 
-def test_a_kept_result_comes_back_as_it_was(tmp_path: Path, result: MakeResult) -> None:
+def test_a_saved_result_is_loaded_unchanged(tmp_path: Path, result: MakeResult) -> None:
     assert load(tmp_path, JOB) is None
     made = result("basic-adam")
     save(tmp_path, made, JOB)
@@ -19,13 +19,13 @@ def test_a_kept_result_comes_back_as_it_was(tmp_path: Path, result: MakeResult) 
     assert made.confusion.tolist() == [[3, 0, 0], [0, 3, 0], [2, 0, 2]]
 
 
-def test_a_result_of_another_version_is_named_and_not_used(tmp_path: Path, result: MakeResult) -> None:
+def test_a_result_of_another_version_is_reported_and_not_used(tmp_path: Path, result: MakeResult) -> None:
     save(tmp_path, result("basic-adam"), JOB)
     longer = replace(JOB.experiment, config=replace(JOB.experiment.config, epochs=50))
     assert "another version" in str(load(tmp_path, Job(longer, 0)))
     assert finished([longer], tmp_path.parent) == {}
 
 
-def test_a_damaged_result_is_named_and_not_used(tmp_path: Path) -> None:
+def test_a_damaged_result_is_reported_and_not_used(tmp_path: Path) -> None:
     (tmp_path / f"{JOB.name}.json").write_text('{"id": "basic-adam", "see')
     assert "not readable" in str(load(tmp_path, JOB))
