@@ -62,12 +62,12 @@ class Inference:
         Raises:
             NotReadyError, NotServedError: as `predictor_of`.
         """
-        predictor = self.served.predictor()
+        predictor = self.predictor_of(name, None)
         states = {**self.served.failures, predictor.version: None}
-        wanted = next((number for number in states if str(number) == version), None)
-        if normalized(name) != predictor.card.name or (version is not None and wanted is None):
-            self.predictor_of(name, version)
-        return dict(sorted(states.items())) if wanted is None else {wanted: states[wanted]}
+        wanted = {number: states[number] for number in sorted(states) if version in (None, str(number))}
+        if not wanted:
+            self.predictor_of(name, version)  # raises
+        return wanted
 
     def run(self, exchange: Exchange, predictor: Predictor, images: Images) -> Answer:
         """Ask `predictor`, which the request of `exchange` took at its beginning.
