@@ -17,7 +17,7 @@ from registry.card import ModelCard
 from serving.api import body
 from serving.api.tensors import as_bytes, classes_of, member, read_images
 from serving.errors import InvalidImageError
-from serving.images.json_text import parse
+from serving.images.json_body import parse
 from serving.images.pixels import brief
 from serving.model.inference import Inference
 from serving.model.served import Predictor

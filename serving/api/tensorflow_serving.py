@@ -14,9 +14,8 @@ from registry.card import TensorSpec
 from serving.api import body
 from serving.api.replies import reply
 from serving.errors import InvalidImageError, TooLargeError
-from serving.images import plain_json
 from serving.images.files import from_base64, from_files
-from serving.images.json_text import parse
+from serving.images.json_body import parse, plain_pixels
 from serving.images.pixels import Images, brief, from_lists, keys_of
 from serving.model.inference import Inference
 from serving.model.served import Predictor
@@ -70,7 +69,7 @@ def blueprint(inference: Inference) -> Blueprint:
 def _read(text: bytes, predictor: Predictor, settings: Settings, deadline: float) -> tuple[str, Images]:
     """The key that was used in the JSON `text`, and the images under it."""
     shape, fractions = predictor.card.input.shape, predictor.card.input.dtype.startswith("float")
-    if (plain := plain_json.pixels(text, "instances", shape, settings.max_images)) is not None:
+    if (plain := plain_pixels(text, "instances", shape, settings.max_images)) is not None:
         return "instances", plain
     content = parse(text, settings.max_images, math.prod(shape))
     name = predictor.card.input.name

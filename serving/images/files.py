@@ -19,8 +19,8 @@ from decoding.decode import decode, memory_of, reduced_size, side_of
 from decoding.errors import CostlyFileError, ImageFileError
 from decoding.heads import head
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
-from serving.images import photographs, plain_json
-from serving.images.json_text import parse
+from serving.images import photographs
+from serving.images.json_body import parse, plain_pixels
 from serving.images.memory import DecodingMemory
 from serving.images.photographs import Look, imitate
 from serving.images.pixels import Images, brief, from_lists, keys_of, times
@@ -72,7 +72,7 @@ def from_json(
         TooLargeError: more images than `settings` allow, or more lists and keys than those need.
         DeadlineError: as `from_files`.
     """
-    if (plain := plain_json.pixels(body, "images", shape, settings.max_images)) is not None:
+    if (plain := plain_pixels(body, "images", shape, settings.max_images)) is not None:
         return Batch(plain, (PIXELS,) * len(plain))
     content = parse(body, settings.max_images, math.prod(shape))
     size = times(shape)

@@ -79,7 +79,8 @@ def from_numbers(values: list[Any] | NDArray[Any], name_of: Callable[[int], str]
                 return np.frombuffer(bytes(values), np.uint8)
             except ValueError:
                 pass
-        numbers = _as_floats(values)
+        # NaN, which passes no check, for what is no number.
+        numbers = np.array([value if type(value) in (float, int) else math.nan for value in values], np.float64)
     whole = (numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))
     if whole.all():
         return numbers.astype(np.uint8)
@@ -135,19 +136,6 @@ def _first_pixel(images: list[Any]) -> Any:
             return None
         node = node[0]
     return node
-
-
-def _as_floats(nodes: list[Any]) -> NDArray[np.float64]:
-    """The numbers as float64; NaN, which passes no check, for what is no number or too long for a float."""
-    if set(map(type, nodes)) <= {int, float}:
-        try:
-            return np.array(nodes, np.float64)
-        except OverflowError:
-            pass
-    return np.array(
-        [node if type(node) is float or (type(node) is int and abs(node) < 2**53) else math.nan for node in nodes],
-        np.float64,
-    )
 
 
 def _place(index: int, dimensions: Sequence[int], name_of: Callable[[int], str]) -> str:

@@ -1,4 +1,4 @@
-"""The quick way to read JSON pixels takes what is usual, and never what the thorough way would read otherwise."""
+"""Plain JSON pixels are read without Python objects, exactly as the thorough way would read them."""
 
 import json
 import sys
@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from serving.errors import InvalidImageError
-from serving.images.json_text import parse
+from serving.images.json_body import LARGEST, parse, plain_pixels
 from serving.images.pixels import from_lists
-from serving.images.plain_json import LARGEST, pixels
 
 SHAPE = (2, 3, 1)
 MOST = 4
@@ -37,7 +36,7 @@ def images(count: int = 2, shape: tuple[int, ...] = SHAPE) -> NDArray[np.uint8]:
 def test_plain_images_are_read_with_and_without_a_channel(dumped: Any, count: int) -> None:
     wanted = images(count)
     for nested in (wanted.tolist(), wanted[..., 0].tolist()):
-        read = pixels(dumped(nested).encode(), "images", SHAPE, MOST)
+        read = plain_pixels(dumped(nested).encode(), "images", SHAPE, MOST)
         assert read is not None
         assert read.dtype == np.uint8
         assert read.shape == (count, *SHAPE)
@@ -46,14 +45,14 @@ def test_plain_images_are_read_with_and_without_a_channel(dumped: Any, count: in
 
 def test_images_in_colour_are_read() -> None:
     wanted = images(2, (2, 3, 3))
-    read = pixels(json.dumps({"instances": wanted.tolist()}).encode(), "instances", (2, 3, 3), MOST)
+    read = plain_pixels(json.dumps({"instances": wanted.tolist()}).encode(), "instances", (2, 3, 3), MOST)
     assert read is not None
     assert (read == wanted).all()
 
 
 def test_what_was_read_stays_as_it_is_while_the_next_body_is_read() -> None:
-    first = pixels(json.dumps({"images": images().tolist()}).encode(), "images", SHAPE, MOST)
-    second = pixels(json.dumps({"images": (images() // 2).tolist()}).encode(), "images", SHAPE, MOST)
+    first = plain_pixels(json.dumps({"images": images().tolist()}).encode(), "images", SHAPE, MOST)
+    second = plain_pixels(json.dumps({"images": (images() // 2).tolist()}).encode(), "images", SHAPE, MOST)
     assert first is not None
     assert second is not None
     assert (first == images()).all()
@@ -76,7 +75,7 @@ def test_threads_do_not_mix_up_their_bodies() -> None:
     def read(shade: int) -> None:
         body = json.dumps({"images": np.full((MOST, *SHAPE), shade).tolist()}).encode()
         for _ in range(3000):
-            got = pixels(body, "images", SHAPE, MOST)
+            got = plain_pixels(body, "images", SHAPE, MOST)
             if got is None or (got != shade).any():
                 wrong.append(shade)
 
@@ -126,13 +125,13 @@ WITH_CHANNEL = '{"images": [[[[1], [20], [255]], [[0], [7], [9]]]]}'
     ],
 )
 def test_everything_else_is_left_to_the_thorough_way(text: str) -> None:
-    assert pixels(text.encode(), "images", SHAPE, MOST) is None
+    assert plain_pixels(text.encode(), "images", SHAPE, MOST) is None
 
 
 def test_a_very_long_body_is_left_to_the_thorough_way() -> None:
     body = GOOD.encode() + b" " * (LARGEST - len(GOOD))
-    assert pixels(body, "images", SHAPE, MOST) is not None
-    assert pixels(body + b" ", "images", SHAPE, MOST) is None
+    assert plain_pixels(body, "images", SHAPE, MOST) is not None
+    assert plain_pixels(body + b" ", "images", SHAPE, MOST) is None
 
 
 def thorough(body: bytes) -> NDArray[np.uint8] | None:
@@ -158,7 +157,7 @@ def test_no_change_to_a_body_is_read_otherwise_than_by_the_thorough_way(
 ) -> None:
     for place, length, new in changes:
         text = text[:place] + new + text[place + length :]
-    read = pixels(text.encode(), "images", SHAPE, MOST)
+    read = plain_pixels(text.encode(), "images", SHAPE, MOST)
     if read is not None:
         wanted = thorough(text.encode())
         assert wanted is not None
