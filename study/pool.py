@@ -52,8 +52,8 @@ def run_all(jobs: Sequence[Job], study: Path, workers: int, threads: int) -> Non
         except BrokenProcessPool:
             lost = [job.name for future, job in futures.items() if future.exception()][:workers]
             raise RunError(
-                f"A worker process was killed, perhaps because memory ran out; `--workers 1` needs less. In progress: "
-                f"{', '.join(lost) or 'loading the data'}. The logs are in {study / 'logs'}."
+                f"A worker process ended unexpectedly, perhaps because memory ran out; `--workers 1` needs less. "
+                f"In progress: {', '.join(lost) or 'loading the data'}. The logs are in {study / 'logs'}."
             ) from None
 
 

@@ -80,7 +80,7 @@ def test_a_worker_process_that_is_killed_is_reported_in_one_sentence(folder: Pat
     killer = threading.Thread(target=kill_once_it_trains)
     killer.start()
     with pytest.raises(
-        RunError, match=r"^A worker process was killed, perhaps .*In progress: long-seed-0\. The logs.*$"
+        RunError, match=r"^A worker process ended unexpectedly, perhaps .*In progress: long-seed-0\. The logs.*$"
     ):
         study([long], folder, workers=1)
     killer.join()
