@@ -79,6 +79,7 @@ class SavedModelPredictor:
     def _run(self, images: Images) -> NDArray[np.float32]:
         """One run of the model for at most as many images as the largest size, padded with black ones."""
         size = next(each for each in SIZES if each >= len(images))
+        # numpy converts pixels faster than TensorFlow does, and a tensor of one dtype never traces anew.
         padded = np.zeros((size, *self.card.input.shape), self.card.input.dtype)
         padded[: len(images)] = images
         probabilities: NDArray[np.float32] = self._calls[size](tf.constant(padded)).numpy()
