@@ -28,12 +28,12 @@ class ListenError(RuntimeError):
 
 
 def main() -> None:
-    """Check, say where, and hand over; exit with status 2 and one line on stderr when that is no use."""
+    """Check, print the address, and become gunicorn; exit with status 2 and one line on stderr on a mistake."""
     _parser().parse_args()
     try:
         settings = Settings.from_environ(os.environ)
         check_runtime(settings)
-        found = look(settings)
+        found = model_to_serve(settings)
         Keys(settings)
         listener = listen(settings)
         share_metrics(settings)
@@ -44,9 +44,9 @@ def main() -> None:
     sample = shlex.quote(f"image=@{os.path.relpath(SAMPLE)}")
     serving = f"Serving {found}" if found else f"Waiting for a model in {settings.model_root}"
     announce(f"{serving} at {url}; try: curl -F {sample} {url}/predict")
-    # Threads that take turns need no memory pool each.
+    # Threads that take turns need no memory arena each.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
-    # Workers share the cores among themselves; numpy's threads would only take them from one another.
+    # Workers use all cores already; numpy's threads would only compete for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # The listening socket goes along, so that nobody can take the port in between.
     listener.set_inheritable(True)
@@ -64,7 +64,7 @@ def announce(sentence: str) -> None:
             print(f"warning: stdout: {error.strerror}. {sentence}", file=sys.stderr)
 
 
-def look(settings: Settings) -> str:
+def model_to_serve(settings: Settings) -> str:
     """The name of the model that will be served; nothing if there is none and WAIT_FOR_MODEL is set.
 
     Raises CardError when no version has a card that can be read: the newest one's.

@@ -1,4 +1,4 @@
-"""API keys: who may ask for predictions. Kept as SHA-256 hashes, compared in constant time."""
+"""API keys that allow predictions, kept as SHA-256 hashes and compared in constant time."""
 
 import hashlib
 import hmac
@@ -12,7 +12,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Keys:
-    """The accepted keys; none configured means that everybody may ask.
+    """The accepted keys; where none is configured, everybody may predict.
 
     They are random and long, so that a plain hash of one cannot be turned back; make one and its hash with
     `openssl rand -hex 32` and `printf %s KEY | sha256sum`.
@@ -31,7 +31,7 @@ class Keys:
     def accept(self, key: str) -> bool:
         """Whether `key` is one of them; it takes the same time whichever it is, and if it is none."""
         given = hashlib.sha256(key.encode()).hexdigest().encode()
-        # Compared with all of them, since stopping at the first that fits would tell its place.
+        # Compared with all of them, since stopping at the first match would reveal its position.
         return sum(hmac.compare_digest(given, each) for each in self._hashes) > 0
 
 
@@ -47,10 +47,10 @@ def _read(listed: str | None, file: Path | None) -> list[bytes]:
         text += " " + " ".join(line.split()[0] for line in lines if line.strip() and not line.startswith("#"))
     hashes = [each.lower().encode() for each in text.replace(",", " ").split()]
     if (listed or file) and not hashes:
-        # Or everybody might ask, where somebody meant to prevent just that.
+        # Else everybody could predict, although somebody meant to prevent that.
         raise SettingsError("API_KEYS and API_KEYS_FILE must hold at least one hash. Received: none.")
     if not all(_HASH.fullmatch(each.decode()) for each in hashes):
-        # The value is not repeated: it may well be a key that somebody forgot to hash.
+        # The value is not repeated: it may be a key that somebody forgot to hash.
         raise SettingsError(
             "API_KEYS must be SHA-256 hashes of 64 hexadecimal digits, commas between. Received: something else."
         )

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, each with the id of the request that it is about; never a word of an image."""
+"""Logs as one JSON object a line, each with the id of its request; images are never logged."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What each request leaves behind: its id and a few headers in the reply, its figures, its line in the log."""
+"""What is recorded of each request: its id, its metrics, its trace and its line in the log."""
 
 import logging
 import math
@@ -14,12 +14,12 @@ from serving.logs import request_id
 from serving.model.batcher import Answer
 from serving.model.served import Predictor
 
-# A reply that does not say otherwise, as the page does, is not for a cache.
+# Defaults; the page sets a Cache-Control of its own.
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 # As the blueprints are called, by the first part of the path.
 PROTOCOLS = {"predict": "native", "v1": "tensorflow_serving", "v2": "open_inference"}
 
-# An id is printed as it came, so it must not be able to forge a line, nor to fill a disk.
+# An id is logged as it came, so it must not be able to forge a line, nor to fill a disk.
 _GOOD_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 ENVIRON_KEY = "serving.exchange"

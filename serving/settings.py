@@ -1,4 +1,4 @@
-"""The settings of the service: read from the environment once, checked at birth, listed by `--help`."""
+"""The settings of the service: read from the environment once, validated when constructed, listed by `--help`."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/@?#]+")
 
 
 class SettingsError(ValueError):
-    """An environment variable holds nonsense; the message names it, what was expected and what came."""
+    """An environment variable is invalid; the message names it, what was expected and what was received."""
 
 
 def _about(meaning: str, low: int = 0, high: int = 0) -> dict[str, Any]:
@@ -24,7 +24,7 @@ class Settings:
     """All that can be set from outside; each field is an environment variable in capitals.
 
     Raises:
-        SettingsError: a value out of its range, or a host that is none.
+        SettingsError: a value is out of its range, or no valid host.
     """
 
     host: str = field(default="127.0.0.1", metadata=_about("address to listen on; 0.0.0.0 for every one"))

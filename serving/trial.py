@@ -1,4 +1,4 @@
-"""Before a version is served, it answers one whole request of each protocol, so that clients meet nothing odd in it."""
+"""Before a version is served, it must answer one whole request of each protocol."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ def try_out(predictor: Predictor, settings: Settings) -> None:
     """Let `predictor` answer as it will answer clients, up to the text of the reply.
 
     Raises:
-        CardError: the card says of the training images what cannot be.
+        CardError: the card describes impossible training images.
         ModelError: a reply is no prediction; the log then has the traceback.
     """
     # The limits are for clients: no key, and as much time and as large a body as the model needs.
@@ -40,7 +40,7 @@ def try_out(predictor: Predictor, settings: Settings) -> None:
 
 
 def _requests(card: ModelCard) -> Iterator[Asked]:
-    """One request of each protocol that takes the longest way: a photograph, and every class by its name."""
+    """One request of each protocol that exercises most code: a photograph, and every class by its name."""
     picture, name = _photograph(card), quote(card.name, safe="")
     yield "/predict", picture, {"Content-Type": "image/png"}
     instances = {"instances": [{"b64": base64.b64encode(picture).decode()}]}
@@ -55,7 +55,7 @@ def _requests(card: ModelCard) -> Iterator[Asked]:
 
 
 def _photograph(card: ModelCard) -> bytes:
-    """A PNG of a dark thing on white, in another size than the model's."""
+    """A PNG of a dark square on white, in another size than the model's."""
     side = 40 + (card.input.shape[:2] == (40, 40))
     picture = Image.new("L", (side, side), "white")
     picture.paste(50, (10, 12, side - 10, side - 12))

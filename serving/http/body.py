@@ -1,4 +1,4 @@
-"""Request bodies: read in the event loop, within bounds of bytes and time, or left unread."""
+"""Request bodies: read in the event loop, within limits of bytes and time, or left unread."""
 
 import asyncio
 import io
@@ -12,8 +12,8 @@ from serving.settings import Settings
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-READ_BUDGET = 8  # bodies of the largest size that may be on their way to a worker at one time
-LINGER_SECONDS = 2.0  # that a client has to read why its body is not wanted; a reset could lose the answer
+READ_BUDGET = 8  # bodies of the largest size that a worker may be reading at one time
+LINGER_SECONDS = 2.0  # for a client to read its answer before the connection is closed; a reset could lose it
 
 
 class ClientGoneError(Exception):
@@ -21,7 +21,7 @@ class ClientGoneError(Exception):
 
 
 class Bodies:
-    """The bodies that are on their way to one worker."""
+    """The request bodies that one worker is reading."""
 
     def __init__(self, settings: Settings) -> None:
         self._limit = settings.max_body_bytes
@@ -30,7 +30,7 @@ class Bodies:
         self._reading = 0  # bytes
 
     async def read(self, environ: Environ, receive: Receive) -> None:
-        """Put the whole body into `environ`, or raise the reason why it is not wanted."""
+        """Put the whole body into `environ`, or raise the error that says why not."""
         chunks: list[bytes] = []
         size, more = 0, True
         try:
@@ -45,7 +45,7 @@ class Bodies:
                     self._reading += len(chunk)
                     if size > self._limit:
                         raise self._too_large("more")
-                    # A body that is whole takes no more memory, so slow clients do not keep it from being answered.
+                    # A complete body takes no more memory, so slow clients must not cause its refusal.
                     if more and self._reading > READ_BUDGET * self._limit:
                         raise overloaded()
         except TimeoutError:
@@ -59,7 +59,7 @@ class Bodies:
         environ.pop("HTTP_TRANSFER_ENCODING", None)
 
     def check_length(self, environ: Environ) -> None:
-        """Refuse a body that says of itself that it is too large."""
+        """Refuse a body whose Content-Length is too large."""
         if (length := int(environ.get("CONTENT_LENGTH", 0))) > self._limit:
             raise self._too_large(f"{length} bytes")
 

@@ -35,7 +35,7 @@ from serving.settings import Settings
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Reply = tuple[int, dict[bytes, bytes], bytes]  # status, headers and body
 
-# They ask whether the worker is alive and ready, not whether its threads are free.
+# Answered in the event loop, even while all threads are busy.
 PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 PAGE_THREADS = 2  # for pages, descriptions and metrics, which read files
 # A JSON image of 28 x 28 has 3 KiB. Larger bodies, and pictures that take long to decode, would delay the others.
@@ -50,7 +50,7 @@ class Bridge:
 
     Args:
         app: the Flask application.
-        served: tells whether a model is ready, and whether it is quick enough for the event loop.
+        served: the model, and whether it is fast enough for the event loop.
         settings: its limits.
     """
 
@@ -65,16 +65,16 @@ class Bridge:
         self._admitted = 0  # predictions that have a thread, or wait for one
         self._present = 0  # predictions whose body is whole
         self._bodies = Bodies(settings)
-        self._complaint = ""
+        self._sharing_error = ""
 
     def tick(self) -> None:
         """Publish the metrics; called once a second."""
         QUEUE.set(max(0, self._admitted - 1))
         if self.settings.metrics_directory:
-            complaint = share(self.settings.metrics_directory)
-            if complaint and complaint != self._complaint:
-                logger.error("this worker does not share its metrics: %s", complaint)
-            self._complaint = complaint
+            error = share(self.settings.metrics_directory)
+            if error and error != self._sharing_error:
+                logger.error("this worker does not share its metrics: %s", error)
+            self._sharing_error = error
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request."""

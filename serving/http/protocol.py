@@ -1,4 +1,4 @@
-"""HTTP/1.1 by uvicorn's httptools protocol, which gains limits for what a client sends beside bodies, and for its time.
+"""HTTP/1.1 by uvicorn's httptools protocol, with limits on the size and time of heads, trailers and pipelines.
 
 uvicorn bounds no header or trailer (32 MiB of one got status 200) and no pipeline, keeps for ever a connection that is
 silent or reads nothing, and at SIGTERM closes a connection whose first request is still on its way.
@@ -16,13 +16,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving import metrics
 from serving.errors import problem
+from serving.http.body import LINGER_SECONDS
 from serving.observe import HEADERS, good_id
 
 HEAD_BYTES = 16 * 1024
 HEAD_SECONDS = 30.0  # from the connection, or the first byte of a later request, to the end of its head
-LINGER_SECONDS = 2.0  # that a client has to read an answer before the connection is closed
 FIRST_REQUEST_SECONDS = 1.0  # that a new connection has for its first request while the server shuts down
-EVICTED_SHARE = 10  # a full worker closes one in so many of its silent connections, so that it looks rarely
+EVICTED_SHARE = 10  # a full worker closes one in ten of its silent connections, so that it searches rarely
 PIPELINED = 128  # requests of one connection that may wait; a read of 256 KiB could hold 14,000
 
 TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -65,7 +65,7 @@ class Protocol(HttpToolsProtocol):
         max_connections: how many a worker keeps open.
         head_began: when the head that is being read began, None between a whole head and the next.
         extra_bytes: bytes of that head, or of chunk headers and trailers since the last bytes of a body.
-        deaf: whether the connection will end, and what still comes is not read.
+        closing: whether the connection will be closed; what still arrives is ignored.
         refusal: the status and the reason to send when the requests before it are answered.
     """
 
@@ -77,14 +77,14 @@ class Protocol(HttpToolsProtocol):
         self.parser = Parser(self)
         self.head_began: float | None = time.monotonic()
         self.extra_bytes = 0
-        self.deaf = False
+        self.closing = False
         self.refusal: tuple[HTTPStatus, str] | None = None
         self.unsent, self.unsent_since = 0, 0.0
         if len(self.connections) > self.max_connections:
             self._evict()
 
     def data_received(self, data: bytes) -> None:
-        if self.deaf:
+        if self.closing:
             return  # the client may go on sending for a moment
         began = self.head_began
         super().data_received(data)
@@ -115,7 +115,7 @@ class Protocol(HttpToolsProtocol):
             self.refuse(HTTPStatus.BAD_REQUEST, f"more than {PIPELINED} requests at a time")
         elif self.parser.get_method() == b"CONNECT":
             self.refuse(HTTPStatus.BAD_REQUEST, "CONNECT")
-        if self.deaf:
+        if self.closing:
             raise ValueError  # which ends the parser's work
         if not self.parser.should_upgrade():
             self.head_began, self.extra_bytes = None, 0
@@ -139,7 +139,7 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """Answer a client that has closed its own half: returns whether the connection stays open for that."""
-        if self.deaf:
+        if self.closing:
             return self.refusal is not None
         if self.silent:
             return False
@@ -159,9 +159,9 @@ class Protocol(HttpToolsProtocol):
 
         The requests before it are answered first. The application sees the client of a request with half a body gone.
         """
-        if self.deaf:
+        if self.closing:
             return
-        self.deaf = True
+        self.closing = True
         in_body = not self.silent and self.head_began is None and self.cycle.more_body
         waits = in_body and bool(self.pipeline) and self.pipeline[0][0] is self.cycle
         if waits:
@@ -196,7 +196,7 @@ class Protocol(HttpToolsProtocol):
             self.unsent, self.unsent_since = unsent, now
         elif unsent and now - self.unsent_since > client_seconds:
             self.transport.abort()  # close() would wait for the client
-        if self.head_began is None or self.deaf:
+        if self.head_began is None or self.closing:
             return
         if not self.silent:
             self.head_began = now  # while an answer is owed, nothing may be read
@@ -207,8 +207,8 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
 
     def shutdown(self) -> None:
-        """Let a connection send its first request, or the one that it has begun; the others end as uvicorn does it."""
-        if self.silent and self.head_began is not None and not self.deaf:
+        """Wait for a connection's first request, or one that has begun; close the others as uvicorn does."""
+        if self.silent and self.head_began is not None and not self.closing:
             self.loop.call_later(FIRST_REQUEST_SECONDS, self._close_silent)
         else:
             super().shutdown()
@@ -223,7 +223,7 @@ class Protocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _evict(self) -> None:
-        """Close silent connections, so that others, probes above all, find room: the unused first, the oldest first."""
+        """Close silent connections to make room for others, such as probes: the unused first, the oldest first."""
         connections: set[Any] = self.connections
         silent = [each for each in connections if each.silent and each is not self]
         silent.sort(key=lambda each: (each.cycle is not None, each.head_began or 0.0))

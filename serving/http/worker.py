@@ -1,4 +1,4 @@
-"""The gunicorn worker: uvicorn's, which at SIGTERM goes on answering for DRAIN_SECONDS before it closes the door."""
+"""The gunicorn worker: uvicorn's, which after SIGTERM accepts connections for DRAIN_SECONDS more."""
 
 import asyncio
 import logging
@@ -13,24 +13,24 @@ from uvicorn_worker import UvicornWorker
 
 from serving.http.protocol import Protocol
 
-TURN = 4  # connections that one of several workers accepts before it gives the others a chance
+TURN = 4  # connections that one of several workers accepts before it pauses for the others
 TURN_SECONDS = 0.001
-ACCEPT_AGAIN_SECONDS = 0.1  # after which a worker that has no descriptor free looks for one again
+ACCEPT_AGAIN_SECONDS = 0.1  # until a worker without a free descriptor tries again
 
 
 class DrainingServer(Server):
-    """uvicorn's server over a bridge, which it tells of the end before it stops accepting connections."""
+    """uvicorn's server for a bridge, which drains: it reports not ready before it stops accepting connections."""
 
     def __init__(self, config: Config, bridge: Any) -> None:
         super().__init__(config)
         self.bridge = bridge
-        self.told_at: float | None = None  # when SIGTERM came
+        self.sigterm_at: float | None = None
         self.accepted = 0  # connections
         self.listeners: list[socket] = []
         self.arriving: set[asyncio.Task[Any]] = set()
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Accept connections a few at a time: uvloop takes all that wait, and the other workers stay idle."""
+        """Accept connections a few at a time: uvloop would accept all that wait, and leave the other workers idle."""
         self.servers = []
         self.listeners = sockets or []
         self._listen()
@@ -70,15 +70,15 @@ class DrainingServer(Server):
         """SIGTERM drains; SIGINT and SIGQUIT end at once."""
         if sig != signal.SIGTERM:
             self.should_exit = self.force_exit = True
-        elif self.told_at is None:
+        elif self.sigterm_at is None:
             self.bridge.served.draining = True
-            self.told_at = time.monotonic()
+            self.sigterm_at = time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; what `shutdown` needs as well, at each tenth time."""
         now, settings = time.monotonic(), self.bridge.settings
-        waited = 0.0 if self.told_at is None else now - self.told_at
-        if self.told_at is not None and waited >= settings.drain_seconds:
+        waited = 0.0 if self.sigterm_at is None else now - self.sigterm_at
+        if self.sigterm_at is not None and waited >= settings.drain_seconds:
             self.should_exit = True
         if counter % 10 == 0:
             self.bridge.tick()
@@ -90,7 +90,7 @@ class DrainingServer(Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Take what the kernel has accepted already, or closing the listener would reset it."""
+        """Accept what the kernel has queued, since closing the listener would reset it; then end as uvicorn does."""
         listeners, self.listeners = self.listeners, []
         for each in listeners:
             asyncio.get_running_loop().remove_reader(each)
@@ -123,7 +123,7 @@ class Worker(UvicornWorker):
     }
 
     def init_process(self) -> None:
-        # What clients do wrong they are told, not the log.
+        # A client's mistake is reported to the client, not in the log.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         Protocol.max_connections = self.cfg.worker_connections
         super().init_process()
@@ -132,9 +132,9 @@ class Worker(UvicornWorker):
         """Serve until a signal ends it."""
         self.config.app = self.wsgi
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
-            runner.run(self._serve_until_told())
+            runner.run(self._serve_until_signal())
 
-    async def _serve_until_told(self) -> None:
+    async def _serve_until_signal(self) -> None:
         server = DrainingServer(self.config, self.wsgi)
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT, None)
         await server.serve(sockets=self.sockets)

@@ -12,7 +12,7 @@ import pytest
 import serving
 from registry.card import CARD_PATH, CardError, ModelCard
 from registry.store import ModelStore
-from serving.__main__ import ListenError, check_runtime, listen, look
+from serving.__main__ import ListenError, check_runtime, listen, model_to_serve
 from serving.settings import Settings, SettingsError
 
 
@@ -64,7 +64,7 @@ def test_a_damaged_card_is_named(pushed: Path) -> None:
 def test_a_start_needs_one_readable_card_and_not_that_of_the_newest(
     tmp_path: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MODEL_NAME", "")  # which the look sets for the workers
+    monkeypatch.setenv("MODEL_NAME", "")  # which it sets for the workers
     store = ModelStore(tmp_path, card.name)
     for _ in range(2):
         with store.stage() as staged:
@@ -72,10 +72,10 @@ def test_a_start_needs_one_readable_card_and_not_that_of_the_newest(
             store.publish(staged, card)
     (store.path(2) / CARD_PATH).write_text("{")
     (store.directory / "pinned").write_text("nine")  # nor a good pin
-    assert look(Settings(models=tmp_path)) == "fashion_mnist"
+    assert model_to_serve(Settings(models=tmp_path)) == "fashion_mnist"
     (store.path(1) / CARD_PATH).write_text("{")
     with pytest.raises(CardError, match=f"{store.path(2)}.* is not JSON"):
-        look(Settings(models=tmp_path))
+        model_to_serve(Settings(models=tmp_path))
 
 
 def test_a_place_for_metrics_that_is_none_is_named(pushed: Path) -> None:
