@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 
 BINS = 15  # of the literature since Guo et al. (2017), so that figures compare
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures; a model that errs on no validation image would want to go to 0
@@ -57,15 +58,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return float(np.mean((softmax(logits, 1 / inverse) * logits).sum(axis=1) - truth))
 
     # The likelihood is convex in the inverse temperature, so where its slope changes sign is the only minimum.
-    low, high = 1 / HIGHEST, 1 / LOWEST
-    if slope(low) >= 0:
+    if slope(1 / HIGHEST) >= 0:
         return HIGHEST
-    if slope(high) <= 0:
+    if slope(1 / LOWEST) <= 0:
         return LOWEST
-    while high / low > 1 + 1e-6:
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return 1 / (low * high) ** 0.5
+    return 1 / brentq(slope, 1 / HIGHEST, 1 / LOWEST, rtol=1e-6)
 
 
 def calibration(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> Calibration:
@@ -98,15 +95,15 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> flo
 
 
 def chance_error(confidence: np.ndarray, level: float, seed: int = 0) -> float:
-    """The calibration error that a perfectly calibrated model of these confidences stays below with chance `level`.
+    """The error that a perfectly calibrated model of these confidences stays below with probability `level`.
 
-    A finite test set alone makes an error: few images in a bin rarely hold their share of right answers.
+    A finite test set alone makes an error, because few images in a bin rarely hold their share of right answers.
 
     Source: J. Bröcker and L. A. Smith, "Increasing the Reliability of Reliability Diagrams", Weather and
     Forecasting 22 (2007), 651-661 (consistency resampling).
     """
-    chance = np.random.default_rng(seed)
-    errors = [expected_calibration_error(confidence, chance.random(len(confidence)) < confidence) for _ in range(500)]
+    rng = np.random.default_rng(seed)
+    errors = [expected_calibration_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(500)]
     return float(np.quantile(errors, level))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,9 +11,7 @@ from matplotlib.patches import Rectangle
 
 from trainer.data.dataset import Split
 from trainer.evaluation.calibration import BINS, Calibration
-
-if TYPE_CHECKING:  # it imports TensorFlow, which drawing does without
-    from trainer.evaluation.robustness import Robustness
+from trainer.evaluation.robustness import Robustness
 
 # Two colours of the Okabe-Ito palette, told apart by colour-blind eyes and in print.
 BLUE, VERMILION = "#0072B2", "#D55E00"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+from scipy.stats import binomtest
 
 from trainer.data import batches
 from trainer.data.dataset import Split
 from trainer.evaluation.calibration import Calibration, calibration, fit_temperature, softmax
-
-Z_95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Evaluation:
     """How a model did on one split.
 
     Attributes:
-        accuracy: share of the images whose class it names.
+        accuracy: share of the images that it classifies correctly.
         interval: 95 % Wilson interval of the accuracy.
         confusion: int64 (classes, classes); row: true class, column: predicted class.
         logits: float (n, classes), before any temperature.
@@ -51,25 +49,17 @@ class Evaluation:
 
     @property
     def recall(self) -> np.ndarray:
-        """float (classes,): the share of each class's images that are named so; 0 for a class without images."""
+        """float (classes,): the share of each class's images that are predicted so; 0 for a class without images."""
         return _shares(self.confusion.diagonal(), self.confusion.sum(axis=1))
 
-    @property
-    def precision(self) -> np.ndarray:
-        """float (classes,): the share of the images named so that are of the class; 0 where none is named so."""
-        return _shares(self.confusion.diagonal(), self.confusion.sum(axis=0))
-
-    @property
-    def f1(self) -> np.ndarray:
-        """float (classes,): the harmonic mean of precision and recall."""
-        return _shares(2 * self.confusion.diagonal(), self.confusion.sum(axis=0) + self.confusion.sum(axis=1))
-
     def per_class(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Precision, recall, F1 and the number of images, by the class's name."""
-        columns = zip(self.precision, self.recall, self.f1, self.confusion.sum(axis=1), strict=True)
+        """Precision, recall, F1 and the number of images, by the class's name; 0 where one is not defined."""
+        right, images, predicted = self.confusion.diagonal(), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        precision, f1 = _shares(right, predicted), _shares(2 * right, predicted + images)
         return {
-            name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "images": int(images)}
-            for name, (precision, recall, f1, images) in zip(classes, columns, strict=True)
+            name: {"precision": float(precision[i]), "recall": float(self.recall[i]), "f1": float(f1[i])}
+            | {"images": int(images[i])}
+            for i, name in enumerate(classes)
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -120,11 +110,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22 (1927), 209-212.
     """
-    share, z2 = successes / trials, Z_95**2
-    center = share + z2 / (2 * trials)
-    margin = Z_95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    scale = 1 + z2 / trials
-    return max(0.0, (center - margin) / scale), min(1.0, (center + margin) / scale)
+    low, high = binomtest(successes, trials).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""What tells an image that looks like nothing in the training data: fitted here, asked in serving.
+"""A score of how unlike the training data an image is: fitted here, computed again in serving.
 
 An image is averaged into 7 x 7 cells; its score is the Mahalanobis distance of the cells to the nearest class's
 mean, under one covariance for all classes, in units of the distance that 5 % of the validation images exceed. Above 1
-it counts as unfamiliar. The model is not asked, so that it serves as fast as before, on every runtime.
+it counts as out of distribution. It does not run the model, so that it is quick on every runtime.
 
 Source: K. Lee, K. Lee, H. Lee and J. Shin, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and
 Adversarial Attacks", NeurIPS 2018, section 2.1, here on cells of the image instead of features of the network.
@@ -24,14 +24,16 @@ from trainer.data.dataset import ImageDataset, Split
 
 NAME = "familiar.npz"  # in a run's directory, and in a version's assets.extra
 CELLS = 7  # a side; with 14, digits were told from clothes with an AUROC of 0.92 instead of 0.98
-SHRINKAGE = 0.1  # of the covariance to its mean variance, so that few images or dull pixels do no harm
-MISSED = 0.05  # share of the validation images that may count as unfamiliar
+# Of the covariance to its mean variance, so that few images or dull pixels do no harm. Ledoit and Wolf's estimate is
+# near 0 with many images, and told digits from clothes with an AUROC of 0.973 instead of 0.980.
+SHRINKAGE = 0.1
+MISSED = 0.05  # share of the validation images that may count as out of distribution
 STRANGERS = 2000  # images of each kind that the score is measured against
 
 
 @dataclass(frozen=True)
-class Familiar:
-    """A fitted score.
+class NoveltyScore:
+    """The fitted numbers.
 
     Attributes:
         rows, columns: float32 (cells, height) and (width, cells), which average an image into cells.
@@ -47,7 +49,7 @@ class Familiar:
     threshold: float
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """float (n,) for uint8 images (n, height, width, channels), n at least 1; above 1 is unfamiliar."""
+        """float (n,) for uint8 images (n, height, width, channels), n at least 1; above 1 is out of distribution."""
         whitened = _cells(images, self.rows, self.columns) @ self.whiten
         return _nearest(whitened, self.centers) / self.threshold
 
@@ -56,7 +58,7 @@ class Familiar:
         np.savez(directory / NAME, **vars(self))
 
 
-def fit(dataset: ImageDataset) -> Familiar:
+def fit(dataset: ImageDataset) -> NoveltyScore:
     """The score of a data set, from its training images; the threshold from its validation images."""
     height, width, _ = dataset.shape
     rows, columns = _averaging(height), _averaging(width).T
@@ -71,32 +73,38 @@ def fit(dataset: ImageDataset) -> Familiar:
     whiten = np.linalg.inv(np.linalg.cholesky(covariance)).T.astype(np.float32)
     centers = (means @ whiten).astype(np.float32)
     distances = _nearest(_cells(dataset.validation.images, rows, columns) @ whiten, centers)
-    return Familiar(rows, columns, whiten, centers, float(max(np.quantile(distances, 1 - MISSED), 1e-6)))
+    return NoveltyScore(rows, columns, whiten, centers, float(max(np.quantile(distances, 1 - MISSED), 1e-6)))
 
 
-def measured(familiar: Familiar, test: Split, seed: int = 0) -> dict[str, Any]:
+def measured(score: NoveltyScore, test: Split, seed: int = 0) -> dict[str, Any]:
     """How well the score tells strange images from test images: for each kind, the AUROC and the share found.
 
     Noise and mirrored contrast are made here; digits are scikit-learn's handwritten ones, scaled, where the model
     takes grey images.
     """
-    shape, chance = test.images.shape[1:], np.random.default_rng(seed)
+    from sklearn.metrics import roc_auc_score  # a second to import, for this alone
+
+    shape, rng = test.images.shape[1:], np.random.default_rng(seed)
     makers: dict[str, tuple[int, Callable[[slice], np.ndarray]]] = {
-        "noise": (STRANGERS, lambda part: chance.integers(0, 256, (part.stop - part.start, *shape), np.uint8)),
+        "noise": (STRANGERS, lambda part: rng.integers(0, 256, (part.stop - part.start, *shape), np.uint8)),
         "mirrored contrast": (min(STRANGERS, len(test)), lambda part: 255 - np.asarray(test.images[part])),
     }
     if shape[2] == 1:
         drawn = _digits()
         makers["digits"] = (len(drawn), lambda part: _scaled(drawn[part], shape))
-    own = familiar.scores(test.images)
+    own = score.scores(test.images)
     scores = {
-        kind: np.concatenate([familiar.scores(make(part)) for part in parts(count, shape)])
+        kind: np.concatenate([score.scores(make(part)) for part in parts(count, shape)])
         for kind, (count, make) in makers.items()
     }
     return {
         "unfamiliar_test_images": float((own > 1).mean()),
         "strangers": {
-            kind: {"auroc": _auroc(own, found), "found": float((found > 1).mean()), "images": len(found)}
+            kind: {
+                "auroc": float(roc_auc_score([0] * len(own) + [1] * len(found), np.concatenate([own, found]))),
+                "found": float((found > 1).mean()),
+                "images": len(found),
+            }
             for kind, found in scores.items()
         },
     }
@@ -125,16 +133,9 @@ def _nearest(whitened: np.ndarray, centers: np.ndarray) -> np.ndarray:
     return np.min([np.linalg.norm(whitened - center, axis=1) for center in centers], axis=0)
 
 
-def _auroc(familiar: np.ndarray, strange: np.ndarray) -> float:
-    """The chance that a strange image scores higher than a familiar one, ties counted half."""
-    ordered = np.sort(familiar)
-    below, upto = (np.searchsorted(ordered, strange, side) for side in ("left", "right"))
-    return float((below + upto).mean() / (2 * len(ordered)))
-
-
 def _digits() -> np.ndarray:
     """uint8 (1797, 8, 8): handwritten digits, which are the classes of few data sets."""
-    from sklearn.datasets import load_digits  # a second to import, for this alone
+    from sklearn.datasets import load_digits
 
     return (load_digits().images * 255 / 16).astype(np.uint8)
 

@@ -15,7 +15,7 @@ from registry.card import ModelCard, TensorSpec
 from trainer.data.dataset import ImageDataset
 from trainer.data.schema import Inspection
 from trainer.evaluation.metrics import Evaluation
-from trainer.evaluation.novelty import Familiar, measured
+from trainer.evaluation.novelty import NoveltyScore, measured
 from trainer.precision import resolved
 from trainer.release.export import INPUT, OUTPUT
 from trainer.release.look import look
@@ -24,7 +24,7 @@ from trainer.run import Run
 LIBRARIES: tuple[str, ...] = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
 
 
-def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, known: Familiar, name: str) -> ModelCard:
+def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, known: NoveltyScore, name: str) -> ModelCard:
     """The card of a run's model as the store's version `name`, not yet judged."""
     classes = len(dataset.classes)
     return ModelCard(
