@@ -38,7 +38,7 @@ train: $(STAMP)  ## train, evaluate and push a model
 tune: $(STAMP)  ## search learning rates, optimizers and models; push the best
 	@$(RUN) -m tuning $(ARGS)
 
-study: $(STAMP)  ## run the paper's experiments and write the report: make study SEEDS=3
+study: $(STAMP)  ## run the paper's experiments and write report.html: make study SEEDS=3; ARGS=--write-results: RESULTS.md too
 	@$(RUN) -m study --seeds "$(SEEDS)" --only "$(ONLY)" $(ARGS)
 
 serve: $(STAMP)  ## serve the newest model on HOST:PORT (127.0.0.1:8080)
