@@ -10,11 +10,11 @@ import tempfile
 import threading
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
@@ -27,30 +27,13 @@ from serving.settings import SettingsError
 
 PREFIX = "serving-metrics-"  # of a directory that is made here, because none was named
 BY_PROCESS = {"serving_model_version", "serving_model_load_seconds"}
-MAX_PENDING = 64  # replies that are counted at a time
+MAX_PENDING = 128  # calls
 _OWN = re.compile(r"worker-\d+\.(json|new)")
 
 Labels = tuple[tuple[str, str], ...]
 
-
-class Prediction(NamedTuple):
-    """What is counted of a prediction.
-
-    Attributes:
-        phases: seconds by phase.
-        batch: images of the model run that it was part of.
-        probabilities: of shape (n, classes).
-        classes: their names.
-    """
-
-    phases: dict[str, float]
-    batch: int
-    probabilities: NDArray[np.float32]
-    classes: tuple[str, ...]
-
-
 _lock = threading.Lock()  # scrapes, of which there may be two at once, run beside the event loop
-_pending: deque[tuple[str, int, str, float, Prediction | None]] = deque()
+_pending: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()  # functions of this file and their arguments
 
 disable_created_metrics()
 REGISTRY = CollectorRegistry()
@@ -108,33 +91,38 @@ _phases: Any = cache(PHASES.labels)
 _classes: Any = cache(CLASSES.labels)
 
 
-def count_reply(protocol: str, code: int, version: str, seconds: float, prediction: Prediction | None = None) -> None:
-    """Count a reply, the seconds since its request arrived, and what it predicted.
-
-    It is counted later, with others, since that takes less time for each; but before the next scrape.
-    """
-    _pending.append((protocol, code, version, seconds, prediction))
-    if len(_pending) >= MAX_PENDING or (prediction and len(prediction.probabilities) > 1):  # which takes memory
+def later(count: Callable[..., None], *arguments: Any) -> None:
+    """Call `count` within a second, before the next scrape; a call among others takes less time than one alone."""
+    _pending.append((count, arguments))
+    if len(_pending) >= MAX_PENDING:
         _count_pending()
 
 
 def _count_pending() -> None:
     with _lock:
         while _pending:
-            protocol, code, version, seconds, prediction = _pending.popleft()
-            _requests(protocol, code, version).inc()
-            _latency(protocol).observe(seconds)
-            if prediction:
-                _count_prediction(prediction)
+            count, arguments = _pending.popleft()
+            count(*arguments)
 
 
-def _count_prediction(prediction: Prediction) -> None:
-    for phase, seconds in prediction.phases.items():
+def count_reply(protocol: str, code: int, version: str, seconds: float, rejected: str | None) -> None:
+    """Count a reply and the seconds since its request arrived."""
+    _requests(protocol, code, version).inc()
+    _latency(protocol).observe(seconds)
+    if rejected:
+        REJECTED.labels(rejected).inc()
+
+
+def count_prediction(
+    phases: dict[str, float], batch: int, probabilities: NDArray[np.float32], classes: tuple[str, ...]
+) -> None:
+    """Count a prediction: seconds by phase, images of its run, and probabilities of shape (n, classes)."""
+    for phase, seconds in phases.items():
         _phases(phase).observe(seconds)
-    BATCH.observe(prediction.batch)
-    for index, count in Tally(prediction.probabilities.argmax(axis=1).tolist()).items():
-        _classes(prediction.classes[index]).inc(count)
-    for confidence in prediction.probabilities.max(axis=1).tolist():
+    BATCH.observe(batch)
+    for index, count in Tally(probabilities.argmax(axis=1).tolist()).items():
+        _classes(classes[index]).inc(count)
+    for confidence in probabilities.max(axis=1).tolist():
         if confidence == confidence:  # a broken model may answer NaN, which would stay in the sum
             CONFIDENCE.observe(confidence)
 

@@ -46,7 +46,7 @@ class Exchange:
         started: when it had a thread, or its turn in the event loop.
         rejected: why it was not served in time, None where it was.
         version: that answered, empty where none did.
-        prediction: what the model answered, None where it was not asked.
+        prediction: the arguments of `metrics.count_prediction`, None where the model was not asked.
     """
 
     method: str
@@ -58,7 +58,7 @@ class Exchange:
     started: float = 0.0
     rejected: str | None = None
     version: str = ""
-    prediction: metrics.Prediction | None = None
+    prediction: tuple[Any, ...] | None = None
 
     @classmethod
     def begin(cls, method: str, path: str, given_id: str) -> "Exchange":
@@ -79,15 +79,15 @@ class Exchange:
         self.version = str(predictor.version)
         queued = self.started - self.received + answer.queued
         phases = {"parse": asked - self.started, "queue": queued, "compute": answer.computed}
-        self.prediction = metrics.Prediction(phases, answer.batch, answer.probabilities, predictor.card.classes)
+        self.prediction = phases, answer.batch, answer.probabilities, predictor.card.classes
         tracing.add_phases(phases, self.started, self.version)
 
     def end(self, code: int, access_log: bool) -> None:
         """Count and, with ACCESS_LOG, log the reply."""
         seconds, protocol = time.monotonic() - self.began, self.protocol
-        metrics.count_reply(protocol, code, self.version, seconds, self.prediction)
-        if self.rejected:
-            metrics.REJECTED.labels(self.rejected).inc()
+        metrics.later(metrics.count_reply, protocol, code, self.version, seconds, self.rejected)
+        if self.prediction:
+            metrics.later(metrics.count_prediction, *self.prediction)
         if access_log:
             fields = {"protocol": protocol, "code": code, "version": self.version, "seconds": round(seconds, 6)}
             logger.info("%s %s", self.method, quote(self.path), extra={"fields": fields})
