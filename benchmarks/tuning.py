@@ -26,10 +26,9 @@ from trainer.config import RECIPES, TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.data.load import load
 from trainer.training.fit import train
-from tuning.journal import COMPLETED, Journal
-from tuning.oracles import build_oracle
-from tuning.recorded import SCORE
+from tuning.oracles import ORACLES, SCORE
 from tuning.space import ALGORITHMS, Search
+from tuning.trials import COMPLETED
 
 Histories = dict[TrainConfig, list[float]]
 NEAR = 0.003
@@ -82,8 +81,7 @@ def play(search: Search, histories: Histories) -> tuple[float, int]:
     """The best validation accuracy that a search finds, and the epochs that it trains for it."""
     epochs = 0
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "trials.jsonl")
-        oracle = build_oracle(search, journal)
+        oracle = ORACLES[search.algorithm](search, Path(folder) / "oracle.json")
         while (trial := oracle.create_trial("tuner0")).status == "RUNNING":
             values = trial.hyperparameters.values
             history = histories[_point(search, values)][: values.get("tuner/epochs", search.epochs)]
@@ -94,7 +92,7 @@ def play(search: Search, histories: Histories) -> tuple[float, int]:
                     break
             trial.status = COMPLETED
             oracle.end_trial(trial)
-        return max(each.score or 0.0 for each in journal.finished), epochs
+        return max(each.score or 0.0 for each in oracle.finished), epochs
 
 
 def _point(search: Search, values: dict[str, Any]) -> TrainConfig:

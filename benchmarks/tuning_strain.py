@@ -10,6 +10,7 @@ in its second tenth and its last, for in the first one everything is loaded.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -19,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.serving import proportional_memory
 from registry.text import table
 from trainer.data.idx import FILES
 from trainer.data.load import load
-from tuning.journal import Journal
 
 
 def main() -> None:
@@ -51,31 +52,20 @@ def _search(data: Path, trials: int, workers: int, artifacts: Path) -> tuple[flo
     """The seconds that the trials took, and the memory while each was the next to end."""
     options = ["--dataset", f"idx:{data}", "--epochs", "1", "--trials", str(trials), "--workers", str(workers)]
     command = [sys.executable, "-m", "tuning", *options, "--artifacts", str(artifacts)]
-    path = artifacts / "tuning" / data.name / "trials.jsonl"
+    path = artifacts / "tuning" / data.name / "oracle.json"
     memory: list[list[float]] = [[] for _ in range(trials)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        while (ended := len(Journal(path).finished) if path.exists() else 0) < trials:
+        while (ended := len(json.loads(path.read_text())["end_order"]) if path.exists() else 0) < trials:
             if process.poll() is not None:
                 raise RuntimeError(f"The search ended with code {process.returncode} after {ended} trials.")
-            memory[ended].append(_memory(process.pid))
+            memory[ended].append(proportional_memory(process.pid))
             time.sleep(0.1)
     finally:
         process.terminate()
         process.wait()
-    records = Journal(path).records.values()
-    return max(each.ended for each in records) - min(each.begun for each in records), memory
-
-
-def _memory(pid: int) -> float:
-    """MiB of a process and its children, shared pages by share."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
-        return 0.0
-    own = next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
-    return own + sum(_memory(int(child)) for child in children)
+    times = json.loads(path.read_text())["times"].values()  # when each trial began and ended
+    return max(map(max, times)) - min(map(min, times)), memory
 
 
 def _images(data_dir: Path, count: int, folder: Path) -> Path:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -24,16 +23,11 @@ from trainer.backend import import_tensorflow
 from trainer.config import TrainConfig
 from trainer.data.dataset import DataError
 from trainer.data.load import model_name
-from trainer.options import INTERRUPTED, configs, fail, forced
+from trainer.options import INTERRUPTED, configs, fail, run_options
 from trainer.options import parser as training_parser
-from trainer.release.thresholds import parse
-from tuning.options import SUPERVISED, Options
+from tuning.options import SearchOptions
 from tuning.space import SPACES, Search
-
-COPIED = (  # options that are called in `Options` as on the command line
-    *("workers", "finalists", "final_seeds", "time_limit"),
-    *("fresh", "tensorboard", "allow_anomalies"),
-)
+from tuning.workers import end_with_the_search
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,20 +86,18 @@ def search_of(arguments: argparse.Namespace) -> Search:
     )
 
 
-def options_of(arguments: argparse.Namespace, search: Search) -> Options:
+def options_of(arguments: argparse.Namespace, search: Search) -> SearchOptions:
     """How `search` is to be run.
 
     Raises:
         ValueError: a value out of range.
     """
-    model = model_name(search.base.dataset, arguments.model_name)
-    options = Options(
-        artifacts=Path(arguments.artifacts),
+    given = run_options(arguments)
+    model = model_name(search.base.dataset, given.name)
+    options = SearchOptions(
+        runs=replace(given, name=model, fresh=False),
         name=normalized(arguments.name or model),
-        model_name=model,
-        overrides=parse(arguments.threshold),
-        reason=forced(arguments),
-        **{name: getattr(arguments, name) for name in COPIED},
+        **{name: getattr(arguments, name) for name in ("workers", "finalists", "final_seeds", "time_limit", "fresh")},
     )
     replace(search.base, seed=search.seed + options.final_seeds - 1)  # refuses one too large for the last finalist
     return options
@@ -113,8 +105,7 @@ def options_of(arguments: argparse.Namespace, search: Search) -> Options:
 
 def main() -> int:
     arguments = parser().parse_args()
-    if os.environ.get(SUPERVISED):  # its standard input ends with the search
-        threading.Thread(target=_end_with_the_search, daemon=True).start()
+    end_with_the_search()
     try:
         search, part = search_of(arguments), role()
         options = options_of(arguments, search)
@@ -147,12 +138,6 @@ def role() -> str:
     if missing:
         raise ValueError(f"{', '.join(names)} go together. Missing: {', '.join(missing)}.")
     return "chief" if "chief" in os.environ[names[0]] else "worker"
-
-
-def _end_with_the_search() -> None:
-    """Ends this worker when the search, which holds the other end of its standard input, is gone."""
-    os.read(sys.stdin.fileno(), 1)  # buffered reading would hold a lock that the interpreter needs to end
-    os._exit(1)
 
 
 if __name__ == "__main__":

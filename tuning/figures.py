@@ -15,13 +15,12 @@ from matplotlib.figure import Figure
 
 from trainer.config import MODELS, OPTIMIZERS, TrainConfig
 from tuning.importance import Importance, numbers
-from tuning.journal import Record
+from tuning.trials import Record
 
 DPI = 110
 # The Okabe-Ito palette, told apart by colour-blind eyes and in print.
 COLOURS = dict(zip(OPTIMIZERS, ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"), strict=True))
 MARKERS = dict(zip(MODELS, ("o", "^"), strict=True))
-LOGARITHMIC = ("learning_rate", "weight_decay", "batch_size")
 Trials = Sequence[tuple[Record, TrainConfig]]
 
 
@@ -70,7 +69,7 @@ def parallel_coordinates(trials: Trials, names: Sequence[str]) -> str:
     # The axis ends where the good ones do, for a few hopeless trials would press all others together.
     low = max(_lowest(scores), float(scores.min()))
     shade = Normalize(low, float(scores.max()))
-    columns = [numbers([getattr(config, name) for _, config in scored], name in LOGARITHMIC) for name in names]
+    columns = [numbers(name, [config for _, config in scored]) for name in names]
     heights = [_spread(column) for column in [*columns, np.maximum(scores, low)]]
 
     def draw(axes: Axes) -> None:

@@ -7,30 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from registry.disk import write_json
 from trainer.config import TrainConfig
 from trainer.run import Run
-from tuning.journal import Journal, Record, SearchError, write_whole
-from tuning.space import Search
+from tuning.space import Search, SearchError
+from tuning.trials import Record
 
 KEPT = "finalists.json"
 
 
-def finalists(search: Search, journal: Journal, count: int) -> list[Record]:
+def finalists(search: Search, finished: list[Record], count: int) -> list[Record]:
     """The best trials whose settings differ, best first.
 
     Raises:
         SearchError: no trial was completed.
     """
     completed = sorted(
-        (each for each in journal.finished if each.score is not None),
+        (each for each in finished if each.score is not None),
         key=lambda each: (-(each.score or 0), each.number),
     )
     distinct: dict[TrainConfig, Record] = {}
     for record in completed:
         distinct.setdefault(replace(search.config(record.values, 0), seed=0), record)
     if not distinct:
-        failed = journal.finished[-1].message if journal.finished else "none was begun"
-        raise SearchError(f"Expected a trial that was completed; of {len(journal.finished)} none was: {failed}.")
+        failed = finished[-1].message if finished else "none was begun"
+        raise SearchError(f"Expected a trial that was completed; of {len(finished)} none was: {failed}.")
     return list(distinct.values())[:count]
 
 
@@ -43,9 +44,9 @@ def full_configs(search: Search, records: list[Record], seeds: int) -> dict[Trai
     }
 
 
-def are_trained(kept: dict[str, Any] | None, configs: dict[TrainConfig, Record], journal: Journal) -> bool:
-    """Whether these very trainings were kept, after all trials of the journal."""
-    if kept is None or kept["trials"] != len(journal.finished):
+def are_trained(kept: dict[str, Any] | None, configs: dict[TrainConfig, Record], trials: int) -> bool:
+    """Whether these very trainings were kept, after so many trials."""
+    if kept is None or kept["trials"] != trials:
         return False
     return {config.fingerprint() for config in configs} == {run.get("config") for run in kept["runs"]}
 
@@ -68,7 +69,7 @@ def summed_up(configs: dict[TrainConfig, Record], runs: list[Run], version: int,
 
 def keep(directory: Path, kept: dict[str, Any]) -> None:
     """Writes it into the search's directory: the mark that the search needs nothing more."""
-    write_whole(directory / KEPT, json.dumps(kept, indent=2) + "\n")
+    write_json(directory / KEPT, kept)
 
 
 def kept(directory: Path) -> dict[str, Any] | None:

@@ -9,7 +9,11 @@ import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-# With fewer trials the forest finds no order; how well it does is told with the result.
+from trainer.config import TrainConfig
+from tuning.trials import Record
+
+LOGARITHMIC = ("learning_rate", "weight_decay", "batch_size")
+# With fewer trials the forest finds no order; how well it does is reported with the result.
 FEWEST = 8
 TREES, SHUFFLES = 300, 30
 METHOD = (
@@ -28,29 +32,24 @@ class Importance:
     fit: float
 
 
-def importance(names: Sequence[str], columns: Sequence[np.ndarray], scores: Sequence[float]) -> Importance | None:
-    """The importance of each setting, None where there are too few trials to tell.
-
-    Args:
-        columns: a setting's value in each trial, as numbers.
-        scores: of the trials. Ranks are predicted, for a few hopeless trials would outweigh all others.
-    """
-    if len(scores) < FEWEST:
+def importance(names: Sequence[str], trials: Sequence[tuple[Record, TrainConfig]]) -> Importance | None:
+    """The importance of each setting, None where there are too few completed trials to tell."""
+    if len(trials) < FEWEST:
         return None
-    table, ranks = np.stack(columns, axis=1), np.argsort(np.argsort(scores))
+    table = np.stack([numbers(name, [config for _, config in trials]) for name in names], axis=1)
+    # Ranks are predicted, because a few hopeless trials would outweigh all others.
+    ranks = np.argsort(np.argsort([record.score or 0.0 for record, _ in trials]))
     forest = RandomForestRegressor(TREES, oob_score=True, random_state=0).fit(table, ranks)
     found = permutation_importance(forest, table, ranks, n_repeats=SHUFFLES, random_state=0)
     return Importance(tuple(names), found.importances_mean, found.importances_std, float(forest.oob_score_))
 
 
-def numbers(values: Sequence[object], logarithmic: bool = False) -> np.ndarray:
-    """Values as numbers: names by their place in the alphabet, rates by their logarithm, no rate below all rates."""
-    if any(isinstance(value, str) for value in values):
-        places = {name: place for place, name in enumerate(sorted({str(value) for value in values}))}
-        return np.array([places[str(value)] for value in values], float)
-    found = np.array(values, float)
-    if not logarithmic:
-        return found
-    positive = found[found > 0]
-    floor = positive.min() / 10 if len(positive) else 1.0
-    return np.log10(np.where(found > 0, found, floor))
+def numbers(name: str, configs: Sequence[TrainConfig]) -> np.ndarray:
+    """A setting's values as numbers: names by their place in the alphabet, rates by their logarithm, 0 below all."""
+    values = np.array([getattr(config, name) for config in configs])
+    if values.dtype.kind == "U":
+        return np.unique(values, return_inverse=True)[1].astype(float)
+    if name not in LOGARITHMIC:
+        return values.astype(float)
+    lowest = values[values > 0].min(initial=1.0)
+    return np.log10(np.where(values > 0, values, lowest / 10))

@@ -1,40 +1,258 @@
-"""keras-tuner's four algorithms, each with a journal."""
+"""keras-tuner's four algorithms, with a state that survives a kill at any moment.
+
+Everything that depends on keras-tuner's insides (version 1.4.8) is in this file. Upstream writes several files in place
+and counts a trial whose end it has just saved as running; here one file holds everything and is replaced whole.
+"""
 
 from __future__ import annotations
 
+import copy
+import itertools
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import keras_tuner
 import numpy as np
-from keras_tuner import Objective, oracles
-from keras_tuner.engine.trial import TrialStatus
+from keras_tuner import HyperParameters, Objective, oracles, synchronized
+from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.src.distribute import oracle_client
 
-from tuning.journal import Journal
-from tuning.recorded import SCORE, Recorded
-from tuning.space import Search
+from registry.disk import write_whole
+from tuning.space import Search, SearchError
+from tuning.trials import FAILED, Record, is_losing
+
+SCORE = "val_accuracy"
+# A trial whose worker died so often without finishing an epoch fails: it may be what kills them.
+DEATHS = 5
+# A trial whose worker, on another machine, is silent for so long goes to the next worker. Longer than any epoch.
+SILENCE_S = 1800.0
 
 
-class Random(Recorded, oracles.RandomSearchOracle):
+class SavedOracle(keras_tuner.Oracle):
+    """What all four algorithms have in common here.
+
+    A trial belongs to a worker's id: a worker that reconnects under the same id gets its trial back.
+
+    Attributes:
+        failure: why the state could not be written; the search cannot go on.
+        closed: the time is up; nothing is handed out or accepted any more, and unfinished trials stay unfinished.
+    """
+
+    failure: OSError | None = None
+    closed = False
+    ongoing_trials: dict[str, Trial]
+
+    def __init__(self, search: Search, path: Path, silence: float = float("inf"), **options: Any) -> None:
+        """Continues the search from its state in the file `path`, if there is one.
+
+        Args:
+            silence: seconds after which the trial of a worker that reports nothing is given to another.
+
+        Raises:
+            SearchError: the file is damaged.
+        """
+        super().__init__(
+            objective=Objective(SCORE, "max"),
+            hyperparameters=search.hyperparameters(),
+            allow_new_entries=False,
+            seed=search.seed + 1,  # keras-tuner takes 0 for none
+            max_consecutive_failed_trials=None,  # failed trials are results here
+            **options,
+        )
+        self.verbose = 0
+        self.max_trials = search.limit
+        self._search, self._path, self._silence = search, path, silence
+        self._exhausted = False  # a worker was told that there are no more trials
+        self._times: dict[str, list[float]] = {}  # when a trial began and, in the end, when it ended
+        self._deaths: Counter[str] = Counter()  # by trial, since its last epoch; by worker, before it asked for one
+        self._heard: dict[str, float] = defaultdict(time.monotonic)  # the last sign of life, by trial
+        try:
+            if path.exists():
+                self.set_state(json.loads(path.read_text()))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SearchError(
+                f"{path}: expected the state of a search ({type(error).__name__}: {error}). --fresh begins anew."
+            ) from error
+
+    @property
+    def finished(self) -> list[Record]:
+        """The trials that ended, in the order of their ends."""
+        return [self._record(self.trials[each]) for each in list(self.end_order)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all trials that were asked for have ended, or all that the space has."""
+        enough = self.max_trials is not None and len(self.trials) >= self.max_trials
+        return len(self.end_order) == len(self.trials) and (enough or self._exhausted)
+
+    def get_state(self) -> dict[str, Any]:
+        trials = [each.get_state() for each in self.trials.values()]
+        own = {"trials": trials, "times": self._times, "exhausted": self._exhausted, "limit": self.max_trials}
+        return super().get_state() | own
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.trials = {each["trial_id"]: Trial.from_state(each) for each in state["trials"]}
+        super().set_state(state)
+        self._times = state["times"]
+        self._exhausted = state["exhausted"] and state["limit"] == self.max_trials
+        # keras-tuner saves an ended trial before it takes it from its worker.
+        self.ongoing_trials = {
+            worker: each for worker, each in self.ongoing_trials.items() if each.status == TrialStatus.RUNNING
+        }
+
+    def save(self) -> None:
+        try:
+            write_whole(self._path, json.dumps(self.get_state()))
+        except OSError as error:  # keras-tuner's lock stays locked if an exception passes through it
+            self.failure = error
+
+    def _save_trial(self, trial: Trial) -> None:
+        self.save()
+
+    @synchronized
+    def create_trial(self, tuner_id: str) -> Trial:
+        if self.closed or self.failure:
+            self.tuner_ids.discard(tuner_id)
+            return Trial(self.get_space(), "", TrialStatus.STOPPED if self.closed else TrialStatus.IDLE)
+        self._deaths.pop(tuner_id, None)
+        self._take_from_the_silent(tuner_id)
+        trial = super().create_trial(tuner_id)
+        if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
+            trial.status = TrialStatus.IDLE  # a worker that has one of the last trials may still be lost
+        if trial.status == TrialStatus.STOPPED:
+            self._exhausted = True
+            self.save()
+        if trial.status == TrialStatus.RUNNING:
+            self._heard[trial.trial_id] = time.monotonic()
+            self._times[trial.trial_id] = [time.time()]
+            trial.metrics = type(trial.metrics)()  # the worker reports earlier epochs again
+        return trial
+
+    @synchronized
+    def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
+        """Notes an epoch's validation accuracy; the answer's status is STOPPED if the trial is clearly losing."""
+        trial = super().update_trial(trial_id, metrics, step)
+        self._heard[trial_id] = time.monotonic()
+        self._deaths.pop(trial_id, None)
+        if self.closed or self._is_losing(trial, step + 1):
+            trial = copy.copy(trial)
+            trial.status = TrialStatus.STOPPED
+        return trial
+
+    @synchronized
+    def end_trial(self, trial: Trial) -> None:
+        known = self.trials[trial.trial_id]
+        if self.closed or known.trial_id in self.end_order:
+            return  # too late: another worker got the trial meanwhile, or the time is up
+        if known.trial_id in self._retry_queue:
+            self._retry_queue.remove(known.trial_id)
+        trial.hyperparameters = known.hyperparameters
+        self._times[known.trial_id].append(time.time())
+        super().end_trial(trial)
+
+    @synchronized
+    def worker_died(self, tuner_id: str, reason: str) -> bool:
+        """Whether a new worker under this id can be of use; fails a trial that killed too many."""
+        trial = self.ongoing_trials.pop(tuner_id, None)
+        key = trial.trial_id if trial else tuner_id
+        self._deaths[key] += 1
+        if trial is None:
+            return self._deaths[key] < DEATHS
+        self._retry_queue.append(key)
+        if self._deaths[key] == DEATHS:
+            failed = copy.copy(trial)
+            failed.status, failed.message = FAILED, f"its worker died {DEATHS} times: {reason}"
+            self.end_trial(failed)
+        return True
+
+    @synchronized
+    def release(self) -> None:
+        """Hands running trials to whoever asks next, because their workers are gone."""
+        self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]
+        self.ongoing_trials = {}
+
+    def _take_from_the_silent(self, tuner_id: str) -> None:
+        if tuner_id in self.ongoing_trials or self._retry_queue:
+            return
+        for other, trial in self.ongoing_trials.items():
+            if time.monotonic() - self._heard[trial.trial_id] > self._silence:
+                self._retry_queue.append(self.ongoing_trials.pop(other).trial_id)
+                self.tuner_ids.discard(other)
+                return
+
+    def _is_losing(self, trial: Trial, epochs: int) -> bool:
+        if self._search.algorithm == "hyperband":
+            return False
+        others = [_history(each) for each in self.trials.values() if each.status == TrialStatus.COMPLETED]
+        return is_losing(_history(trial), others, epochs, self._search.epochs)
+
+    def _record(self, trial: Trial) -> Record:
+        values, history = trial.hyperparameters.values, _history(trial)
+        begun, ended = self._times[trial.trial_id]
+        completed = trial.status == TrialStatus.COMPLETED
+        return Record(
+            int(trial.trial_id),
+            values,
+            history,
+            begun,
+            ended,
+            status=trial.status,
+            stopped=completed and len(history) < values.get("tuner/epochs", self._search.epochs),
+            message="" if completed else trial.message or "the loss is no longer a number",
+        )
+
+
+def _history(trial: Trial) -> list[float]:
+    """The validation accuracy after each epoch."""
+    return [float(each.mean()) for each in trial.metrics.get_history(SCORE)] if trial.metrics.exists(SCORE) else []
+
+
+class Random(SavedOracle, oracles.RandomSearchOracle):
     """Independent random trials."""
 
 
-class Grid(Recorded, oracles.GridSearchOracle):
-    """Every point of the space, in order."""
-
-
-class Bayesian(Recorded, oracles.BayesianOptimizationOracle):
-    """A Gaussian process proposes; where it repeats itself, chance does."""
+class Grid(SavedOracle):
+    """Every point of the space, in order. keras-tuner's own grid cannot be resumed (keras-tuner#1055)."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        if values := self._recorded:  # a proposal takes seconds, and is known
-            return {"status": TrialStatus.RUNNING, "values": values}
+        values = next(itertools.islice(self._points(), len(self.trials), None), None)
+        return {"status": TrialStatus.STOPPED if values is None else TrialStatus.RUNNING, "values": values}
+
+    def _points(self) -> Iterator[dict[str, Any]]:
+        space = self.get_space().space
+        choices = [tuple(each.values) for each in space]
+        for combination in itertools.product(*choices):
+            point = HyperParameters()
+            for hp, value, (first, *_) in zip(space, combination, choices, strict=True):
+                point.merge([hp])
+                if point.is_active(hp):
+                    point.values[hp.name] = value
+                elif value != first:
+                    break  # differs from an earlier point in what has no effect
+            else:
+                yield point.values
+
+
+class Bayesian(SavedOracle, oracles.BayesianOptimizationOracle):
+    """A Gaussian process proposes; where it repeats an earlier trial, a random one takes its place."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        # keras-tuner does not save this state; so it depends on the trial's number only.
         self._random_state = np.random.RandomState([self.seed, len(self.trials)])
         proposal = super().populate_space(trial_id)
         repeated = proposal["values"] is not None and self._duplicate(proposal["values"])
         return self._random_populate_space() if repeated else proposal
 
 
-class Hyperband(Recorded, oracles.HyperbandOracle):
+class Hyperband(SavedOracle, oracles.HyperbandOracle):
     """Many short trials; the better ones are carried on."""
+
+    def __init__(self, search: Search, *args: Any) -> None:
+        super().__init__(search, *args, max_epochs=search.epochs, hyperband_iterations=None)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         proposal = super().populate_space(trial_id)
@@ -47,18 +265,6 @@ class Hyperband(Recorded, oracles.HyperbandOracle):
 ORACLES = {"random": Random, "bayesian": Bayesian, "hyperband": Hyperband, "grid": Grid}
 
 
-def build_oracle(search: Search, journal: Journal, silence: float = float("inf")) -> Recorded:
-    """The search's oracle, as far as the journal has come."""
-    # keras-tuner takes seed 0 for none, and stops a search after a few failures; here they are results.
-    options: dict[str, Any] = {
-        "objective": Objective(SCORE, "max"),
-        "hyperparameters": search.hyperparameters(),
-        "allow_new_entries": False,
-        "seed": search.seed + 1,
-        "max_consecutive_failed_trials": None,
-    }
-    if search.algorithm == "hyperband":
-        options |= {"max_epochs": search.epochs, "hyperband_iterations": None}
-    oracle = ORACLES[search.algorithm](**options)
-    oracle.open(search, journal, silence)
-    return oracle
+def limit_waiting(seconds: float) -> None:
+    """Sets how long a worker waits for an answer of the chief; keras-tuner waits an hour."""
+    oracle_client.TIMEOUT = seconds

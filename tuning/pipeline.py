@@ -1,4 +1,4 @@
-"""The whole way of a search: take up its journal, search, retrain the finalists, judge, push, report."""
+"""The whole way of a search: load its state, search, retrain the finalists, judge, push, report."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import shutil
 import sys
 import time
-from contextlib import ExitStack
 from typing import Any
 
+from registry.disk import write_json
 from registry.text import flatten
 from trainer import pipeline
 from trainer.config import TrainConfig
@@ -18,34 +18,33 @@ from trainer.options import REFUSED, fail
 from trainer.prepare import loaded, prepare
 from trainer.report import REFUSAL, refusal, summary
 from trainer.training.checkpoint import claimed
-from tuning import finalists, report, worker
-from tuning.journal import Journal, SearchError, write_whole
-from tuning.options import SUPERVISED, Options
-from tuning.oracles import build_oracle
-from tuning.progress import Progress
-from tuning.recorded import SILENCE_S
-from tuning.search import FAREWELL_S, chief, lead, work_here
-from tuning.space import Search
+from tuning import finalists, report, tuner, workers
+from tuning.options import SearchOptions
+from tuning.oracles import ORACLES, SILENCE_S, SavedOracle
+from tuning.space import Search, SearchError
+from tuning.trials import Progress
 
 IDENTITY = "search.json"  # what a search that goes on must have in common with its beginning
+STATE = "oracle.json"
+# How long the chief waits for workers of other machines to hear that the search is over.
+FAREWELL_S = 60.0
 
 
-def work(search: Search, options: Options) -> None:
+def work(search: Search, options: SearchOptions) -> None:
     """What a worker does.
 
     Raises:
         SearchError: the chief cannot be reached, or the data has changed since the search began.
     """
-    logs = options.directory / "tensorboard" if options.tensorboard else None
-    dataset = loaded(search.base, options.for_runs)
-    if os.environ.get(SUPERVISED):  # on another machine there is no search.json, or one of an earlier search
+    logs = options.directory / "tensorboard" if options.runs.tensorboard else None
+    dataset = loaded(search.base, options.runs)
+    if os.environ.get(workers.SUPERVISED):  # on another machine there is no search.json, or one of an earlier search
         _check_unchanged(dataset, options)
-    if worker.work(search, dataset, options.directory / "trials", logs):
-        os.execv(sys.executable, _command())  # noqa: S606 - this process again, with empty memory
+    tuner.work(search, dataset, options.directory, logs)
 
 
-def run(search: Search, options: Options, *, alone: bool) -> int:
-    """Searches, retrains, pushes and reports; what was done before by the same command is not done again.
+def run(search: Search, options: SearchOptions, *, alone: bool) -> int:
+    """Searches, retrains, pushes and reports; what the same command did before is not done again.
 
     Args:
         search: what is searched.
@@ -56,7 +55,7 @@ def run(search: Search, options: Options, *, alone: bool) -> int:
         The exit code: 0, or 3 if the gate refused the best model.
 
     Raises:
-        SearchError: the directory holds another search, or nothing came of this one.
+        SearchError: the directory holds another search, or no trial of this one completed.
         DataError: the data is missing, damaged or not what it should be.
     """
     directory = options.directory
@@ -64,27 +63,27 @@ def run(search: Search, options: Options, *, alone: bool) -> int:
     with claimed(directory) as free:
         if not free:
             raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
-        journal, kept = _taken_up(search, options), finalists.kept(directory)
-        if kept and _is_complete(search, journal, kept) and _is_answered(search, options, journal, kept):
+        _check_settings(search, options)
+        oracle = ORACLES[search.algorithm](search, directory / STATE, float("inf") if alone else SILENCE_S)
+        kept = finalists.kept(directory)
+        if kept and oracle.complete and _is_answered(search, options, oracle, kept):
             print(
                 f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh begins anew."
             )
             if not alone:
-                with chief(build_oracle(search, journal, SILENCE_S), _address()) as _:
-                    time.sleep(FAREWELL_S)  # to tell the workers that come by the same command
+                tuner.start_chief(search, oracle, directory)
+                oracle.closed = True
+                time.sleep(FAREWELL_S)  # to tell the workers that come by the same command
             return 0 if kept["version"] else fail(REFUSAL, REFUSED)
-        with ExitStack() as serving:
-            exhausted = True
-            try:
-                if not (alone and _is_complete(search, journal, kept)):
-                    exhausted = _search(search, options, journal, serving, alone)
-            finally:
-                report.write_table(search, journal, directory)
-            # Meanwhile the chief goes on telling workers that come late that there is nothing left to do.
-            return _retrain(search, options, journal, exhausted)
+        try:
+            if not (alone and oracle.complete):
+                _search(search, options, oracle, alone)
+        finally:
+            report.write_table(search, oracle.finished, directory)
+        return _retrain(search, options, oracle)
 
 
-def _check_unchanged(dataset: ImageDataset, options: Options) -> None:
+def _check_unchanged(dataset: ImageDataset, options: SearchOptions) -> None:
     """Refuses to mix trials and finalists of different data."""
     if json.loads((options.directory / IDENTITY).read_text())["data"] != dataset.sha256:
         raise SearchError(
@@ -93,19 +92,14 @@ def _check_unchanged(dataset: ImageDataset, options: Options) -> None:
         )
 
 
-def _command() -> list[str]:
-    """What started this process: a worker is the same command in another environment."""
-    return [sys.executable, *sys.orig_argv[1:]]
-
-
-def _taken_up(search: Search, options: Options) -> Journal:
-    """The journal of the same search, or a new one.
+def _check_settings(search: Search, options: SearchOptions) -> None:
+    """Makes sure that the directory holds this search or none yet.
 
     Raises:
         SearchError: there is another search; says what differs.
     """
-    directory, dataset = options.directory, prepare(search.base, options.for_runs).dataset
-    identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256}))
+    directory, dataset = options.directory, prepare(search.base, options.runs).dataset
+    identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256, "state": STATE}))
     path = directory / IDENTITY
     if not path.exists() and any(not each.name.startswith(".") for each in directory.iterdir()):
         raise SearchError(f"{directory} must be empty or hold a search. --name NAME makes one elsewhere.")
@@ -113,7 +107,7 @@ def _taken_up(search: Search, options: Options) -> Journal:
         for old in directory.iterdir():
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     if not path.exists():
-        write_whole(path, json.dumps(identity, indent=2) + "\n")
+        write_json(path, identity)
     # A setting that the trainer has learned since was at its plain value.
     plain = {name: value for name, value in TrainConfig().asdict().items() if name in identity["base"]}
     try:
@@ -134,68 +128,71 @@ def _taken_up(search: Search, options: Options) -> Journal:
             f"{directory} holds another search: {'; '.join(differing)}. --fresh replaces it, --name NAME makes one "
             "beside it."
         )
-    return Journal(directory / "trials.jsonl")
 
 
-def _is_complete(search: Search, journal: Journal, kept: dict[str, Any] | None) -> bool:
-    """Whether all trials that were asked for have ended, or all that the space has."""
-    finished = len(journal.finished)
-    if finished < len(journal.records):
-        return False
-    exhausted = kept is not None and kept.get("exhausted") and kept["limit"] == search.limit
-    return bool(exhausted) or (search.limit is not None and search.limit <= finished)
-
-
-def _is_answered(search: Search, options: Options, journal: Journal, kept: dict[str, Any]) -> bool:
+def _is_answered(search: Search, options: SearchOptions, oracle: SavedOracle, kept: dict[str, Any]) -> bool:
     """Whether the very finalists that are asked for were trained and judged."""
-    if not kept["version"] and options.reason:
+    if not kept["version"] and options.runs.reason:
         return False  # refused then, and to be pushed nevertheless
-    best = finalists.finalists(search, journal, options.finalists)
+    best = finalists.finalists(search, oracle.finished, options.finalists)
     configs = finalists.full_configs(search, best, options.final_seeds)
-    return finalists.are_trained(kept, configs, journal)
+    return finalists.are_trained(kept, configs, len(oracle.end_order))
 
 
-def _address() -> str:
-    """Where the chief of workers on other machines listens."""
-    return f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+def _search(search: Search, options: SearchOptions, oracle: SavedOracle, alone: bool) -> None:
+    """Runs what is left of the trials.
 
-
-def _search(search: Search, options: Options, journal: Journal, serving: ExitStack, alone: bool) -> bool:
-    """Runs what is left of the trials. Returns whether the space has no more."""
-    directory = options.directory
-    oracle = build_oracle(search, journal, float("inf") if alone else SILENCE_S)
-    if journal.finished:
-        print(f"Going on after {len(journal.finished)} trials of {directory}", flush=True)
-    workers = options.workers if alone else 0
-    progress = Progress(search, journal, directory, workers)
-    if options.tensorboard:
+    Raises:
+        SearchError: no worker can work here, or the chief cannot listen.
+        OSError: the state cannot be written.
+    """
+    directory, count = options.directory, options.workers
+    if oracle.end_order:
+        print(f"Going on after {len(oracle.end_order)} trials of {directory}", flush=True)
+    trials = f"{search.limit or 'all'} trials of {search.epochs} epochs"
+    who = f"{count} worker{'s' if count > 1 else ''} here" if alone else "workers that come to the chief"
+    print(f"Searching {', '.join(search.free)}: {trials}, {search.algorithm}, {who}; kept in {directory}", flush=True)
+    if options.runs.tensorboard:
         print(f"Logs for TensorBoard's HParams page: {directory / 'tensorboard'}", flush=True)
     deadline = time.monotonic() + 60 * options.time_limit if options.time_limit else float("inf")
-    port = serving.enter_context(chief(oracle, "127.0.0.1:0" if alone else _address()))
+    progress = Progress(search, oracle)
+
+    def goes_on() -> bool:
+        if oracle.failure:
+            raise oracle.failure
+        progress.show()
+        return time.monotonic() < deadline
+
+    tuner.start_chief(search, oracle, directory)
     if alone:
-        work_here(oracle, journal, progress, deadline, workers=workers, port=port, command=_command(), logs=directory)
+        oracle.release()
+        workers.run(count, [sys.executable, *sys.orig_argv[1:]], directory, oracle.worker_died, goes_on)
     else:
-        lead(oracle, journal, progress, deadline)
-    if all(each.status for each in journal.records.values()):
+        while goes_on() and not oracle.complete:
+            time.sleep(workers.LOOK_S)
+        oracle.closed = True
+        until = time.monotonic() + FAREWELL_S
+        while oracle.tuner_ids - {tuner.CHIEF} and time.monotonic() < until:
+            time.sleep(workers.LOOK_S)
+    progress.show()
+    if len(oracle.end_order) == len(oracle.trials):
         shutil.rmtree(directory / "trials", ignore_errors=True)
-    return oracle.over
 
 
-def _retrain(search: Search, options: Options, journal: Journal, exhausted: bool) -> int:
+def _retrain(search: Search, options: SearchOptions, oracle: SavedOracle) -> int:
     """Trains the finalists in full, and lets the best of them be judged. Returns the exit code."""
-    prepared = prepare(search.base, options.for_runs)
+    prepared = prepare(search.base, options.runs)
     _check_unchanged(prepared.dataset, options)
-    best = finalists.finalists(search, journal, options.finalists)
+    best = finalists.finalists(search, oracle.finished, options.finalists)
     configs = finalists.full_configs(search, best, options.final_seeds)
     print(f"\nTraining the best {len(best)} in full, from {options.final_seeds} seeds each", flush=True)
     try:
-        runs, version, store = pipeline.run(list(configs), prepared, options.for_runs)
+        runs, version, store = pipeline.run(list(configs), prepared, options.runs)
         said, code = summary(runs, version, store), 0
     except pipeline.RefusedError as refused:
         runs, version, said, code = list(refused.runs), 0, refusal(refused), REFUSED
-    kept = finalists.summed_up(configs, runs, version, len(journal.finished))
-    kept |= {"exhausted": exhausted, "limit": search.limit}
-    page = report.write(search, journal, kept, options.directory)
+    kept = finalists.summed_up(configs, runs, version, len(oracle.end_order))
+    page = report.write(search, oracle.finished, kept, options.directory)
     finalists.keep(options.directory, kept)
     print(f"{said}\nReport:    {page}")
     return fail(REFUSAL, code) if code else 0

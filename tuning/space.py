@@ -24,6 +24,10 @@ TRIALS = 24
 LARGEST_SEED = 2**31 - 1
 
 
+class SearchError(ValueError):
+    """A search that cannot begin or go on; the message says why, and what to do."""
+
+
 def sample_config(hp: HyperParameters, base: TrainConfig, free: Collection[str]) -> TrainConfig:
     """The config that `hp` stands for: the settings named in `free` are sampled, the others are those of `base`.
 
@@ -120,6 +124,19 @@ class Search:
     def full_config(self, values: Mapping[str, Any], number: int, seed: int) -> TrainConfig:
         """What a finalist trains: the settings of trial `number`, for as many epochs as the base has."""
         return replace(self.config(values, number), epochs=self.base.epochs, seed=seed)
+
+    def described(self, values: Mapping[str, Any]) -> str:
+        """The settings that are searched, as in `deep adamw 0.00562`."""
+        config, first = self.config(values, 0), ("model", "optimizer", "learning_rate")
+        shown = {
+            name: f"{value:g}" if isinstance(value := getattr(config, name), float) else value for name in self.free
+        }
+        return " ".join(
+            [
+                *(f"{shown[name]}" for name in first if name in shown),
+                *(f"{name}={value}" for name, value in shown.items() if name not in first),
+            ]
+        )
 
     def identity(self) -> dict[str, Any]:
         """What a search that goes on must have in common with its beginning; more trials may be asked for."""

@@ -1,5 +1,6 @@
 """SIGKILL at any moment: no finished trial is lost or repeated, and with one worker the result is the same."""
 
+import json
 import os
 import random
 import signal
@@ -14,7 +15,6 @@ import pytest
 
 from tests.conftest import ROOT, SAMPLE
 from tests.tuning.test_main import EASY, rows, tune
-from tuning.journal import Journal
 
 KILLS = int(os.environ.get("KILLS", "4"))  # the README's figure is of KILLS=20
 
@@ -31,9 +31,11 @@ def searching(*options: str, artifacts: Path, **environment: str) -> Iterator[su
         process.wait(timeout=30)
 
 
-def events(artifacts: Path) -> list[tuple[str, int]]:
-    path = artifacts / "tuning" / SAMPLE.name / "trials.jsonl"
-    return Journal(path).events if path.exists() else []
+def begun_and_ended(artifacts: Path) -> tuple[list[str], list[str]]:
+    """The trials that the search knows to have begun and to have ended, in order."""
+    path = artifacts / "tuning" / SAMPLE.name / "oracle.json"
+    state = json.loads(path.read_text()) if path.exists() else {"start_order": [], "end_order": []}
+    return state["start_order"], state["end_order"]
 
 
 def children(pid: int) -> list[int]:
@@ -45,8 +47,8 @@ def children(pid: int) -> list[int]:
 
 def lives_until(chance: random.Random, search: subprocess.Popen, artifacts: Path) -> bool:
     """Whether the search still runs at the next random moment: while it starts, or some time after an event."""
-    known, limit = len(events(artifacts)), time.monotonic() + 60
-    while chance.random() < 0.995 and len(events(artifacts)) == known and time.monotonic() < limit:
+    known, limit = begun_and_ended(artifacts), time.monotonic() + 60
+    while chance.random() < 0.995 and begun_and_ended(artifacts) == known and time.monotonic() < limit:
         if search.poll() is not None:
             return False
         time.sleep(0.05)
@@ -62,7 +64,7 @@ def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, t
     while kills < KILLS:
         with searching(*options, artifacts=tmp_path) as search:
             while kills < KILLS and lives_until(chance, search, tmp_path):
-                before = events(tmp_path)
+                begun, ended = begun_and_ended(tmp_path)
                 busy = children(search.pid)
                 victim = chance.choice([search.pid, *busy]) if busy else search.pid
                 os.kill(victim, signal.SIGKILL)
@@ -70,7 +72,8 @@ def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, t
                 if victim == search.pid:
                     orphans += busy
                     search.wait(timeout=30)
-                assert events(tmp_path)[: len(before)] == before
+                begun_now, ended_now = begun_and_ended(tmp_path)
+                assert (begun_now[: len(begun)], ended_now[: len(ended)]) == (begun, ended)
             if search.poll() == 0:
                 break  # all trials ended before all kills were made
     limit = time.monotonic() + 20
@@ -79,8 +82,8 @@ def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, t
     assert not [pid for pid in orphans if Path("/proc", str(pid)).exists()], "a worker outlived its search"
     done = tune(*EASY, *options, artifacts=tmp_path)
     assert done.returncode == 0, done.stderr
-    ended = [number for kind, number in events(tmp_path) if kind == "end"]
-    assert sorted(ended) == list(range(int(options[1])))
+    _, ended = begun_and_ended(tmp_path)
+    assert sorted(map(int, ended)) == list(range(int(options[1])))
     if workers == 1:
         unbroken = tmp_path / "unbroken"
         assert tune(*EASY, *options, artifacts=unbroken).returncode == 0
@@ -96,12 +99,9 @@ def test_over_several_machines_a_worker_and_the_chief_may_die(tmp_path: Path) ->
     def part(name: str) -> contextmanager:
         return searching(*options, artifacts=tmp_path, KERASTUNER_TUNER_ID=name, **address)
 
-    def finished() -> int:
-        return sum(kind == "end" for kind, _ in events(tmp_path))
-
     def until(count: int, process: subprocess.Popen) -> None:
         limit = time.monotonic() + 120
-        while finished() < count:
+        while len(begun_and_ended(tmp_path)[1]) < count:
             assert process.poll() is None
             assert time.monotonic() < limit
             time.sleep(0.1)
@@ -116,4 +116,4 @@ def test_over_several_machines_a_worker_and_the_chief_may_die(tmp_path: Path) ->
             with part("chief") as resumed:
                 assert resumed.wait(timeout=180) == 0
             assert second.wait(timeout=30) == 0
-    assert sorted(number for kind, number in events(tmp_path) if kind == "end") == list(range(5))
+    assert sorted(map(int, begun_and_ended(tmp_path)[1])) == list(range(5))

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SAMPLE
-from trainer.config import TrainConfig
+from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import DataError
 from tuning.__main__ import options_of, parser, search_of
-from tuning.journal import SearchError
-from tuning.options import SUPERVISED, Options
-from tuning.space import Search
+from tuning.options import SearchOptions
+from tuning.space import Search, SearchError
+from tuning.workers import SUPERVISED
 
 
-def options(*arguments: str) -> Options:
+def options(*arguments: str) -> SearchOptions:
     given = parser().parse_args(arguments)
     return options_of(given, search_of(given))
 
@@ -31,7 +31,7 @@ def options(*arguments: str) -> Options:
 )
 def test_a_search_is_called_as_its_model_unless_it_has_a_name(arguments: list[str], search: str, model: str) -> None:
     found = options(*arguments)
-    assert (found.name, found.model_name) == (search, model)
+    assert (found.name, found.runs.name) == (search, model)
 
 
 def test_a_search_in_the_folder_of_the_data_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +49,7 @@ def test_a_folder_without_a_usable_name_needs_one() -> None:
 def test_a_worker_mixes_no_trials_of_other_data_into_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tuning import pipeline
 
-    settings = Options(artifacts=tmp_path, name="small", model_name="clothes")
+    settings = SearchOptions(RunOptions(tmp_path, name="clothes"), name="small")
     settings.directory.mkdir(parents=True)
     (settings.directory / "search.json").write_text(json.dumps({"data": "ab" * 32}))
     monkeypatch.setenv(SUPERVISED, "1")

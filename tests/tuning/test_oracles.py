@@ -1,5 +1,7 @@
 """The oracles: a search that was killed anywhere goes on as the one that was not."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,8 @@ from keras_tuner.engine.trial import Trial
 
 from tests.tuning.disk import full_at
 from trainer.config import RECIPES, TrainConfig
-from tuning.journal import Journal, SearchError
-from tuning.oracles import build_oracle
-from tuning.recorded import DEATHS, SCORE, Recorded
-from tuning.space import Search
+from tuning.oracles import DEATHS, ORACLES, SCORE, SavedOracle
+from tuning.space import Search, SearchError
 
 pytestmark = pytest.mark.tensorflow
 
@@ -27,7 +27,7 @@ def accuracy(config: TrainConfig, epoch: int) -> float:
     return round(0.9 - 0.1 * distance - 0.2 / (epoch + 1), 6)
 
 
-def step(oracle: Recorded, search: Search, worker: str = "tuner0") -> Trial:
+def step(oracle: SavedOracle, search: Search, worker: str = "tuner0") -> Trial:
     """A trial from its beginning to its end."""
     trial = oracle.create_trial(worker)
     if trial.status == "RUNNING":
@@ -41,8 +41,12 @@ def step(oracle: Recorded, search: Search, worker: str = "tuner0") -> Trial:
     return trial
 
 
-def found(journal: Journal) -> list[tuple[object, ...]]:
-    return [(each.number, each.values, each.history, each.score, each.stopped) for each in journal.finished]
+def found(oracle: SavedOracle) -> list[tuple[object, ...]]:
+    return [(each.number, each.values, each.history, each.score, each.stopped) for each in oracle.finished]
+
+
+def build_oracle(search: Search, path: Path, silence: float = float("inf")) -> SavedOracle:
+    return ORACLES[search.algorithm](search, path, silence)
 
 
 @pytest.mark.parametrize(
@@ -59,64 +63,95 @@ def test_a_search_killed_after_every_trial_finds_what_an_unbroken_one_finds(
     algorithm: str, settings: dict[str, object], tmp_path: Path
 ) -> None:
     search = search_by(algorithm, **settings)
-    unbroken = Journal(tmp_path / "unbroken.jsonl")
-    oracle = build_oracle(search, unbroken)
-    while step(oracle, search).status != "STOPPED":
+    unbroken = build_oracle(search, tmp_path / "unbroken.json")
+    while step(unbroken, search).status != "STOPPED":
         pass
     assert len(unbroken.finished) == search.trials
     for _ in range(100):
-        broken = Journal(tmp_path / "broken.jsonl")
-        oracle = build_oracle(search, broken)
+        oracle = build_oracle(search, tmp_path / "broken.json")
         if step(oracle, search).status == "STOPPED":
             break
         oracle.create_trial("tuner0")  # this one is running when all is killed
-    assert found(broken) == found(unbroken)
+    assert found(oracle) == found(unbroken)
+
+
+@pytest.mark.parametrize("algorithm", ["random", "grid", "hyperband"])
+def test_a_search_killed_after_any_write_repeats_no_finished_trial_and_finds_the_same(
+    algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, states = search_by(algorithm, trials=5), []
+    monkeypatch.setattr("tuning.oracles.write_whole", lambda _, text: states.append(text))
+    unbroken = build_oracle(search, tmp_path / "unbroken.json")
+    while step(unbroken, search).status != "STOPPED":
+        pass
+    assert len(states) > 10
+    for state in tuple(states):
+        (tmp_path / "oracle.json").write_text(state)
+        oracle = build_oracle(search, tmp_path / "oracle.json")
+        before = found(oracle)
+        while step(oracle, search).status != "STOPPED":
+            pass
+        assert found(oracle)[: len(before)] == before
+        assert found(oracle) == found(unbroken)
+
+
+def test_a_grid_has_every_point_of_the_space_once(tmp_path: Path) -> None:
+    base = replace(RECIPES["default"], model="deep", schedule="constant", batch_size=32, dropout=0.0, mirror=False)
+    fixed = ("learning_rate", "model", "schedule", "batch_size", "dropout", "mirror", "label_smoothing", "shift")
+    search = Search(base, fixed=fixed, space="full", algorithm="grid")  # optimizer, weight decay of adamw, erase
+    oracle = build_oracle(search, tmp_path / "oracle.json")
+    while step(oracle, search).status != "STOPPED":
+        pass
+    configs = {replace(search.config(each.values, 0), seed=0) for each in oracle.finished}
+    assert len(configs) == len(oracle.finished) == (4 + 7) * 3
 
 
 def test_the_same_seed_proposes_the_same_and_another_seed_something_else(tmp_path: Path) -> None:
     proposed = []
     for index, seed in enumerate((0, 0, 1)):
-        oracle = build_oracle(search_by("random", seed=seed), Journal(tmp_path / str(index)))
+        oracle = build_oracle(search_by("random", seed=seed), tmp_path / str(index))
         proposed.append([step(oracle, search_by("random", seed=seed)).hyperparameters.values for _ in range(5)])
     assert proposed[0] == proposed[1] != proposed[2]
 
 
 def test_a_trial_that_was_running_is_given_again_and_to_the_same_name(tmp_path: Path) -> None:
-    search, path = search_by("random"), tmp_path / "trials.jsonl"
-    oracle = build_oracle(search, Journal(path))
+    search, path = search_by("random"), tmp_path / "oracle.json"
+    oracle = build_oracle(search, path)
     first, second = oracle.create_trial("tuner0"), oracle.create_trial("tuner1")
-    oracle = build_oracle(search, Journal(path))
+    oracle = build_oracle(search, path)
     assert oracle.create_trial("tuner1").trial_id == second.trial_id
     assert oracle.create_trial("tuner0").hyperparameters.values == first.hyperparameters.values
 
 
-def test_trials_of_names_that_do_not_come_back_go_to_others_first(tmp_path: Path) -> None:
-    search, path = search_by("random"), tmp_path / "trials.jsonl"
-    oracle = build_oracle(search, Journal(path))
+def test_trials_of_workers_that_are_gone_go_to_others_first(tmp_path: Path) -> None:
+    search, path = search_by("random"), tmp_path / "oracle.json"
+    oracle = build_oracle(search, path)
     begun = [oracle.create_trial(f"tuner{index}").trial_id for index in range(3)]
-    oracle = build_oracle(search, Journal(path))
-    oracle.keep_names({"tuner0"})
+    oracle = build_oracle(search, path)
+    oracle.release()
     assert {step(oracle, search).trial_id for _ in range(3)} == set(begun)
     assert step(oracle, search).trial_id not in begun
 
 
 def test_a_trial_that_is_plainly_losing_is_stopped_and_still_counts(tmp_path: Path) -> None:
-    search, journal = search_by("random"), Journal(tmp_path / "trials.jsonl")
-    oracle = build_oracle(search, journal)
+    search = search_by("random")
+    oracle = build_oracle(search, tmp_path / "oracle.json")
     for level in (0.9, 0.9, 0.8, 0.8, 0.86, 0.84):
         trial = oracle.create_trial("tuner0")
-        answers = [oracle.update_trial(trial.trial_id, {SCORE: level}, epoch).status for epoch in range(2)]
+        answers: list[str] = []
+        while len(answers) < search.epochs and "STOPPED" not in answers:
+            answers.append(oracle.update_trial(trial.trial_id, {SCORE: level}, len(answers)).status)
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
     # The median of the first five is 0.86; fewer than four others are no reason to stop.
-    assert [record.stopped for record in journal.finished] == [False, False, False, False, False, True]
+    assert [record.stopped for record in oracle.finished] == [False, False, False, False, False, True]
     assert answers == ["RUNNING", "STOPPED"]
-    assert journal.finished[-1].score == pytest.approx(0.84)
+    assert oracle.finished[-1].score == pytest.approx(0.84)
 
 
 def test_a_trial_that_was_better_before_its_last_epoch_is_not_stopped(tmp_path: Path) -> None:
     search = search_by("random")
-    oracle = build_oracle(search, Journal(tmp_path / "trials.jsonl"))
+    oracle = build_oracle(search, tmp_path / "oracle.json")
     for _ in range(4):
         assert step(oracle, search).status == "COMPLETED"
     trial = oracle.create_trial("tuner0")
@@ -125,28 +160,28 @@ def test_a_trial_that_was_better_before_its_last_epoch_is_not_stopped(tmp_path: 
 
 
 def test_failed_trials_do_not_stop_the_search(tmp_path: Path) -> None:
-    search, journal = search_by("random", trials=6), Journal(tmp_path / "trials.jsonl")
-    oracle = build_oracle(search, journal)
+    search = search_by("random", trials=6)
+    oracle = build_oracle(search, tmp_path / "oracle.json")
     for _ in range(6):
         trial = oracle.create_trial("tuner0")
         trial.status = "FAILED"
         oracle.end_trial(trial)
     assert oracle.create_trial("tuner0").status == "STOPPED"
-    assert [(each.status, each.score) for each in journal.finished] == [("FAILED", None)] * 6
+    assert [(each.status, each.score) for each in oracle.finished] == [("FAILED", None)] * 6
 
 
 def test_a_trial_that_kills_its_worker_again_and_again_fails(tmp_path: Path) -> None:
-    search, journal = search_by("random"), Journal(tmp_path / "trials.jsonl")
-    oracle = build_oracle(search, journal)
+    search = search_by("random")
+    oracle = build_oracle(search, tmp_path / "oracle.json")
     for _ in range(DEATHS):
         assert oracle.create_trial("tuner0").trial_id == "00"
         assert oracle.worker_died("tuner0", "signal 9")
     assert oracle.create_trial("tuner0").trial_id == "01"
-    assert journal.finished[0].message == f"its worker died {DEATHS} times: signal 9"
+    assert oracle.finished[0].message == f"its worker died {DEATHS} times: signal 9"
 
 
 def test_deaths_between_epochs_do_not_add_up(tmp_path: Path) -> None:
-    oracle = build_oracle(search_by("random"), Journal(tmp_path / "trials.jsonl"))
+    oracle = build_oracle(search_by("random"), tmp_path / "oracle.json")
     for epoch in range(2 * DEATHS):
         trial = oracle.create_trial("tuner0")
         oracle.update_trial(trial.trial_id, {SCORE: 0.5}, epoch)
@@ -155,23 +190,23 @@ def test_deaths_between_epochs_do_not_add_up(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_dies_before_it_asks_for_a_trial_is_given_up(tmp_path: Path) -> None:
-    oracle = build_oracle(search_by("random"), Journal(tmp_path / "trials.jsonl"))
+    oracle = build_oracle(search_by("random"), tmp_path / "oracle.json")
     assert [oracle.worker_died("tuner0", "signal 9") for _ in range(DEATHS)] == [True] * (DEATHS - 1) + [False]
 
 
 def test_the_trial_of_a_silent_worker_goes_to_another_and_its_late_report_is_ignored(tmp_path: Path) -> None:
-    search, journal = search_by("random", trials=1), Journal(tmp_path / "trials.jsonl")
-    oracle = build_oracle(search, journal, silence=0)
-    lost = oracle.create_trial("tuner0")
+    search = search_by("random", trials=1)
+    oracle = build_oracle(search, tmp_path / "oracle.json", silence=0)
+    lost = copy.copy(oracle.create_trial("tuner0"))  # over the network, workers have copies
     assert step(oracle, search, "tuner1").trial_id == lost.trial_id
     lost.status = "FAILED"
     oracle.end_trial(lost)
-    assert [each.status for each in journal.finished] == ["COMPLETED"]
+    assert [each.status for each in oracle.finished] == ["COMPLETED"]
 
 
 def test_workers_wait_while_others_train_the_last_trials(tmp_path: Path) -> None:
     search = search_by("random", trials=1)
-    oracle = build_oracle(search, Journal(tmp_path / "trials.jsonl"))
+    oracle = build_oracle(search, tmp_path / "oracle.json")
     trial = oracle.create_trial("tuner0")
     assert oracle.create_trial("tuner1").status == "IDLE"
     trial.status = "FAILED"
@@ -180,8 +215,8 @@ def test_workers_wait_while_others_train_the_last_trials(tmp_path: Path) -> None
 
 
 def test_after_the_time_is_up_a_running_trial_ends_and_stays_unfinished(tmp_path: Path) -> None:
-    search, journal = search_by("random"), Journal(tmp_path / "trials.jsonl")
-    oracle = build_oracle(search, journal)
+    search = search_by("random")
+    oracle = build_oracle(search, tmp_path / "oracle.json")
     trial = oracle.create_trial("tuner0")
     oracle.closed = True
     assert oracle.update_trial(trial.trial_id, {SCORE: 0.9}, 0).status == "STOPPED"
@@ -189,43 +224,47 @@ def test_after_the_time_is_up_a_running_trial_ends_and_stays_unfinished(tmp_path
     oracle.end_trial(trial)
     assert oracle.create_trial("tuner0").status == "STOPPED"
     assert not oracle.tuner_ids
-    assert build_oracle(search, Journal(journal.path)).create_trial("tuner0").trial_id == trial.trial_id
+    assert build_oracle(search, tmp_path / "oracle.json").create_trial("tuner0").trial_id == trial.trial_id
 
 
 def test_more_trials_go_on_with_a_finished_search(tmp_path: Path) -> None:
     for trials in (3, 12):
-        search, journal = search_by("random", trials=trials), Journal(tmp_path / "trials.jsonl")
-        oracle = build_oracle(search, journal)
+        search = search_by("random", trials=trials)
+        oracle = build_oracle(search, tmp_path / "oracle.json")
         while step(oracle, search).status != "STOPPED":
             pass
-        assert len(journal.finished) == trials
+        assert len(oracle.finished) == trials
 
 
-def test_a_journal_of_other_proposals_is_refused(tmp_path: Path) -> None:
-    search, path = search_by("random"), tmp_path / "trials.jsonl"
-    step(build_oracle(search, Journal(path)), search)
-    path.write_text(path.read_text().replace('"optimizer": "adamw"', '"optimizer": "adam"'))
-    with pytest.raises(SearchError, match=r"trial 0 was given .* --fresh begins anew"):
-        build_oracle(search, Journal(path))
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"trials": [{}]}'])
+def test_a_damaged_state_is_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "oracle.json"
+    path.write_text(content)
+    with pytest.raises(SearchError, match=r"oracle\.json: expected the state of a search .* --fresh begins anew"):
+        build_oracle(search_by("random"), path)
 
 
-def test_a_full_disk_is_told_and_nothing_more_is_handed_out(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "trials.jsonl")
-    oracle = build_oracle(search_by("random"), journal)
-    with full_at(20):
+def test_a_full_disk_is_reported_and_nothing_more_is_handed_out(tmp_path: Path) -> None:
+    search, path = search_by("random"), tmp_path / "oracle.json"
+    oracle = build_oracle(search, path)
+    step(oracle, search)
+    before = path.read_bytes()
+    with full_at(len(before) + 20):
         oracle.create_trial("tuner0")
-    assert "trials.jsonl" in str(oracle.failure)
+    assert oracle.failure.filename == str(path)
     assert oracle.create_trial("tuner1").status == "IDLE"
+    assert path.read_bytes() == before
+    assert len(build_oracle(search, path).finished) == 1
 
 
 def test_hyperband_carries_the_better_trials_on_from_where_they_were(tmp_path: Path) -> None:
-    search, journal = search_by("hyperband"), Journal(tmp_path / "trials.jsonl")
-    oracle = build_oracle(search, journal)
+    search = search_by("hyperband")
+    oracle = build_oracle(search, tmp_path / "oracle.json")
     while step(oracle, search).status != "STOPPED":
         pass
-    promoted = [each for each in journal.finished if "tuner/trial_id" in each.values]
+    promoted = [each for each in oracle.finished if "tuner/trial_id" in each.values]
     assert promoted
     for each in promoted:
-        past = journal.records[int(each.values["tuner/trial_id"])]
+        (past,) = (past for past in oracle.finished if past.number == int(each.values["tuner/trial_id"]))
         assert search.config(each.values, each.number) == search.config(past.values, past.number)
         assert each.history[: len(past.history)] == past.history

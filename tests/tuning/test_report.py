@@ -12,8 +12,8 @@ from trainer.config import RECIPES, TrainConfig
 from trainer.options import configs, parser
 from tuning import report
 from tuning.finalists import finalists, full_configs, keep, kept
-from tuning.journal import Journal, SearchError
-from tuning.space import Search
+from tuning.space import Search, SearchError
+from tuning.trials import Record
 
 pytestmark = pytest.mark.tensorflow
 
@@ -21,50 +21,44 @@ SEARCH = Search(RECIPES["default"], trials=10)
 SCORES = [0.85, 0.9, None, 0.88, 0.91, 0.1, 0.89, 0.91, 0.87, 0.86]
 
 
-def journal_of(path: Path, scores: list[float | None], search: Search = SEARCH) -> Journal:
-    journal = Journal(path / "trials.jsonl")
+def trials_of(scores: list[float | None]) -> list[Record]:
+    records = []
     for number, score in enumerate(scores):
         # Trials 4 and 7 are the same settings.
         values = {"learning_rate": 10 ** -(1 + number % 3), "optimizer": "adamw", "model": "deep" if score else "basic"}
-        journal.begin(number, "tuner0", values)
-        outcome = {
-            "status": "COMPLETED",
-            "score": score,
-            "history": [0.1, score],
-            "stopped": number == 5,
-            "message": "",
-        }
         if score is None:
-            outcome |= {"status": "FAILED", "history": [], "message": "the loss is <no> number"}
-        journal.end(number, seconds=2.0, **outcome)
-    return journal
+            outcome = {"history": [], "status": "FAILED", "message": "the loss is <no> number"}
+        else:
+            outcome = {"history": [0.1, score], "stopped": number == 5}
+        records.append(Record(number, values, begun=60.0 * number, ended=60.0 * number + 2, **outcome))
+    return records
 
 
 def retrained(trial: int, validation: float = 0.9, test: float = 0.9) -> dict[str, object]:
     return {"trial": trial, "seed": 0, "run": f"run-of-{trial}", "validation": validation, "test": test}
 
 
-def test_finalists_are_the_best_trials_with_different_settings(tmp_path: Path) -> None:
-    journal = journal_of(tmp_path, SCORES)
-    assert [record.number for record in finalists(SEARCH, journal, 3)] == [4, 6, 8]
-    trained = full_configs(SEARCH, finalists(SEARCH, journal, 2), seeds=2)
+def test_finalists_are_the_best_trials_with_different_settings() -> None:
+    trials = trials_of(SCORES)
+    assert [record.number for record in finalists(SEARCH, trials, 3)] == [4, 6, 8]
+    trained = full_configs(SEARCH, finalists(SEARCH, trials, 2), seeds=2)
     assert [(record.number, config.seed, config.epochs) for config, record in trained.items()] == [
         *((4, 0, 18), (4, 1, 18)),
         *((6, 0, 18), (6, 1, 18)),
     ]
 
 
-def test_a_search_in_which_all_failed_says_why(tmp_path: Path) -> None:
+def test_a_search_in_which_all_failed_says_why() -> None:
     with pytest.raises(SearchError, match="of 2 none was: the loss is <no> number"):
-        finalists(SEARCH, journal_of(tmp_path, [None, None]), 2)
+        finalists(SEARCH, trials_of([None, None]), 2)
 
 
 @pytest.mark.parametrize("pushed", [3, 0])
 def test_the_page_shows_search_and_retraining_side_by_side_and_loads_nothing(pushed: int, tmp_path: Path) -> None:
-    journal = journal_of(tmp_path, SCORES)
+    trials = trials_of(SCORES)
     runs = [retrained(4, validation=0.9312, test=0.9287), retrained(6, validation=0.93, test=0.92)]
     keep(tmp_path, {"trials": 10, "version": pushed, "runs": runs})
-    page = report.write(SEARCH, journal, kept(tmp_path) or pytest.fail("nothing kept"), tmp_path).read_text()
+    page = report.write(SEARCH, trials, kept(tmp_path) or pytest.fail("nothing kept"), tmp_path).read_text()
     for expected in ("0.9100", "0.9312", "0.9287", "pushed as version 3" if pushed else "refused by the gate"):
         assert expected in page
     assert "1 stopped early, 1 failed" in page
@@ -74,13 +68,13 @@ def test_the_page_shows_search_and_retraining_side_by_side_and_loads_nothing(pus
 
 
 def test_few_trials_make_a_page_without_importance(tmp_path: Path) -> None:
-    journal = journal_of(tmp_path, [0.8, 0.9])
-    page = report.write(SEARCH, journal, {"version": 1, "runs": [retrained(1)]}, tmp_path).read_text()
+    trials = trials_of([0.8, 0.9])
+    page = report.write(SEARCH, trials, {"version": 1, "runs": [retrained(1)]}, tmp_path).read_text()
     assert "Too few trials to tell" in page
 
 
 def test_the_table_has_a_line_a_trial(tmp_path: Path) -> None:
-    report.write_table(SEARCH, journal_of(tmp_path, SCORES), tmp_path)
+    report.write_table(SEARCH, trials_of(SCORES), tmp_path)
     with (tmp_path / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["score"] for row in rows] == [str(score or "") for score in SCORES]

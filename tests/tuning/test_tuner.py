@@ -1,5 +1,9 @@
 """A worker and a chief over loopback: trials are trained by the trainer, and go on from their last epoch."""
 
+import os
+import socket
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,39 +17,45 @@ from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.training import checkpoint
 from trainer.training.fit import train
-from tuning import worker
-from tuning.journal import Journal, SearchError
-from tuning.oracles import build_oracle
-from tuning.recorded import SCORE
-from tuning.search import chief
-from tuning.space import Search
+from tuning import tuner
+from tuning.oracles import ORACLES, SCORE
+from tuning.space import Search, SearchError
+from tuning.trials import Record
 
 pytestmark = pytest.mark.tensorflow
 
 BASE = TrainConfig(dataset=f"idx:{SAMPLE}", model="basic", optimizer="momentum", learning_rate=0.03, batch_size=32)
-Work = Callable[[Search], Journal]
+Work = Callable[..., list[Record]]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
 def work(sample: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
-    """Lets a worker do all trials of a search, with `tmp_path` for their folder."""
+    """Has a worker do all trials of a search in `tmp_path`, and returns them."""
 
-    def work(search: Search) -> Journal:
-        journal = Journal(tmp_path / "trials.jsonl")
-        with chief(build_oracle(search, journal), "127.0.0.1:0") as port:
-            monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner0")
-            monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-            monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
-            worker.work(search, sample, tmp_path / "trials")
-        return journal
+    def work(search: Search, logs: Path | None = None) -> list[Record]:
+        oracle = ORACLES[search.algorithm](search, tmp_path / "oracle.json")
+        tuner.start_chief(search, oracle, tmp_path)
+        while not listens(int(os.environ["KERASTUNER_ORACLE_PORT"])):  # until then the chief reads its environment
+            time.sleep(0.05)
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner0")
+        tuner.work(search, sample, tmp_path, logs)
+        return oracle.finished
 
+    for name in ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"):
+        monkeypatch.setenv(name, "")  # restored after the test
+        monkeypatch.delenv(name)
     return work
 
 
 def test_each_trial_is_trained_and_leaves_only_its_record(work: Work, tmp_path: Path) -> None:
-    journal = work(Search(BASE, fixed=("model", "optimizer"), trials=2, epochs=2))
-    assert [record.status for record in journal.finished] == ["COMPLETED", "COMPLETED"]
-    for record in journal.finished:
+    finished = work(Search(BASE, fixed=("model", "optimizer"), trials=2, epochs=2))
+    assert [record.status for record in finished] == ["COMPLETED", "COMPLETED"]
+    for record in finished:
         assert len(record.history) == 2
         assert record.score == max(record.history)
     assert list((tmp_path / "trials").iterdir()) == []
@@ -59,7 +69,7 @@ def test_what_another_search_left_by_the_same_number_is_not_taken(
     directory = tmp_path / "trials" / f"0-{other.fingerprint()}"
     directory.mkdir(parents=True)
     train(other, sample, directory)
-    (record,) = work(search).finished
+    (record,) = work(search)
     assert len(record.history) == 2
     assert "Going on" not in capsys.readouterr().out
 
@@ -68,13 +78,13 @@ def test_an_interrupted_trial_goes_on_from_its_last_epoch(
     work: Work, sample: ImageDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     search = Search(BASE, fixed=("model", "optimizer"), trials=1, epochs=3)
-    values = build_oracle(search, Journal(tmp_path / "other")).create_trial("tuner0").hyperparameters.values
+    values = ORACLES["bayesian"](search, tmp_path / "other.json").create_trial("tuner0").hyperparameters.values
     directory = tmp_path / "trials" / f"0-{search.config(values, 0).fingerprint()}"
     directory.mkdir(parents=True)
     stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(stop.model, "stop_training", True))
     begun = train(search.config(values, 0), sample, directory, [stop]).history[SCORE]
     assert len(begun) == 1
-    (record,) = work(search).finished
+    (record,) = work(search)
     assert record.history[:1] == begun
     assert len(record.history) == 3
     assert "Going on after epoch 1" in capsys.readouterr().out
@@ -88,9 +98,9 @@ def test_hyperband_carries_a_training_on_as_if_it_had_not_stopped(
     work: Work, sample: ImageDataset, tmp_path: Path
 ) -> None:
     search = Search(BASE, fixed=("model", "optimizer"), algorithm="hyperband", trials=4, epochs=3)
-    journal = work(search)
-    assert [len(record.history) for record in journal.finished] == [1, 1, 1, 3]
-    promoted = journal.finished[-1]
+    finished = work(search)
+    assert [len(record.history) for record in finished] == [1, 1, 1, 3]
+    promoted = finished[-1]
     (carried_on,) = (tmp_path / "trials").glob(f"{promoted.number}-*")
     train(search.config(promoted.values, promoted.number), sample, tmp_path)
     pairs = zip(weights(carried_on), weights(tmp_path), strict=True)
@@ -101,7 +111,7 @@ def test_hyperband_carries_a_training_on_as_if_it_had_not_stopped(
 def test_a_trial_that_diverges_fails_and_the_next_one_is_trained(work: Work) -> None:
     # At such a rate the deep model's loss overflows, and the basic one's does not.
     search = Search(replace(BASE, learning_rate=10.0), fixed=("learning_rate", "optimizer"), trials=2, epochs=3)
-    found = {record.values["model"]: record for record in work(search).finished}
+    found = {record.values["model"]: record for record in work(search)}
     assert found["deep"].status == "FAILED"
     assert found["deep"].message == "the loss is no longer a number"
     assert found["basic"].status == "COMPLETED"
@@ -114,17 +124,48 @@ def test_a_worker_without_a_chief_ends_with_what_it_looked_for(
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "9")  # the discard port: nothing answers
     with pytest.raises(SearchError, match=r"Expected a chief at 127\.0\.0\.1:9"):
-        worker.work(Search(BASE), sample, tmp_path, patience=0.2)
+        tuner.work(Search(BASE), sample, tmp_path, patience=0.2)
 
 
-def test_logs_for_tensorboard_are_written_on_request(
-    sample: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    search = Search(BASE, fixed=("model", "optimizer"), trials=1, epochs=1)
-    with chief(build_oracle(search, Journal(tmp_path / "trials.jsonl")), "127.0.0.1:0") as port:
-        monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner0")
-        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
-        worker.work(search, sample, tmp_path / "trials", tmp_path / "logs")
+def test_logs_for_tensorboard_are_written_on_request(work: Work, tmp_path: Path) -> None:
+    work(Search(BASE, fixed=("model", "optimizer"), trials=1, epochs=1), tmp_path / "logs")
     (events,) = (tmp_path / "logs" / "0").glob("events*")
     assert b"learning_rate" in events.read_bytes()
+
+
+def test_a_worker_begins_anew_after_a_few_trials(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    class BegunAnewError(Exception):
+        pass
+
+    def execv(program: str, arguments: list[str]) -> None:
+        assert (program, arguments) == (sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        raise BegunAnewError
+
+    monkeypatch.setattr(tuner, "TRIALS_PER_PROCESS", 1)
+    monkeypatch.setattr(os, "execv", execv)
+    with pytest.raises(BegunAnewError):
+        work(Search(BASE, fixed=("model", "optimizer"), trials=2, epochs=1))
+
+
+def test_an_error_that_is_no_result_ends_the_worker(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/data")
+
+    monkeypatch.setattr(tuner, "train", full)
+    with pytest.raises(OSError, match="No space left on device: '/data'"):
+        work(Search(BASE, fixed=("model", "optimizer"), trials=1, epochs=1))
+
+
+def test_patience_ends_a_trial_too(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search(replace(BASE, learning_rate=1e-7, patience=1), fixed=("learning_rate", "optimizer"), trials=1)
+    (record,) = work(replace(search, epochs=40))
+    assert record.stopped
+    assert len(record.history) < 40
+
+
+def test_a_port_that_is_taken_is_named(work: Work, tmp_path: Path) -> None:
+    search = Search(BASE, fixed=("model", "optimizer"), trials=1, epochs=1)
+    work(search)
+    taken = os.environ["KERASTUNER_ORACLE_PORT"]
+    with pytest.raises(SearchError, match=f"Cannot listen on 127.0.0.1:{taken}"):
+        tuner.start_chief(search, ORACLES["random"](search, tmp_path / "other.json"), tmp_path)
