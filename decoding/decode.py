@@ -6,7 +6,6 @@ The whole image fills the frame; its proportions are not kept.
 """
 
 import io
-import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,8 +118,8 @@ def opened(content: bytes, head: Head) -> Image.Image:
     return image
 
 
-def decode(content: bytes, head: Head, shape: Sequence[int]) -> Picture:
-    """The image in a file, for a model of `shape`.
+def decode(content: bytes, head: Head, side: int) -> Picture:
+    """The image in a file; a JPEG is reduced to sides no shorter than `side` while it is decoded.
 
     Raises:
         ImageFileError: broken or truncated, or neither 8 nor 16 bits a colour.
@@ -128,7 +127,7 @@ def decode(content: bytes, head: Head, shape: Sequence[int]) -> Picture:
     try:
         image = opened(content, head)
         size = image.size
-        image.draft(None, (side_of(shape),) * 2)
+        image.draft(None, (side, side))
         image.load()
     except ImageFileError:
         raise
@@ -139,20 +138,22 @@ def decode(content: bytes, head: Head, shape: Sequence[int]) -> Picture:
     return Picture.of(image, size)
 
 
-def reduced_size(head: Head, shape: Sequence[int]) -> tuple[int, int]:
-    """Width and height of the image in a file when it is converted for a model of `shape`."""
-    width, height = (-(-length // head.reduction) for length in head.size)
-    side = side_of(shape)
-    return -(-width // max(1, width // side)), -(-height // max(1, height // side))
+def memory_of(head: Head, side: int, detail: int) -> int:
+    """Bytes that decoding a file, and converting its image for a model, take at most.
 
-
-def memory_of(head: Head, shape: Sequence[int]) -> int:
-    """Bytes that decoding a file and fitting its image take at most."""
-    (width, _, wide), (height, _, high) = (_steps(-(-length // head.reduction), side_of(shape)) for length in head.size)
-    reduced = math.prod(reduced_size(head, shape))
+    Args:
+        head: of the file.
+        side: that the image keeps when it is reduced.
+        detail: the longest side, in pixels, of a copy in which photographs are examined.
+    """
+    decoded = (-(-length // head.reduction) for length in head.size)
+    (width, across, wide), (height, down, high) = (_steps(length, side) for length in decoded)
+    sides = -(-width // across), -(-height // down)
+    reduced = sides[0] * sides[1]
+    examined = reduced // max(1, max(sides) // detail) ** 2  # in a few arrays of 16 bits
     at_once = reduced if reduced == width * height <= SMALL else min(width, wide) * min(height, high)
     # Decoders also hold two rows, of at most 8 bytes a pixel.
-    return head.memory + 16 * head.size[0] + 8 * reduced + 16 * at_once
+    return head.memory + 16 * head.size[0] + 8 * reduced + 24 * examined + 16 * at_once
 
 
 def _steps(length: int, side: int) -> tuple[int, int, int]:

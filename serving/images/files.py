@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from decoding.decode import decode, memory_of, reduced_size, side_of
+from decoding.decode import decode, memory_of, side_of
 from decoding.errors import CostlyFileError, ImageFileError
 from decoding.heads import head
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
-from serving.images import photographs
 from serving.images.json_body import parse, plain_pixels
 from serving.images.memory import DecodingMemory
-from serving.images.photographs import Look, imitate
+from serving.images.photographs import EXAMINED, Look, imitate
 from serving.images.pixels import Images, brief, from_lists, keys_of, times
 from serving.settings import Settings
 
@@ -174,18 +173,19 @@ def _read(
     if time.monotonic() > deadline:
         raise DeadlineError("The images took longer to decode than a request may. Send fewer, or smaller ones.")
     try:
-        found = head(content, side_of(shape))
+        side = side_of(shape)
+        found = head(content, side)
         width, height = found.size
         if (pixels := width * height) > (most := settings.max_image_pixels):
             raise CostlyFileError(f"must have at most {most} pixels. Received: {width}x{height}, which is {pixels}.")
-        needed = memory_of(found, shape) + photographs.memory_of(reduced_size(found, shape))
+        needed = memory_of(found, side, EXAMINED)
         if needed > (most := settings.max_decoding_bytes):
             raise CostlyFileError(
                 f"must be decoded within {most} bytes of memory. Received: {found.format} of {width}x{height}, "
                 f"which may take {needed}. Send it smaller, or as PNG or JPEG."
             )
         with _memory.taken(needed, most, deadline):
-            picture = decode(content, found, shape)
+            picture = decode(content, found, side)
             if look and picture.size != (shape[1], shape[0]) and (imitated := imitate(picture, look, shape)):
                 return imitated
             return *picture.fit(shape), None

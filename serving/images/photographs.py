@@ -20,7 +20,7 @@ CLOSE = 0.05 * 255  # within this of its corners' colour, they took a pixel for 
 LIGHT = 150  # grey level of the border from which on a background is light; paper in a dim room has 160 or so
 EVEN = 30  # grey levels: border pixels within this of their median belong to one background,
 EVEN_SHARE = 0.6  # and so many must, for a thing may touch the border
-LOOKED_AT = 448  # pixels of the longest side at which background is told from thing
+EXAMINED = 448  # pixels of the longest side at which background is told from thing
 SPECKS = 0.01  # a row or column with less than this share of thing in it holds none
 # Theirs was stronger; after shrinking by averages, which keeps edges better than skipping rows, half is enough.
 SHARPEN = ImageFilter.UnsharpMask(radius=1, percent=50, threshold=0)
@@ -108,11 +108,6 @@ def imitate(picture: Picture, look: Look, shape: Sequence[int]) -> tuple[NDArray
     return np.asarray(ImageChops.invert(canvas).convert("L"))[..., None], listed(notes), ", ".join(steps)
 
 
-def memory_of(size: tuple[int, int]) -> int:
-    """Bytes that `imitate` takes at most beside the image, of this size when it was reduced, for arrays of 16 bits."""
-    return 24 * size[0] * size[1] // max(1, max(size) // LOOKED_AT) ** 2
-
-
 def _box(picture: Image.Image, background: Colour) -> tuple[int, int, int, int] | None:
     """Left, top, right and bottom of what is not background; None where everything is."""
     reduced, factor = _smaller(picture)
@@ -129,7 +124,7 @@ def _box(picture: Image.Image, background: Colour) -> tuple[int, int, int, int] 
 
 def _smaller(picture: Image.Image) -> tuple[Image.Image, int]:
     """The picture and how many times smaller it is, by averaging: quicker to look at, and a JPEG's noise goes."""
-    factor = max(1, max(picture.size) // LOOKED_AT)
+    factor = max(1, max(picture.size) // EXAMINED)
     return picture.reduce(factor), factor
 
 

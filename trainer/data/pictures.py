@@ -76,7 +76,8 @@ def read(path: Path, shape: Shape) -> np.ndarray:
 
 def decode(content: bytes, shape: Shape) -> np.ndarray:
     """The picture in a file's content as uint8 of `shape`; raises ImageFileError for a broken one."""
-    return decoded(content, heads.head(content, side_of(shape)), shape).fit(shape)[0]
+    side = side_of(shape)
+    return decoded(content, heads.head(content, side), side).fit(shape)[0]
 
 
 def header(path: Path) -> tuple[tuple[int, int], bool]:
