@@ -129,6 +129,9 @@ def decode(content: bytes, head: Head, side: int) -> Picture:
         size = image.size
         image.draft(None, (side, side))
         image.load()
+        # Pillow keeps a PNG's texts under the same names as what it found out itself, and fails on this one later.
+        if isinstance(image.info.get("transparency"), str):
+            raise ValueError("it has a text called transparency")
     except ImageFileError:
         raise
     except Exception as error:

@@ -140,6 +140,11 @@ def odd_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "grey with a transparent shade", lambda: saved(picture("L"), "PNG", transparency=90)
     yield "colour with a transparent shade", lambda: saved(Image.new("RGB", (9, 9)), "PNG", transparency=(0, 0, 0))
     yield "16 bits with a transparent shade", lambda: saved(picture("I;16"), "PNG", transparency=90)
+    for mode in ("L", "P", "RGBA"):
+        yield (
+            f"PNG of {mode} with a text called transparency",
+            lambda mode=mode: with_chunk(saved(picture(mode), "PNG"), b"tEXt", b"transparency\0none", b"IEND"),
+        )
     yield "PNG of 2 bits", lambda: saved(picture().quantize(4), "PNG", bits=2)
     yield "GIF that is not interlaced", lambda: saved(picture("P"), "GIF", interlace=0)
     for kind, mode in product(("GIF", "PNG", "WEBP", "TIFF"), ("RGB", "RGBA", "L")):
@@ -188,6 +193,7 @@ REFUSED = {
     "HEIC",
     "BMP of runs",
     "big TIFF",
+    *(f"PNG of {mode} with a text called transparency" for mode in ("L", "P", "RGBA")),
     *(f"TIFF of {kind}" for kind in ("lzma", "zstd", "LAB", "32 bits", "fractions")),
 }
 
