@@ -1,39 +1,30 @@
-"""The trainer's command line: python -m trainer [options]. It parses, and calls the pipeline."""
+"""The trainer's command line: python -m trainer [options], or push RUN. It parses, and calls the pipeline."""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from registry.store import RegistryError
+from registry.store import ModelStore, RegistryError
 from trainer.backend import import_tensorflow
 from trainer.data.dataset import DataError
-from trainer.options import INTERRUPTED, REFUSED, configs, fail, parser, run_options
-from trainer.prepare import prepare
+from trainer.options import INTERRUPTED, REFUSED, configs, fail, parser, push_parser, run_options
+from trainer.prepare import prepare, prepare_push
+
+if TYPE_CHECKING:
+    from trainer.release.finished import Run
 
 INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: the same command goes on from there."
 
 
 def main() -> int:
-    arguments = parser().parse_args()
+    given = sys.argv[1:]
     try:
-        options = run_options(arguments)
-        chosen = configs(arguments, options.artifacts / "runs")
-        prepared = prepare(chosen[0], options)
-        import_tensorflow()
-        from trainer import devices, pipeline, report
-
-        computing = devices.start()
-        if not computing.leads:
-            pipeline.take_part(chosen, prepared.dataset, computing)
-            return 0
-        if options.resume and computing.processes > 1:
-            raise ValueError("`--resume` is for a run of one process; several begin anew.")
-        try:
-            finished = pipeline.run(chosen, prepared, options, computing)
-            print(report.summary(*finished))
-        except pipeline.RefusedError as refused:
-            print(report.refusal(refused))
-            return fail(report.REFUSAL, REFUSED)
+        if given[:1] == ["push"]:
+            return _push(push_parser().parse_args(given[1:]))
+        return _train(parser().parse_args(given))
     except (ValueError, DataError, RegistryError) as error:
         return fail(str(error), 2)
     except OSError as error:
@@ -41,6 +32,43 @@ def main() -> int:
     except KeyboardInterrupt as interrupt:
         print()  # the progress bar stands in the middle of its line
         return fail(str(interrupt) or INTERRUPTION, INTERRUPTED)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    options = run_options(arguments)
+    chosen = configs(arguments, options.artifacts / "runs")
+    prepared = prepare(chosen[0], options)
+    import_tensorflow()
+    from trainer import devices, pipeline
+
+    computing = devices.start()
+    if not computing.leads:
+        pipeline.take_part(chosen, prepared.dataset, computing)
+        return 0
+    if options.resume and computing.processes > 1:
+        raise ValueError("`--resume` is for a run of one process; several begin anew.")
+    return _reported(lambda: pipeline.run(chosen, prepared, options, computing))
+
+
+def _push(arguments: argparse.Namespace) -> int:
+    options = run_options(arguments)
+    directory = options.artifacts / "runs" / arguments.run
+    config, prepared = prepare_push(directory, options)
+    import_tensorflow()
+    from trainer import pipeline
+
+    return _reported(lambda: pipeline.push_finished(directory, config, prepared, options.reason))
+
+
+def _reported(finish: Callable[[], tuple[list[Run], int, ModelStore]]) -> int:
+    from trainer import report
+    from trainer.pipeline import RefusedError
+
+    try:
+        print(report.summary(*finish()))
+    except RefusedError as refused:
+        print(report.refusal(refused))
+        return fail(report.REFUSAL, REFUSED)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
         prog="trainer",
         description="Train, evaluate and push an image classifier. Without options: both CNNs with the default "
         "recipe, and the better of them by validation accuracy is pushed.",
+        epilog="`python -m trainer push RUN` pushes a finished run without training again (`push --help`).",
     )
     add = options.add_argument
     for each in fields(TrainConfig):
@@ -37,17 +39,32 @@ def parser() -> argparse.ArgumentParser:
         reading: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         add(f"--{each.name.replace('_', '-')}", default=None, help=each.metadata["help"], **reading)
     add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
-    add("--allow-anomalies", action="store_true", help="train despite anomalies in the data; the model card lists them")
-    add("--model-name", "--name", metavar="NAME", help="what the model is called when served; else the data set's name")
     begin = options.add_mutually_exclusive_group().add_argument
     begin("--resume", metavar="RUN", help="go on with an interrupted run; the same command does so by itself")
     begin("--fresh", action="store_true", help="begin anew, even where the same run was interrupted")
     add("--tensorboard", action="store_true", help="write logs for TensorBoard into the run's directory")
+    _add_push_options(add)
+    return options
+
+
+def push_parser() -> argparse.ArgumentParser:
+    options = Parser(
+        prog="trainer push",
+        description="Judge a finished run against the version that is served now, and push it, without training again.",
+    )
+    options.add_argument("run", metavar="RUN", help="the name of its directory in ARTIFACTS/runs")
+    _add_push_options(options.add_argument)
+    options.set_defaults(resume=None, fresh=False, tensorboard=False)
+    return options
+
+
+def _add_push_options(add: Callable[..., Any]) -> None:
+    add("--allow-anomalies", action="store_true", help="train despite anomalies in the data; the model card lists them")
+    add("--model-name", "--name", metavar="NAME", help="what the model is called when served; else the data set's name")
     add("--threshold", action="append", default=[], metavar="NAME=VALUE", help="set one of the gate's thresholds")
     add("--force", action="store_true", help="push the model even if the gate refuses it; needs --reason")
     add("--reason", metavar="TEXT", help="why it is forced; goes into the model card")
     add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
-    return options
 
 
 def run_options(arguments: argparse.Namespace) -> RunOptions:

@@ -11,22 +11,22 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from registry.card import ModelCard
 from registry.disk import write_json
 from registry.store import ModelStore
 from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.devices import ONE, Devices, alone
-from trainer.evaluation import novelty
 from trainer.models.cnns import check_size
 from trainer.precision import resolved
 from trainer.prepare import Prepared
-from trainer.release import examples
-from trainer.release.card import card_of
 from trainer.release.checks import Verdict
+from trainer.release.finished import Run, read
 from trainer.release.live_server import infra
-from trainer.release.push import candidate, push
+from trainer.release.push import as_only_version, push
 from trainer.release.verdict import judge
-from trainer.run import Run, directory_for, train_and_evaluate
+from trainer.run import directory_for, train_and_evaluate
+from trainer.training.checkpoint import CheckpointError, claimed
 from trainer.training.fit import DivergedError, train
 
 
@@ -91,23 +91,39 @@ def run(
     return runs, version, prepared.store
 
 
+def push_finished(
+    directory: Path, config: TrainConfig, prepared: Prepared, reason: str | None
+) -> tuple[list[Run], int, ModelStore]:
+    """Judges a finished run against the version that is served now, and pushes its export if it may be served.
+
+    Returns, Raises: as `run`.
+    """
+    with claimed(directory) as free:
+        if not free:
+            raise CheckpointError(f"{directory}: another process works on this run; wait for it to end.")
+        finished = read(directory, config, prepared.dataset)
+        verdict, version = _judged_and_pushed(finished, prepared, reason)
+        shutil.rmtree(directory / "checkpoint", ignore_errors=True)
+    if version is None:
+        raise RefusedError([finished], finished, verdict)
+    return [finished], version, prepared.store
+
+
 def _judged_and_pushed(best: Run, prepared: Prepared, reason: str | None) -> tuple[Verdict, int | None]:
     """The verdict, and the version pushed; None where the gate refused the model and nobody forces it."""
     dataset, store, thresholds = prepared.dataset, prepared.store, prepared.thresholds
-    known = novelty.fit(dataset)
-    known.write(best.directory)
-    examples.draw(dataset.test, best.evaluation.predicted, best.evaluation.confusion, best.directory)
-    card = card_of(best, dataset, prepared.inspected, known, store.name)
-    model, temperature = best.result.model, best.evaluation.temperature
-    with alone(), candidate(model, temperature, card, best.directory, thresholds) as judged:
-        live = infra(judged.root, dataset.classes, dataset.test.images, best.predict, thresholds)
+    card = replace(ModelCard.read(best.export), name=store.name)
+    card.write(best.export)
+    with alone():
+        with as_only_version(best.export, card.name) as models:
+            live = infra(models, dataset.classes, dataset.test.images, best.predict, thresholds)
         verdict = judge(card, live, best.evaluation, best.robustness, dataset, store, thresholds)
-        if reason and not verdict.accepted:
-            verdict = replace(verdict, forced=reason, forced_by=_user())
-        write_json(best.directory / "verdict.json", verdict.to_json())
-        if not verdict.accepted and not verdict.forced:
-            return verdict, None
-        return verdict, push(judged, verdict, best.directory, store)
+    if reason and not verdict.accepted:
+        verdict = replace(verdict, forced=reason, forced_by=_user())
+    write_json(best.directory / "verdict.json", verdict.to_json())
+    if not verdict.accepted and not verdict.forced:
+        return verdict, None
+    return verdict, push(best.directory, card, verdict, store)
 
 
 def take_part(configs: Sequence[TrainConfig], dataset: ImageDataset, devices: Devices) -> None:

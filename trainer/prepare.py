@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from registry.card import CardError
+from registry.card import CardError, ModelCard
 from registry.store import ModelStore
 from trainer.config import RunOptions, TrainConfig
 from trainer.data import schema
 from trainer.data.dataset import DataError, ImageDataset
 from trainer.data.load import load
 from trainer.data.schema import Inspection
+from trainer.evaluation import novelty
+from trainer.evaluation.novelty import NoveltyScore
 from trainer.release.thresholds import Thresholds, thresholds_for
+from trainer.training.checkpoint import CheckpointError, config_of
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,16 @@ class Prepared:
     inspected: Inspection
     store: ModelStore
     thresholds: Thresholds
+
+    @cached_property
+    def novelty(self) -> NoveltyScore:
+        """What recognises images that are unlike the data set's."""
+        return novelty.fit(self.dataset)
+
+    @cached_property
+    def novelty_measures(self) -> dict[str, Any]:
+        """How well it does so."""
+        return novelty.measured(self.novelty, self.dataset.test)
 
 
 def prepare(config: TrainConfig, options: RunOptions) -> Prepared:
@@ -39,6 +56,29 @@ def prepare(config: TrainConfig, options: RunOptions) -> Prepared:
         _check_kind(dataset, store)
     thresholds = thresholds_for(dataset.known, options.overrides)
     return Prepared(dataset, schema.inspect(dataset, options.allow_anomalies), store, thresholds)
+
+
+def prepare_push(run: Path, options: RunOptions) -> tuple[TrainConfig, Prepared]:
+    """The config of a finished run, and its data set once more.
+
+    The model keeps its name, and is judged by the thresholds of its last verdict, unless the options have others.
+
+    Raises:
+        CheckpointError: the directory holds no finished run, or the data has changed since.
+        DataError, RegistryError, ValueError: as `prepare`.
+    """
+    config = config_of(run)
+    try:
+        card = ModelCard.read(run / "export")
+    except CardError as error:
+        raise CheckpointError(f"{run}: expected a finished run, with an export and its card. {error}") from error
+    verdict = run / "verdict.json"
+    before = json.loads(verdict.read_text())["thresholds"] if verdict.is_file() else {}
+    options = replace(options, name=options.name or card.name, overrides=before | dict(options.overrides))
+    prepared = prepare(config, options)
+    if prepared.dataset.sha256 != card.data["sha256"]:
+        raise CheckpointError(f"{run}: its data has changed since, so that it cannot be judged. Train anew.")
+    return config, prepared
 
 
 def loaded(config: TrainConfig, options: RunOptions) -> ImageDataset:

@@ -11,11 +11,14 @@ from registry.store import ModelStore, models
 from registry.text import table
 from trainer.config import TrainConfig
 from trainer.pipeline import RefusedError
-from trainer.run import Run
+from trainer.release.finished import Run
 
 HEADER = ["model", "parameters", "seconds", "validation", "test (95 % interval)", "NLL", "ECE", "corrupted", "ms"]
 CLASSES = 10  # of many classes, the worst are shown; evaluation.json has them all
-REFUSAL = "The gate refused the model; nothing was pushed. --force --reason TEXT trains it anew, and pushes it."
+REFUSAL = (
+    "The gate refused the model; nothing was pushed. "
+    "`python -m trainer push RUN --force --reason TEXT` pushes it without training again."
+)
 
 
 def summary(runs: Sequence[Run], version: int, store: ModelStore) -> str:
@@ -51,7 +54,12 @@ def _command(store: ModelStore) -> str:
 def refusal(refused: RefusedError) -> str:
     """The same for a model that was not pushed: the runs, and every check's finding."""
     checks = refused.verdict.to_json()["checks"]
-    where = f"The verdict is in {refused.best.directory / 'verdict.json'}"
+    runs, name = refused.best.directory.parent, refused.best.directory.name
+    artifacts = f" --artifacts {shlex.quote(str(runs.parent))}" if runs.parent != Path("artifacts") else ""
+    where = (
+        f"The verdict is in {refused.best.directory / 'verdict.json'}\n"
+        f"To push it nevertheless:  python -m trainer push {name}{artifacts} --force --reason TEXT"
+    )
     return "\n" + "\n".join(
         [*_runs(refused.runs), *_judged(refused.best, checks), *_suspect(refused.best.config), where]
     )

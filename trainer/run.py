@@ -4,53 +4,33 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from registry.disk import write_json
+from registry.disk import hashes, write_json
 from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.data.schema import fulfilled_by
 from trainer.devices import ONE, Devices, alone
 from trainer.evaluation import figures
-from trainer.evaluation.calibration import softmax
 from trainer.evaluation.fonts import fonts_for
-from trainer.evaluation.metrics import Evaluation, calibrated_temperature, evaluate
-from trainer.evaluation.robustness import Robustness, robustness
-from trainer.models.cnns import fast_form
+from trainer.evaluation.metrics import calibrated_temperature
 from trainer.precision import resolved
 from trainer.prepare import Prepared
-from trainer.release.export import export_saved_model
-from trainer.release.saved import Latency, SavedModel, latency
+from trainer.release import examples
+from trainer.release.card import card_of
+from trainer.release.export import export
+from trainer.release.finished import EXPORT, Run, measured
+from trainer.release.saved import SavedModel, latency
 from trainer.training import checkpoint
 from trainer.training.checkpoint import CheckpointError
 from trainer.training.fit import TrainResult, train
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished training run and its directory."""
-
-    config: TrainConfig
-    directory: Path
-    result: TrainResult
-    evaluation: Evaluation
-    robustness: Robustness
-    latency: Latency
-    per_class: dict[str, dict[str, float]]
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """The probabilities (n, classes) of the Keras model for uint8 images, at the temperature of the export."""
-        return softmax(self.result.model.predict_on_batch(images), self.evaluation.temperature)
 
 
 def train_and_evaluate(
@@ -69,8 +49,7 @@ def train_and_evaluate(
     write_json(directory / "schema.json", fulfilled_by(dataset, inspected.statistics).to_json())
     result = train(config, dataset, directory, tensorboard_callbacks(directory) if tensorboard else [], devices)
     with alone():
-        run = _evaluated(config, dataset, directory, result)
-    write_json(directory / "evaluation.json", _measured(run))
+        run = _evaluated(config, prepared, directory, result)
     _draw(run, dataset)
     return run
 
@@ -99,14 +78,23 @@ def directory_for(config: TrainConfig, data: str, options: RunOptions) -> Iterat
         yield directory
 
 
-def _evaluated(config: TrainConfig, dataset: ImageDataset, directory: Path, result: TrainResult) -> Run:
+def _evaluated(config: TrainConfig, prepared: Prepared, directory: Path, result: TrainResult) -> Run:
+    """The run, its numbers and its export; the card comes last, so that what has one is finished."""
+    dataset = prepared.dataset
     temperature = calibrated_temperature(result.model, dataset.validation)
-    evaluation = evaluate(result.model, dataset.test, len(dataset.classes), temperature)
-    robust = robustness(result.model.predict_on_batch, dataset.test)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as export:
-        export_saved_model(fast_form(result.model), Path(export), temperature)
-        timed = latency(SavedModel(Path(export)), dataset.test.images)
-    return Run(config, directory, result, evaluation, robust, timed, evaluation.per_class(dataset.classes))
+    staged = directory / f".{EXPORT}"
+    staged.mkdir()
+    litert = export(result.model, staged, temperature, prepared.thresholds.infra_tolerance)
+    timed = latency(SavedModel(staged), dataset.test.images)
+    shutil.rmtree(directory / EXPORT, ignore_errors=True)  # of a process that was killed before the run was judged
+    staged.rename(directory / EXPORT)
+    run = measured(config, directory, result, dataset, temperature, timed)
+    write_json(directory / "evaluation.json", run.measures())
+    prepared.novelty.write(directory)
+    examples.draw(dataset.test, run.evaluation.predicted, run.evaluation.confusion, directory)
+    card = card_of(run, dataset, prepared.inspected, prepared.novelty_measures, litert)
+    replace(card, files=hashes(run.export)).write(run.export)
+    return run
 
 
 def tensorboard_callbacks(directory: Path) -> list[keras.callbacks.Callback]:
@@ -114,15 +102,6 @@ def tensorboard_callbacks(directory: Path) -> list[keras.callbacks.Callback]:
     logs, viewer = directory / "tensorboard", Path(sys.executable).with_name("tensorboard")
     print(f"Logs for TensorBoard; to look at them: {viewer} --logdir {logs}", flush=True)
     return [keras.callbacks.TensorBoard(logs, write_graph=False)]
-
-
-def _measured(run: Run) -> dict[str, Any]:
-    return run.evaluation.to_json() | {
-        "per_class": run.per_class,
-        "robust_accuracy": run.robustness.mean,
-        "robustness": run.robustness.to_json(),
-        "latency_ms": run.latency.to_json(),
-    }
 
 
 def _new_directory(runs: Path, config: TrainConfig) -> Path:

@@ -102,13 +102,22 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
     (line,) = (line for line in failed if "accuracy_floor" in line)
     assert "not clearly above the floor, 0.9990." in line
     assert done.stderr == (
-        "error: The gate refused the model; nothing was pushed. --force --reason TEXT trains it anew, and pushes it.\n"
+        "error: The gate refused the model; nothing was pushed. "
+        "`python -m trainer push RUN --force --reason TEXT` pushes it without training again.\n"
     )
     assert "Augmentation may be the cause" in done.stdout
     assert "Without it: --no-mirror --erase 0\n" in done.stdout
     (verdict,) = tmp_path.glob("runs/*/verdict.json")
     assert str(verdict) in done.stdout
     assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
+    command = f"python -m trainer push {verdict.parent.name} --artifacts {tmp_path} --force --reason TEXT"
+    assert f"To push it nevertheless:  {command}\n" in done.stdout
+    pushed = run("push", verdict.parent.name, "--force", "--reason", "it is only a test", artifacts=tmp_path)
+    assert pushed.returncode == 0, pushed.stderr
+    assert "refused, yet forced: it is only a test" in pushed.stdout
+    assert "Epoch 1/" not in pushed.stdout
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert (tmp_path / "models" / "fashion_mnist_sample" / "1" / "saved_model.pb").is_file()
 
 
 @pytest.mark.slow

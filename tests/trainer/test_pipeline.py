@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from registry.disk import hashes
 from registry.store import ModelStore, RegistryError
 from tests.conftest import SAMPLE, train_and_push
 from trainer import pipeline
 from trainer import run as training_runs
-from trainer.config import TrainConfig
+from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import DataError, ImageDataset
 from trainer.data.schema import AnomalyError
 from trainer.evaluation.calibration import fit_temperature, softmax
 from trainer.evaluation.robustness import CORRUPTIONS
+from trainer.prepare import prepare_push
 from trainer.release.checks import Check, Verdict
 from trainer.release.saved import SavedModel
 from trainer.training.fit import DivergedError
@@ -42,6 +44,7 @@ def test_a_run_directory_holds_everything_about_the_run(artifacts: Path) -> None
         "statistics.json",
         "schema.json",
         "figures",
+        "export",
         "familiar.npz",
         "examples.png",
         "examples.json",
@@ -151,7 +154,10 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
     assert not list(directory.glob(".candidate-*")) + list(directory.glob(".export-*"))
 
     monkeypatch.setenv("LOGNAME", "ada")
-    _, version, store = train_and_push([QUICK], tmp_path, overrides=high, reason="the demonstration is today")
+    monkeypatch.setattr(training_runs, "train", None)  # nothing is trained again
+    options = RunOptions(tmp_path, overrides=high, reason="the demonstration is today")
+    _, version, store = pipeline.push_finished(directory, *prepare_push(directory, options), options.reason)
+    assert store.card(version).files.items() >= hashes(directory / "export").items()
     told = store.card(version).verdict
     assert told is not None
     assert (told["accepted"], told["forced"], told["forced_by"]) == (False, "the demonstration is today", "ada")

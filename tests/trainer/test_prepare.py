@@ -14,6 +14,9 @@ from tests.conftest import ROOT, SAMPLE
     ("options", "expected"),
     [
         (["--dataset", "idx:/nowhere"], "/nowhere: expected a folder with four IDX files; there is none."),
+        (["push", "20260101-000000-basic"], "expected a run with a readable config.json there"),
+        (["push"], "the following arguments are required: RUN"),
+        (["push", "20260101-000000-basic", "--force"], "`--force` and `--reason TEXT` go together."),
         (["--dataset", f"idx:{SAMPLE}", "--name", "a/b"], "`name` must be of letters and digits of any script"),
     ],
 )

@@ -15,20 +15,26 @@ from registry.card import ModelCard, TensorSpec
 from trainer.data.dataset import ImageDataset
 from trainer.data.schema import Inspection
 from trainer.evaluation.metrics import Evaluation
-from trainer.evaluation.novelty import NoveltyScore, measured
 from trainer.precision import resolved
 from trainer.release.export import INPUT, OUTPUT
+from trainer.release.finished import Run
 from trainer.release.look import look
-from trainer.run import Run
 
 LIBRARIES: tuple[str, ...] = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
 
 
-def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, known: NoveltyScore, name: str) -> ModelCard:
-    """The card of a run's model as the store's version `name`, not yet judged."""
+def card_of(
+    best: Run, dataset: ImageDataset, inspected: Inspection, novelty: dict[str, Any], litert: dict[str, float | str]
+) -> ModelCard:
+    """The card of a run's model, not yet judged.
+
+    Args:
+        novelty: how well images unlike the data set's are recognised.
+        litert: how far the probabilities of the flatbuffer differ, or why there is none.
+    """
     classes = len(dataset.classes)
     return ModelCard(
-        name=name,
+        name=dataset.name,
         run=best.directory.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         classes=dataset.classes,
@@ -52,7 +58,8 @@ def card_of(best: Run, dataset: ImageDataset, inspected: Inspection, known: Nove
             "calibration": _calibration(best.evaluation),
             "robust_accuracy": best.robustness.mean,
             "robustness": best.robustness.to_json(),
-            "familiarity": measured(known, dataset.test),
+            "familiarity": novelty,
+            "litert": litert,
             "latency_ms": best.latency.to_json(),
             "computed": {"backend": keras.backend.backend(), "precision": resolved(best.config.precision)},
             "parameters": best.result.model.count_params(),

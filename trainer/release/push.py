@@ -1,4 +1,4 @@
-"""From a trained model to a version: an export to be judged, apart from `models/`, and the push of just those files."""
+"""From a run's export to a version: it is judged apart from `models/`, and just those files are pushed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import keras
-
 from registry.card import ModelCard
 from registry.errors import refusals
 from registry.store import ModelStore
 from trainer.evaluation import novelty
 from trainer.release import examples, words
 from trainer.release.checks import Verdict
-from trainer.release.export import export
-from trainer.release.thresholds import Thresholds
+from trainer.release.finished import EXPORT
 
 EXTRA = Path("assets.extra")
 FIGURES = EXTRA / "figures"
@@ -26,36 +23,28 @@ KEPT = (novelty.NAME, examples.PICTURE, examples.INDEX, "evaluation.json")  # of
 
 
 @contextmanager
-def candidate(
-    model: keras.Model, temperature: float, card: ModelCard, run: Path, thresholds: Thresholds
-) -> Iterator[ModelStore]:
-    """A store of its own inside the run's directory, with the model's export as its only version, 1.
+def as_only_version(export: Path, name: str) -> Iterator[Path]:
+    """A directory as the service's MODELS whose only version, of the model `name`, is the export.
 
-    A server can be started on it, and nothing that is not accepted has entered `models/`. It is removed on the way
-    out. Where the LiteRT form cannot be made, the version lacks it, and its card says why.
-
-    Raises:
-        OSError, RegistryError: the disk is full or may not be written.
+    A server can be started on it, and nothing that is not accepted has entered `models/`.
     """
-    with tempfile.TemporaryDirectory(prefix=".candidate-", dir=run) as root:
-        store = ModelStore(Path(root), card.name)
-        with store.stage() as staged:
-            flatbuffer = export(model, staged, temperature, thresholds.infra_tolerance)
-            store.publish(staged, replace(card, metrics={**card.metrics, "litert": flatbuffer}))
-        yield store
+    with tempfile.TemporaryDirectory(prefix=".candidate-", dir=export.parent) as models:
+        version = Path(models) / name / "1"
+        version.parent.mkdir()
+        version.symlink_to(export.absolute(), target_is_directory=True)
+        yield Path(models)
 
 
-def push(judged: ModelStore, verdict: Verdict, run: Path, store: ModelStore) -> int:
-    """Publishes the very files that were judged as the next version of `store`.
+def push(run: Path, card: ModelCard, verdict: Verdict, store: ModelStore) -> int:
+    """Publishes the export of the run's directory, the very files that were judged, as the next version of `store`.
 
-    The version's `assets.extra` gets the card with the verdict, the card in words, and what the directory of the
-    `run` has of KEPT and of figures.
+    The version's `assets.extra` gets the card with the verdict, the card in words, and what the directory has of KEPT
+    and of figures.
 
     Raises:
         RegistryError: it could not be published; the versions there before are untouched.
     """
-    card = replace(judged.card(1), verdict=verdict.to_json())
-    source = judged.path(1)
+    card, source = replace(card, verdict=verdict.to_json()), run / EXPORT
     with store.stage() as staged:
         with refusals("publish a version", store.directory):
             # File by file: of a full disk, `shutil.copytree` makes a list of errors that nobody can read.
