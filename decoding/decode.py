@@ -129,9 +129,9 @@ def decode(content: bytes, head: Head, side: int) -> Picture:
         size = image.size
         image.draft(None, (side, side))
         image.load()
-        # Pillow keeps a PNG's texts under the same names as what it found out itself, and fails on this one later.
-        if isinstance(image.info.get("transparency"), str):
-            raise ValueError("it has a text called transparency")
+        # Pillow keeps a PNG's texts under the same names as what it found out itself, and would fail on these later.
+        if text := next((name for name in ("exif", "transparency") if isinstance(image.info.get(name), str)), None):
+            raise ValueError(f"it has a text called {text}")
     except ImageFileError:
         raise
     except Exception as error:

@@ -140,10 +140,12 @@ def odd_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "grey with a transparent shade", lambda: saved(picture("L"), "PNG", transparency=90)
     yield "colour with a transparent shade", lambda: saved(Image.new("RGB", (9, 9)), "PNG", transparency=(0, 0, 0))
     yield "16 bits with a transparent shade", lambda: saved(picture("I;16"), "PNG", transparency=90)
-    for mode in ("L", "P", "RGBA"):
+    for mode, name in product(("L", "P", "RGBA"), ("exif", "transparency")):
         yield (
-            f"PNG of {mode} with a text called transparency",
-            lambda mode=mode: with_chunk(saved(picture(mode), "PNG"), b"tEXt", b"transparency\0none", b"IEND"),
+            f"PNG of {mode} with a text called {name}",
+            lambda mode=mode, name=name: with_chunk(
+                saved(picture(mode), "PNG"), b"iTXt", name.encode() + bytes(5) + b"none", b"IEND"
+            ),
         )
     yield "PNG of 2 bits", lambda: saved(picture().quantize(4), "PNG", bits=2)
     yield "GIF that is not interlaced", lambda: saved(picture("P"), "GIF", interlace=0)
@@ -193,7 +195,7 @@ REFUSED = {
     "HEIC",
     "BMP of runs",
     "big TIFF",
-    *(f"PNG of {mode} with a text called transparency" for mode in ("L", "P", "RGBA")),
+    *(f"PNG of {mode} with a text called {name}" for mode in ("L", "P", "RGBA") for name in ("exif", "transparency")),
     *(f"TIFF of {kind}" for kind in ("lzma", "zstd", "LAB", "32 bits", "fractions")),
 }
 
