@@ -10,7 +10,7 @@ from serving.images.pixels import Images
 from serving.model.assets import NoveltyScore
 
 TOP = 3
-FEW = 64  # probabilities; plain Python sorts and rounds so many sooner than numpy's calls take
+FEW = 64  # probabilities; plain Python sorts so many sooner than numpy's calls take
 BLANK = "Every pixel has the same shade: there is nothing to see on it."
 
 
@@ -31,12 +31,11 @@ def predictions(
         `preprocessing` and `note` where there is something to say.
     """
     if probabilities.size <= FEW:
-        rows = probabilities.tolist()
-        best = [sorted(range(len(classes)), key=row.__getitem__, reverse=True)[:TOP] for row in rows]
-        rounded = [[round(value * 1e6) / 1e6 for value in row] for row in rows]
+        best = [sorted(range(len(row)), key=row.__getitem__, reverse=True)[:TOP] for row in probabilities.tolist()]
     else:
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP].tolist()
-        rounded = np.round(probabilities.astype(np.float64), 6).tolist()
+    # np.round would take three times as long for a few numbers.
+    rounded = (np.rint(probabilities * np.float64(1e6)) / 1e6).tolist()
     scores = novelty.scores(batch.images) if novelty else [None] * len(rounded)
     return [
         _prediction(*each, classes) for each in zip(rounded, best, scores, batch.images, batch.sources, strict=True)

@@ -293,3 +293,11 @@ def test_an_image_is_described_alike_alone_and_in_company(predictor: Any, monkey
     together = client.post("/predict", data=images.tobytes(), content_type="application/octet-stream").json
     alone = [client.post("/predict", data=image.tobytes(), content_type="application/octet-stream") for image in images]
     assert [each for reply in alone for each in reply.json["predictions"]] == together["predictions"]
+
+
+def test_a_probability_that_is_no_number_is_null_in_the_reply(
+    predictor: Any, image: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "predict", lambda images: np.full((len(images), 10), np.nan, np.float32))
+    (prediction,) = bridged(Served(predictor)).post("/predict", json={"image": image.tolist()}).json["predictions"]
+    assert set(prediction["probabilities"].values()) == {None}
