@@ -16,9 +16,8 @@ from registry.disk import write_json
 from registry.store import ModelStore
 from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import ImageDataset
-from trainer.devices import ONE, Devices, alone
+from trainer.devices import ONE, Devices, alone, resolved
 from trainer.models.cnns import check_size
-from trainer.precision import resolved
 from trainer.prepare import Prepared
 from trainer.release.checks import Verdict
 from trainer.release.finished import Run, read

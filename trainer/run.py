@@ -17,11 +17,10 @@ from registry.disk import hashes, write_json
 from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.data.schema import fulfilled_by
-from trainer.devices import ONE, Devices, alone
+from trainer.devices import ONE, Devices, alone, resolved
 from trainer.evaluation import figures
 from trainer.evaluation.fonts import fonts_for
 from trainer.evaluation.metrics import calibrated_temperature
-from trainer.precision import resolved
 from trainer.prepare import Prepared
 from trainer.release import examples
 from trainer.release.card import card_of

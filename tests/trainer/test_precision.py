@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset
-from trainer.precision import resolved
+from trainer.devices import resolved
 from trainer.release.export import export_saved_model
 from trainer.training.fit import compiled, train
 

@@ -14,8 +14,8 @@ import keras
 from registry.card import ModelCard, TensorSpec
 from trainer.data.dataset import ImageDataset
 from trainer.data.schema import Inspection
+from trainer.devices import resolved
 from trainer.evaluation.metrics import Evaluation
-from trainer.precision import resolved
 from trainer.release.export import INPUT, OUTPUT
 from trainer.release.finished import Run
 from trainer.release.look import look

@@ -17,10 +17,9 @@ from registry.disk import replacing
 from trainer.config import TrainConfig
 from trainer.data import batches
 from trainer.data.dataset import ImageDataset
-from trainer.devices import ONE, Devices, alone, placed
+from trainer.devices import ONE, Devices, alone, placed, resolved
 from trainer.models.cnns import MODELS
 from trainer.models.optimizers import build_optimizer
-from trainer.precision import resolved
 from trainer.training import checkpoint
 from trainer.training.checkpoint import CheckpointError
 from trainer.training.progress import Progress
