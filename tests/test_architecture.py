@@ -1,9 +1,10 @@
-"""Layers: a file imports from its own package or from those below it, never from above or beside."""
+"""Layers: a file imports from its own layer or from those below it, never from above or beside, and in no circle."""
 
 import ast
 import re
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -22,6 +23,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "deploy": {"registry"},
 }
 
+# The trainer's own layers, from the lowest to the highest: folders and files.
+TRAINER = (
+    {"config", "backend", "devices", "supervise"},
+    {"data", "models"},
+    {"training", "evaluation"},
+    {"release"},
+    {"prepare", "options"},
+    {"run"},
+    {"pipeline"},
+    {"report"},
+    {"__main__"},
+)
+
 # Libraries that a package does without, so that it stays light.
 MAY_NOT_IMPORT: dict[str, set[str]] = {
     "registry": {"numpy", "tensorflow", "keras", "flask"},
@@ -33,18 +47,57 @@ MAY_NOT_IMPORT: dict[str, set[str]] = {
 }
 
 
-def imports(file: Path) -> set[str]:
-    """Top-level packages that a file imports anywhere: at its head, in a function, or by name."""
+def imported(file: Path) -> set[str]:
+    """Dotted names that a file imports anywhere: at its head, in a function, or by name."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are written absolute"
-            found.add(str(node.module).split(".")[0])
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            found |= {str(arg.value).split(".")[0] for arg in node.args if isinstance(arg, ast.Constant)}
+            found |= {str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)}
     return found
+
+
+def imports(file: Path) -> set[str]:
+    """Top-level packages that a file imports."""
+    return {name.split(".")[0] for name in imported(file)}
+
+
+def graph() -> dict[str, set[str]]:
+    """Every file of the project's packages by its dotted name, and those that it imports."""
+    files = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts): file
+        for package in (*MAY_IMPORT, "benchmarks")
+        for file in (ROOT / package).rglob("*.py")
+    }
+    # `from a.b import c` imports the file a/b/c.py, or else something in a/b.py.
+    return {
+        name: {found if found in files else found.rpartition(".")[0] for found in imported(file)} & files.keys()
+        for name, file in files.items()
+    }
+
+
+def layer(name: str) -> int:
+    """The place in TRAINER of a file of the trainer."""
+    (found,) = (at for at, layer in enumerate(TRAINER) if name.split(".")[1] in layer)
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    try:
+        list(TopologicalSorter(graph()).static_order())
+    except CycleError as error:
+        pytest.fail(f"A circle of imports: {' -> '.join(error.args[1])}")
+
+
+def test_a_file_of_the_trainer_imports_only_from_its_own_layer_or_from_below() -> None:
+    for name, others in graph().items():
+        for other in others:
+            if name.startswith("trainer.") and other.startswith("trainer.") and "__init__" not in name:
+                assert layer(other) <= layer(name), f"{name} imports {other}, which is above it"
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

@@ -21,8 +21,8 @@ from trainer.training.checkpoint import claimed
 from tuning import finalists, report, tuner, workers
 from tuning.options import SearchOptions
 from tuning.oracles import ORACLES, SILENCE_S, SavedOracle
+from tuning.progress import Progress
 from tuning.space import Search, SearchError
-from tuning.trials import Progress
 
 IDENTITY = "search.json"  # what a search that goes on must have in common with its beginning
 STATE = "oracle.json"
