@@ -1,4 +1,4 @@
-"""The model card of a run: what its version will say of itself."""
+"""The model card of a run: what its version is and how it was made, as JSON for programs and as Markdown for people."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from registry.card import ModelCard, TensorSpec
-from trainer.data.dataset import ImageDataset
+from trainer.data.cache import parts
+from trainer.data.dataset import ImageDataset, Split
 from trainer.data.schema import Inspection
 from trainer.devices import resolved
 from trainer.evaluation.metrics import Evaluation
 from trainer.release.export import INPUT, OUTPUT
 from trainer.release.finished import Run
-from trainer.release.look import look
 
+DARK = 12  # grey levels up to which a pixel is background: 5 % of 255, as Fashion-MNIST's makers had it
+BORDER_SHARE = 0.6  # of an image's border must be dark; an item may touch it
+IMAGES_SHARE = 0.9  # of the images must have such a border
 LIBRARIES: tuple[str, ...] = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
 
 
@@ -47,7 +52,7 @@ def card_of(
             "images": {name: len(split) for name, split in dataset.splits.items()},
             "statistics": inspected.statistics.to_json(),
             "anomalies": list(inspected.anomalies),
-            "look": look(dataset.train),
+            "look": items_on_black(dataset.train),
         },
         config=best.config.asdict(),
         metrics={
@@ -101,3 +106,53 @@ def commit() -> str | None:
     except OSError:
         return None
     return described.stdout.strip() or None
+
+
+def items_on_black(train: Split) -> dict[str, int] | None:
+    """How large the items are in grey training images of items on black, so that serving can prepare photographs alike.
+
+    Returns:
+        {"side": median of the items' longest sides, in pixels}; None for images in colour or not on black.
+    """
+    if train.images.shape[3] != 1:
+        return None
+    measured = [_borders_and_sides(train.images[part]) for part in parts(len(train), train.images.shape[1:])]
+    dark_borders, sides = (np.concatenate(each) for each in zip(*measured, strict=True))
+    return {"side": max(1, int(np.median(sides)))} if dark_borders.mean() >= IMAGES_SHARE else None
+
+
+def _borders_and_sides(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each image (n, height, width, 1): whether its border is dark, and the item's longest side in pixels."""
+    lit = np.greater(images[..., 0], DARK)
+    border = np.concatenate([lit[:, 0], lit[:, -1], lit[:, :, 0], lit[:, :, -1]], axis=1)
+    heights, widths = (_extent(lit.any(axis=axis)) for axis in (2, 1))
+    return border.mean(axis=1) <= 1 - BORDER_SHARE, np.maximum(heights, widths)
+
+
+def _extent(lit: np.ndarray) -> np.ndarray:
+    """From the first to the last true of each row, both counted; 0 where there is none."""
+    first, after = lit.argmax(axis=1), lit.shape[1] - lit[:, ::-1].argmax(axis=1)
+    return np.where(lit.any(axis=1), after - first, 0)
+
+
+def as_markdown(card: ModelCard) -> str:
+    """A judged card as text; every number in it comes from the card."""
+    environment = Environment(
+        loader=PackageLoader("trainer.release", ""),
+        autoescape=False,  # noqa: S701  # it is Markdown
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    recalls = ((name, of["recall"]) for name, of in card.metrics["per_class"].items())
+    corrupted = (
+        (corruption, strength, accuracy)
+        for corruption, accuracies in card.metrics["robustness"].items()
+        for strength, accuracy in accuracies.items()
+    )
+    return environment.get_template("model_card.md.j2").render(
+        card=card,
+        lowest_recall=min(recalls, key=lambda each: each[-1]),
+        most_damaging=min(corrupted, key=lambda each: each[-1]),
+    )

@@ -13,7 +13,8 @@ from registry.card import ModelCard
 from registry.errors import refusals
 from registry.store import ModelStore
 from trainer.evaluation import novelty
-from trainer.release import examples, words
+from trainer.release import examples
+from trainer.release.card import as_markdown
 from trainer.release.checks import Verdict
 from trainer.release.finished import EXPORT
 
@@ -54,7 +55,7 @@ def push(run: Path, card: ModelCard, verdict: Verdict, store: ModelStore) -> int
                 _copy(path, staged / FIGURES / path.name)
             for path in (run / name for name in KEPT if (run / name).is_file()):
                 _copy(path, staged / EXTRA / path.name)
-            (staged / words.PATH).write_text(words.model_card(card, verdict), encoding="utf-8")
+            (staged / EXTRA / "MODEL_CARD.md").write_text(as_markdown(card), encoding="utf-8")
         return store.publish(staged, card)
 
 

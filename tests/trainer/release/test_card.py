@@ -1,0 +1,28 @@
+"""Whether training images show items on black, and how large those are, is measured for the card."""
+
+import numpy as np
+import pytest
+
+from trainer.data.dataset import ImageDataset, Split
+from trainer.release.card import items_on_black
+
+
+def boxes(side: int, background: int = 0, channels: int = 1) -> Split:
+    images = np.full((20, 28, 28, channels), background, np.uint8)
+    start = (28 - side) // 2
+    images[:, start : start + side, 10:18] = 255 - background
+    return Split(images, np.zeros(20, np.int64))
+
+
+def test_fashion_mnist_shows_items_on_black_that_fill_the_frame(sample: ImageDataset) -> None:
+    assert items_on_black(sample.train) == {"side": 28}
+
+
+@pytest.mark.parametrize("side", [8, 20, 28])
+def test_the_side_of_the_items_is_measured(side: int) -> None:
+    assert items_on_black(boxes(side)) == {"side": side}
+
+
+def test_images_on_white_and_in_colour_have_no_such_items_on_black() -> None:
+    assert items_on_black(boxes(20, background=255)) is None
+    assert items_on_black(boxes(20, channels=3)) is None
