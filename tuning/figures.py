@@ -14,12 +14,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from trainer.config import MODELS, OPTIMIZERS, TrainConfig
+from trainer.evaluation.figures import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILION
 from tuning.importance import Importance, numbers
 from tuning.trials import Record
 
 DPI = 110
-# The Okabe-Ito palette, told apart by colour-blind eyes and in print.
-COLOURS = dict(zip(OPTIMIZERS, ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"), strict=True))
+COLOURS = dict(zip(OPTIMIZERS, (BLUE, SKY_BLUE, GREEN, ORANGE, VERMILION), strict=True))
 MARKERS = dict(zip(MODELS, ("o", "^"), strict=True))
 Trials = Sequence[tuple[Record, TrainConfig]]
 
@@ -32,12 +32,12 @@ def best_over_time(trials: Trials) -> str:
 
     def draw(axes: Axes) -> None:
         best = np.fmax.accumulate(scores)
-        axes.step([*minutes, minutes[-1]], [*best, best[-1]], where="post", color="#D55E00", label="best so far")
-        for stopped, face in ((False, "#0072B2"), (True, "white")):
+        axes.step([*minutes, minutes[-1]], [*best, best[-1]], where="post", color=VERMILION, label="best so far")
+        for stopped, face in ((False, BLUE), (True, "white")):
             chosen = [index for index, (record, _) in enumerate(trials) if record.stopped is stopped]
             label = "stopped early" if stopped else "trial"
             points = [minutes[each] for each in chosen], [scores[each] for each in chosen]
-            axes.plot(*points, "o", color="#0072B2", markerfacecolor=face, label=label)
+            axes.plot(*points, "o", color=BLUE, markerfacecolor=face, label=label)
         axes.set(xlabel="Minutes since the search began", ylabel="Validation accuracy")
         _focus(axes, scores)
 
@@ -98,7 +98,7 @@ def importances(found: Importance) -> str:
     def draw(axes: Axes) -> None:
         order = np.argsort(found.means)
         labels = [found.names[each].replace("_", " ") for each in order]
-        axes.barh(labels, found.means[order], xerr=found.deviations[order], color="#0072B2", ecolor="0.4")
+        axes.barh(labels, found.means[order], xerr=found.deviations[order], color=BLUE, ecolor="0.4")
         axes.set(xlabel="Loss of R² when the setting is shuffled")
 
     return _png(draw, height=1.2 + 0.4 * len(found.names))

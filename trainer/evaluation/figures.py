@@ -13,8 +13,8 @@ from trainer.data.dataset import Split
 from trainer.evaluation.calibration import BINS, Calibration
 from trainer.evaluation.robustness import Robustness
 
-# Two colours of the Okabe-Ito palette, told apart by colour-blind eyes and in print.
-BLUE, VERMILION = "#0072B2", "#D55E00"
+# The Okabe-Ito palette, told apart by colour-blind eyes and in print.
+BLUE, SKY_BLUE, GREEN, ORANGE, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"
 TRAINING, VALIDATION = BLUE, VERMILION
 DPI = 120
 SHEET_ROWS, SHEET_COLUMNS = 5, 8
