@@ -35,11 +35,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a model.
+    """The gate's decision on a model.
 
     Attributes:
         thresholds: what it was judged by.
-        checks: every check that applied, in the order of their making.
+        checks: every check that applied, in their order.
         against: the served version that it was compared with; None where there was none.
         forced: why it is pushed although refused; None where nobody forces it.
         forced_by: the user who forces it.
@@ -72,14 +72,11 @@ def accuracy_floor(evaluation: Evaluation, thresholds: Thresholds) -> Check:
     floor, what = (guessing, "what guessing gets") if known is None else (known, "the floor")
     low, high = evaluation.interval
     passed = low > floor
-    return Check(
-        "accuracy_floor",
-        passed,
-        low,
-        floor,
+    sentence = (
         f"Accuracy on {images:,} test images is {evaluation.accuracy:.4f} ({low:.4f} to {high:.4f}), "
-        f"{'above' if passed else 'not clearly above'} {what}, {floor:.4f}.",
+        f"{'above' if passed else 'not clearly above'} {what}, {floor:.4f}."
     )
+    return Check("accuracy_floor", passed, low, floor, sentence)
 
 
 def recall_floor(evaluation: Evaluation, classes: Classes, thresholds: Thresholds) -> Check:
@@ -90,19 +87,12 @@ def recall_floor(evaluation: Evaluation, classes: Classes, thresholds: Threshold
     lost = [index for index, p in enumerate(p_values) if p < thresholds.recall_level]
     recall = np.where(images > 0, evaluation.recall, np.inf)  # a class without test images has none
     lowest = int(recall.argmin())
-    named = ", ".join(f"{classes[i]} ({right[i]} of {images[i]:,} images)" for i in lost)
-    found = (
-        f"Recall is significantly below {floor:.4f} for {named}"
-        if lost
-        else f"No class has recall significantly below {floor:.4f}"
-    )
-    return Check(
-        "recall_floor",
-        not lost,
-        float(recall[lowest]),
-        floor,
-        f"{found}; the lowest is {recall[lowest]:.4f}, of {classes[lowest]}.",
-    )
+    found = f"No class has recall significantly below {floor:.4f}"
+    if lost:
+        named = ", ".join(f"{classes[i]} ({right[i]} of {images[i]:,} images)" for i in lost)
+        found = f"Recall is significantly below {floor:.4f} for {named}"
+    sentence = f"{found}; the lowest is {recall[lowest]:.4f}, of {classes[lowest]}."
+    return Check("recall_floor", not lost, float(recall[lowest]), floor, sentence)
 
 
 def calibration_bound(evaluation: Evaluation, thresholds: Thresholds) -> Check:
@@ -110,28 +100,25 @@ def calibration_bound(evaluation: Evaluation, thresholds: Thresholds) -> Check:
     chance = chance_error(evaluation.probabilities.max(axis=1), 0.99)
     ece, bound = evaluation.calibrated.ece, thresholds.calibration_error + chance
     passed = ece <= bound
-    return Check(
-        "calibration",
-        passed,
-        ece,
-        bound,
+    sentence = (
         f"The expected calibration error is {ece:.4f} at temperature {evaluation.temperature:.3f}, "
         f"{'within' if passed else 'above'} the bound of {bound:.4f} "
-        f"({thresholds.calibration_error:g}, and {chance:.4f} that chance alone can make of so many images).",
+        f"({thresholds.calibration_error:g}, and {chance:.4f} that chance adds with so many images)."
     )
+    return Check("calibration", passed, ece, bound, sentence)
 
 
 def same_kind(new: ModelCard, old: ModelCard) -> Check:
     """The model takes and gives what the served one does, so that clients need not change."""
     differences = [
-        f"{what} {_brief(mine)} instead of {_brief(its)}"
-        for what, mine, its in (
+        f"{what} {_shortened(ours)} instead of {_shortened(theirs)}"
+        for what, ours, theirs in (
             ("data set", new.data.get("dataset"), old.data.get("dataset")),
             ("input", new.input, old.input),
             ("output", new.output, old.output),
             ("classes", new.classes, old.classes),
         )
-        if mine != its
+        if ours != theirs
     ]
     if differences:
         sentence = f"The data is of another kind than the served version's: {'; '.join(differences)}."
@@ -144,19 +131,16 @@ def same_kind(new: ModelCard, old: ModelCard) -> Check:
 
 def accuracy_kept(new: np.ndarray, old: np.ndarray, thresholds: Thresholds) -> Check:
     """Not significantly less accurate than the served version; `new` and `old` bool (n,), right on each image."""
-    won, lost = int((new & ~old).sum()), int((old & ~new).sum())
+    won, lost = _won_and_lost(new, old)
     p = mcnemar(won, lost, thresholds.accuracy_drop * len(new))
     low, high = bootstrap_interval(new.astype(float) - old)
     passed = p >= thresholds.accuracy_level
-    return Check(
-        "accuracy_kept",
-        passed,
-        p,
-        thresholds.accuracy_level,
+    sentence = (
         f"Accuracy differs by {new.mean() - old.mean():+.4f} from the served version's "
         f"(bootstrap interval {low:+.4f} to {high:+.4f}): {won:,} images won, {lost:,} lost; "
-        f"it is {'not ' if passed else ''}{_worse(thresholds.accuracy_drop)} (exact McNemar p {_p(p)}).",
+        f"it is {'not ' if passed else ''}{_worse(thresholds.accuracy_drop)} (exact McNemar p {_p(p)})."
     )
+    return Check("accuracy_kept", passed, p, thresholds.accuracy_level, sentence)
 
 
 def recall_kept(
@@ -170,42 +154,37 @@ def recall_kept(
     """
     p_values, changes = [], []
     for label in range(len(classes)):
-        mine, its = new[labels == label], old[labels == label]
-        won, lost = int((mine & ~its).sum()), int((its & ~mine).sum())
-        p_values.append(mcnemar(won, lost, thresholds.recall_drop * len(mine)))
-        changes.append((won - lost) / max(1, len(mine)))
+        won, lost = _won_and_lost(new[labels == label], old[labels == label])
+        images = int((labels == label).sum())
+        p_values.append(mcnemar(won, lost, thresholds.recall_drop * images))
+        changes.append((won - lost) / max(1, images))
     corrected = holm(p_values)
     worse = [index for index, p in enumerate(corrected) if p < thresholds.recall_level]
     worst = min(range(len(classes)), key=lambda index: (corrected[index], changes[index]))
     named = ", ".join(f"{classes[i]} ({changes[i]:+.4f}, p {_p(corrected[i])})" for i in worse or [worst])
     found = f"is {_worse(thresholds.recall_drop)} than the served version's"
     found = f"Recall {found}" if worse else f"No class's recall {found}; the lowest p-value is"
-    return Check(
-        "recall_kept",
-        not worse,
-        corrected[worst],
-        thresholds.recall_level,
-        f"{found} for {named}.",
-    )
+    return Check("recall_kept", not worse, corrected[worst], thresholds.recall_level, f"{found} for {named}.")
 
 
 def robustness_kept(new: Robustness, old: Robustness, thresholds: Thresholds) -> Check:
     """Accuracy on corrupted images is not significantly worse than the served version's by more than the bound."""
-    differences = new.by_image() - old.by_image()
+    differences, bound = new.by_image() - old.by_image(), -thresholds.robustness_drop
     low, high = bootstrap_interval(differences, 1 - 2 * thresholds.robustness_level)
-    passed = high >= -thresholds.robustness_drop
-    return Check(
-        "robustness_kept",
-        passed,
-        float(differences.mean()),
-        -thresholds.robustness_drop,
+    passed = high >= bound
+    sentence = (
         f"Accuracy on corrupted images is {new.mean:.4f}, the served version's {old.mean:.4f}: the difference, "
-        f"{low:+.4f} to {high:+.4f}, {'may well be within' if passed else 'is beyond'} the bound of "
-        f"{-thresholds.robustness_drop:+.4f}.",
+        f"{low:+.4f} to {high:+.4f}, is {'not ' if passed else ''}significantly beyond the bound of {bound:+.4f}."
     )
+    return Check("robustness_kept", passed, float(differences.mean()), bound, sentence)
 
 
-def _brief(value: object) -> str:
+def _won_and_lost(new: np.ndarray, old: np.ndarray) -> tuple[int, int]:
+    """How many images only the new, and only the old model classifies correctly."""
+    return int((new & ~old).sum()), int((old & ~new).sum())
+
+
+def _shortened(value: object) -> str:
     text = str(value)
     return text if len(text) <= 100 else f"{text[:100]}..."
 
