@@ -4,7 +4,6 @@ The version number is not here: it is the name of the directory, and what can be
 """
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -52,9 +51,8 @@ class ModelCard:
         output: such as probabilities (10,) float32.
         data: data set name, source, sha256, images per split.
         config: the TrainConfig that made it.
-        metrics: validation_accuracy, test_accuracy, test_interval [low, high], per_class {class: {"recall": ..}},
-            calibration, robustness, latency_ms, parameters, seconds, best_epoch,
-            history {"val_accuracy": [one value an epoch]}, as far as the run has them.
+        metrics: the run's evaluation.json: validation_accuracy, test_accuracy, test_interval [low, high], per_class
+            {class: {"recall": ..}}, history {"val_accuracy": [one value an epoch]}, ...; older cards have fewer.
         libraries: version of python and of each library that matters.
         commit: git commit of the code, None outside a checkout.
         verdict: the gate's {"accepted": bool, "forced": None or a reason, "forced_by": None or a user's name,
@@ -85,8 +83,8 @@ class ModelCard:
     def __post_init__(self) -> None:
         _check_types(self)
         _check_created(self.created)
-        for key in ("classes", "data", "config", "metrics", "libraries", "verdict", "files"):
-            _check_json(getattr(self, key), key)
+        for name, value in asdict(self).items():
+            _check_json(name, value)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False)
@@ -186,32 +184,11 @@ def _check_created(created: str) -> None:
         )
 
 
-def _check_json(value: Any, where: str) -> None:
-    """Refuse what JSON cannot hold while the name of the culprit is still known."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise CardError(f"`{where}` must have text keys only. Received: {_brief(key)}.")
-            _check_json(key, where)
-            _check_json(item, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check_json(item, f"{where}[{index}]")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise CardError(f"`{where}` must be finite, or None where there is no number. Received: {value}.")
-    elif isinstance(value, str) and not _encodes(value):
-        raise CardError(f"`{where}` must be text that UTF-8 can hold. Received: {value!a:.60}.")
-    elif not isinstance(value, str | int | float | None):
-        raise CardError(f"`{where}` must be plain text, a number, a list or a dict. Received: {_brief(value)}.")
-
-
-def _encodes(text: str) -> bool:
-    """Whether it is without half of a surrogate pair, which JSON can escape and no reply can hold."""
+def _check_json(name: str, value: Any) -> None:
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise CardError(f"`{name}` must hold text, finite numbers, lists and dicts only. Received: {error}.") from error
 
 
 def _brief(value: Any) -> str:

@@ -77,10 +77,9 @@ def test_a_card_of_a_newer_format_asks_for_an_upgrade_whatever_its_fields(tmp_pa
 @pytest.mark.parametrize(
     ("metrics", "sentence"),
     [
-        ({"test_accuracy": object()}, "`metrics.test_accuracy` must be plain"),
-        ({"history": {"loss": [1.0, float("nan")]}}, r"`metrics.history.loss\[1\]` must be finite, or None"),
-        ({"per_class": {0: 0.5}}, "`metrics.per_class` must have text keys"),
-        ({"per_class": {"\ud800": 0.5}}, r"`metrics.per_class` must be text that UTF-8 can hold\. Received: '\\ud800'"),
+        ({"test_accuracy": object()}, "`metrics` must hold .* only. Received: Object of type object is not JSON"),
+        ({"history": {"loss": [1.0, float("nan")]}}, "`metrics` must hold text, finite numbers, lists and dicts only"),
+        ({"per_class": {"\ud800": 0.5}}, r"`metrics` must hold text.*'utf-8' codec can't encode character '\\ud800'"),
     ],
 )
 def test_a_card_refuses_what_json_cannot_hold(card: ModelCard, metrics: dict[str, Any], sentence: str) -> None:
@@ -92,7 +91,7 @@ def test_a_class_name_that_is_half_of_a_character_is_refused(tmp_path: Path, car
     card.write(tmp_path)
     path = tmp_path / CARD_PATH
     path.write_text(path.read_text().replace('"Trouser"', r'"\ud800"'))
-    with pytest.raises(CardError, match=r"`classes\[1\]` must be text that UTF-8 can hold\. Received: '\\ud800'\.$"):
+    with pytest.raises(CardError, match=r"`classes` must hold text.*can't encode character '\\ud800'"):
         ModelCard.read(tmp_path)
 
 
