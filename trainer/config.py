@@ -48,7 +48,7 @@ def check(settings: DataclassInstance) -> None:
         bounds = [(*_BOUNDS[name], bound) for name, bound in each.metadata["bounds"].items()]
         if choices and value not in choices:
             raise ValueError(f"`{each.name}` must be one of {', '.join(choices)}. Received: {value}.")
-        if not all(holds(value, bound) for _, holds, bound in bounds):
+        if value is not None and not all(holds(value, bound) for _, holds, bound in bounds):
             expected = " and ".join(f"{words} {bound:g}" for words, _, bound in bounds)
             raise ValueError(f"`{each.name}` must be {expected}. Received: {value}.")
 

@@ -2,61 +2,50 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from trainer.config import check, setting
+
+
+def _share(default: float | None, about: str) -> Any:
+    return setting(default, about, low=0, high=1)
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The gate's numbers. The three levels are chances of refusing an equally good model; they add up to 0.05.
+    """The gate's numbers. The three levels are the chances of refusing an equally good model; they sum to 0.05.
 
-    Attributes:
-        accuracy_floor: the accuracy to exceed, with its whole 95 % interval; None: the share of the most
-            frequent class, which is what guessing gets.
-        recall_floor: the recall that no class may be significantly below; None: one over the number of classes.
-        calibration_error: the most that the expected calibration error may be, beyond what chance alone gives.
-        accuracy_level: significance level of the paired test of the accuracy.
-        accuracy_drop: the loss of accuracy against the served version that is still called equal: trainings that
-            differ in their seed alone differ by some tenths of a point (`benchmarks/gate.py` measures it).
-        recall_level: significance level of the paired tests of all classes' recalls together.
-        recall_drop: the loss of a class's recall that is still called equal. Trainings that differ in their
-            seed alone trade neighbouring classes (Shirt against T-shirt) by some points.
-        robustness_level: significance level of the paired test of the accuracy on corrupted images.
-        robustness_drop: the loss of that accuracy that is still called equal.
-        infra_requests: how many requests a real server must answer.
-        infra_tolerance: the most that a served probability may differ from the Keras model's.
+    Trainings that differ in their seed alone differ in accuracy by some tenths of a point (`benchmarks/gate.py`), and
+    trade recall between neighbouring classes (Shirt and T-shirt) by some points: such losses count as equal.
     """
 
-    accuracy_floor: float | None = None
-    recall_floor: float | None = None
-    calibration_error: float = 0.03
-    accuracy_level: float = 0.02
-    accuracy_drop: float = 0.005
-    recall_level: float = 0.02
-    recall_drop: float = 0.05
-    robustness_level: float = 0.01
-    robustness_drop: float = 0.03
-    infra_requests: int = 20
-    infra_tolerance: float = 1e-3
+    accuracy_floor: float | None = _share(
+        None, "to be exceeded by the whole 95 % interval of the accuracy; None: the share of the most frequent class"
+    )
+    recall_floor: float | None = _share(
+        None, "that no class's recall may be significantly below; None: one over the number of classes"
+    )
+    calibration_error: float = _share(
+        0.03, "the most that the expected calibration error may exceed what chance alone gives by"
+    )
+    accuracy_level: float = _share(0.02, "significance level of the paired test of the accuracy")
+    accuracy_drop: float = _share(0.005, "loss of accuracy against the served version that counts as equal")
+    recall_level: float = _share(0.02, "significance level of the paired tests of all classes' recalls together")
+    recall_drop: float = _share(0.05, "loss of a class's recall that counts as equal")
+    robustness_level: float = _share(0.01, "significance level of the paired test of the accuracy on corrupted images")
+    robustness_drop: float = _share(0.03, "loss of that accuracy that counts as equal")
+    infra_requests: int = setting(20, "how many requests a real server must answer", low=1, high=10_000)
+    infra_tolerance: float = _share(1e-3, "the most that a served probability may differ from the Keras model's")
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.name == "infra_requests":
-                if not (isinstance(value, int) and 1 <= value <= 10_000):
-                    raise ValueError(f"`{each.name}` must be a whole number from 1 to 10000. Received: {value}.")
-            elif value is not None and not (math.isfinite(value) and 0 <= value <= 1):
-                raise ValueError(f"`{each.name}` must be at least 0 and at most 1. Received: {value}.")
-
-    def asdict(self) -> dict[str, Any]:
-        return asdict(self)
+        check(self)
 
 
 # Where a data set is known, a floor can say more than "better than guessing". Fashion-MNIST: a linear
 # classifier gets 0.842 and people 0.835 (Xiao, Rasul, Vollgraf 2017), so a CNN below 0.8 has not learned it;
-# a class it names less than three times in ten has been lost.
+# a class with a recall below 0.3 has been lost.
 KNOWN: dict[str, Thresholds] = {"fashion_mnist": Thresholds(accuracy_floor=0.8, recall_floor=0.3)}
 
 

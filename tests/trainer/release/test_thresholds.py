@@ -25,7 +25,7 @@ def test_the_levels_leave_half_of_the_tenth_that_may_be_refused_in_vain() -> Non
         ("floor=0.8", "`threshold` must be one of accuracy_floor, recall_floor, .* Received: floor."),
         ("accuracy_floor=80", "`accuracy_floor` must be at least 0 and at most 1. Received: 80.0."),
         ("recall_drop=nan", "`recall_drop` must be at least 0 and at most 1. Received: nan."),
-        ("infra_requests=0", "`infra_requests` must be a whole number from 1 to 10000. Received: 0."),
+        ("infra_requests=0", "`infra_requests` must be at least 1 and at most 10000. Received: 0."),
         ("infra_requests=2.5", "Received: infra_requests=2.5."),
     ],
 )
