@@ -11,10 +11,10 @@ from typing import Any
 from registry.card import CardError, ModelCard
 from registry.store import ModelStore
 from trainer.config import RunOptions, TrainConfig
-from trainer.data import schema
+from trainer.data import checks
+from trainer.data.checks import Inspection
 from trainer.data.dataset import DataError, ImageDataset
 from trainer.data.load import load
-from trainer.data.schema import Inspection
 from trainer.evaluation import novelty
 from trainer.evaluation.novelty import NoveltyScore
 from trainer.release.thresholds import Thresholds, thresholds_for
@@ -55,7 +55,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> Prepared:
     if not options.reason:
         _check_kind(dataset, store)
     thresholds = thresholds_for(dataset.known, options.overrides)
-    return Prepared(dataset, schema.inspect(dataset, options.allow_anomalies), store, thresholds)
+    return Prepared(dataset, checks.inspect(dataset, options.allow_anomalies), store, thresholds)
 
 
 def prepare_push(run: Path, options: RunOptions) -> tuple[TrainConfig, Prepared]:

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from registry.disk import hashes, write_json
 from trainer.config import RunOptions, TrainConfig
+from trainer.data.checks import fulfilled_by
 from trainer.data.dataset import ImageDataset
-from trainer.data.schema import fulfilled_by
 from trainer.devices import ONE, Devices, alone, resolved
 from trainer.evaluation import figures
 from trainer.evaluation.fonts import fonts_for
@@ -45,7 +45,7 @@ def train_and_evaluate(
         tf.config.experimental.enable_op_determinism()
     write_json(directory / "config.json", config.asdict())
     write_json(directory / "statistics.json", inspected.to_json())
-    write_json(directory / "schema.json", fulfilled_by(dataset, inspected.statistics).to_json())
+    write_json(directory / "schema.json", asdict(fulfilled_by(dataset, inspected.statistics)))
     result = train(config, dataset, directory, tensorboard_callbacks(directory) if tensorboard else [], devices)
     with alone():
         run = _evaluated(config, prepared, directory, result)

@@ -19,8 +19,8 @@ from tests.conftest import SAMPLE, train_and_push
 from trainer import pipeline
 from trainer import run as training_runs
 from trainer.config import RunOptions, TrainConfig
+from trainer.data.checks import AnomalyError
 from trainer.data.dataset import DataError, ImageDataset
-from trainer.data.schema import AnomalyError
 from trainer.evaluation.calibration import fit_temperature, softmax
 from trainer.evaluation.robustness import CORRUPTIONS
 from trainer.prepare import prepare_push

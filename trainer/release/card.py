@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from registry.card import ModelCard, TensorSpec
 from trainer.data.cache import parts
+from trainer.data.checks import Inspection
 from trainer.data.dataset import ImageDataset, Split
-from trainer.data.schema import Inspection
 from trainer.devices import resolved
 from trainer.evaluation.metrics import Evaluation
 from trainer.release.export import INPUT, OUTPUT
@@ -50,7 +51,7 @@ def card_of(
             "source": dataset.source,
             "sha256": dataset.sha256,
             "images": {name: len(split) for name, split in dataset.splits.items()},
-            "statistics": inspected.statistics.to_json(),
+            "statistics": asdict(inspected.statistics),
             "anomalies": list(inspected.anomalies),
             "look": items_on_black(dataset.train),
         },

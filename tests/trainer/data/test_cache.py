@@ -114,7 +114,7 @@ STREAMING = """
 import sys
 from pathlib import Path
 import numpy as np
-from trainer.data import batches, cache, schema
+from trainer.data import batches, cache, checks
 from trainer.config import TrainConfig
 from trainer.data.load import load
 
@@ -131,7 +131,7 @@ batches.HELD = 4 * 2**20
 data_dir = Path(sys.argv[1])
 cache.write(data_dir / "decoded" / "chance", {"source": "chance", "classes": ["a", "b"]}, made(int(sys.argv[2])))
 dataset = load("chance", data_dir)
-schema.statistics(dataset)
+checks.statistics(dataset)
 highest = 0
 pipelines = (
     batches.TrainingBatches(dataset.train, TrainConfig(shift=2)).dataset, batches.evaluation_batches(dataset.train)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data import fashion_mnist, schema
+from trainer.data import checks, fashion_mnist
 from trainer.data.dataset import DataError, ImageDataset
 from trainer.data.fashion_mnist import CLASSES
 from trainer.data.idx import FILES
@@ -105,8 +105,8 @@ def test_it_may_be_of_another_size(files: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("files")
 def test_it_is_as_its_schema_says_and_has_its_own_thresholds(tmp_path: Path) -> None:
     dataset = load("fashion_mnist", tmp_path / "data", name="clothes")
-    assert schema.schema_for(dataset).classes == CLASSES
-    assert schema.inspect(dataset).anomalies == ()
+    assert checks.schema_for(dataset).classes == CLASSES
+    assert checks.inspect(dataset).anomalies == ()
     assert thresholds_for(dataset.known).accuracy_floor == 0.8
 
 
@@ -127,7 +127,7 @@ def test_its_own_files_are_known_by_their_content_whatever_their_folder_is_calle
         (tmp_path / "classes.txt").write_text("\n".join(names))
     dataset = load(f"idx:{tmp_path}", tmp_path, name="clothes")
     assert (dataset.classes, dataset.known) == (classes, known)
-    assert schema.inspect(dataset).anomalies == ()
+    assert checks.inspect(dataset).anomalies == ()
     assert (len(dataset.train), number(dataset.validation.images[0])) == (48_000, 48_000)
 
 

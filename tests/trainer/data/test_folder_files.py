@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from tests.trainer.folders import draw, folder_of, sizes
-from trainer.data import schema
+from trainer.data import checks
+from trainer.data.checks import AnomalyError
 from trainer.data.dataset import DataError
 from trainer.data.load import load
-from trainer.data.schema import AnomalyError
 
 
 @pytest.mark.parametrize("validation", ["validation", "val"])
@@ -173,4 +173,4 @@ def test_pictures_in_deeper_folders_stop_the_run_with_their_number(tmp_path: Pat
     with pytest.raises(
         AnomalyError, match=r"Left out: 6 pictures not directly in PATH/<split>/<class>/, such as .*cat/0\.png"
     ):
-        schema.inspect(load(f"folder:{folder}", data))
+        checks.inspect(load(f"folder:{folder}", data))

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data import schema, tfds
+from trainer.data import checks, tfds
+from trainer.data.checks import Schema
 from trainer.data.dataset import DataError
 from trainer.data.idx import FILES
 from trainer.data.load import load, model_name
-from trainer.data.schema import Schema
 from trainer.models.cnns import check_size
 
 pytestmark = pytest.mark.tensorflow
@@ -99,7 +99,7 @@ def test_a_name_that_no_model_may_have_is_refused() -> None:
 def test_a_folder_called_as_a_known_set_is_not_taken_for_it(tmp_path: Path) -> None:
     dataset = load(f"idx:{folder_of(tmp_path / 'fashion_mnist', (10, 8, 8), (4, 8, 8))}", tmp_path)
     assert (dataset.name, dataset.known) == ("fashion_mnist", "")
-    assert schema.schema_for(dataset) == Schema()
+    assert checks.schema_for(dataset) == Schema()
 
 
 def test_a_byte_order_mark_and_a_blank_last_line_are_no_part_of_the_class_names(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.conftest import ROOT
-from trainer.data import schema
+from trainer.data import checks
 from trainer.data.dataset import DataError
 from trainer.data.load import load
 
@@ -199,7 +199,7 @@ def test_every_set_that_the_documents_name_is_made_here() -> None:
 
 @pytest.mark.parametrize(("prepared", "name"), [(name, name) for name in MADE], indirect=["prepared"])
 def test_the_sets_that_the_documents_name_can_be_trained_on(prepared: Path, name: str) -> None:
-    assert schema.inspect(load(name, prepared)).anomalies == ()
+    assert checks.inspect(load(name, prepared)).anomalies == ()
 
 
 @pytest.mark.parametrize("prepared", ["emnist/letters"], indirect=True)

@@ -1,23 +1,23 @@
 """Before training, a data set is held against what it should be."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from trainer.data import schema
+from trainer.data import checks
+from trainer.data.checks import AnomalyError, Schema
 from trainer.data.dataset import DataError, ImageDataset, Split
-from trainer.data.schema import AnomalyError, Schema
 
 
 def said(dataset: ImageDataset, wanted: Schema = Schema()) -> list[str]:  # noqa: B008  - frozen
-    return schema.anomalies(dataset, schema.statistics(dataset), wanted)
+    return checks.anomalies(dataset, checks.statistics(dataset), wanted)
 
 
 def test_the_statistics_are_those_of_the_pixels(sample: ImageDataset) -> None:
-    found = schema.statistics(sample).splits["train"]
+    found = checks.statistics(sample).splits["train"]
     pixels = sample.train.images.astype(np.float64)
     assert (found.mean, found.deviation) == pytest.approx((pixels.mean(), pixels.std()), abs=1e-4)
     assert (found.images, found.lowest, found.highest) == (400, 0, 255)
@@ -42,7 +42,7 @@ def test_repeated_images_are_found_within_and_across_splits(sample: ImageDataset
 def test_an_image_that_another_split_has_counts_as_often_as_it_occurs(sample: ImageDataset) -> None:
     images = np.array(sample.test.images)
     images[:3] = sample.train.images[0]
-    found = schema.statistics(replace(sample, test=Split(images, sample.test.labels)))
+    found = checks.statistics(replace(sample, test=Split(images, sample.test.labels)))
     assert found.shared["train/test"] == 3
 
 
@@ -75,24 +75,35 @@ def test_what_a_schema_names_must_be_so(sample: ImageDataset) -> None:
 
 def test_the_schema_of_a_run_is_fulfilled_by_its_data(sample: ImageDataset, tmp_path: Path) -> None:
     path = tmp_path / "schema.json"
-    path.write_text(json.dumps(schema.fulfilled_by(sample, schema.statistics(sample)).to_json()))
-    assert said(sample, schema.schema_for(replace(sample, schema=path))) == []
+    path.write_text(json.dumps(asdict(checks.fulfilled_by(sample, checks.statistics(sample)))))
+    assert said(sample, checks.schema_for(replace(sample, schema=path))) == []
 
 
 @pytest.mark.parametrize(
     "content",
-    ['{"colour": "blue"}', "[1]", "null", "{", '{"range": 5}', '{"range": [0]}', '{"images": 5}', '{"shared": "a"}'],
+    [
+        '{"colour": "blue"}',
+        "[1]",
+        "null",
+        "{",
+        '{"range": 5}',
+        '{"range": [0]}',
+        '{"range": [0, true]}',
+        '{"classes": "ab"}',
+        '{"images": 5}',
+        '{"shared": "a"}',
+    ],
 )
 def test_a_file_that_is_no_schema_is_refused(content: str, sample: ImageDataset, tmp_path: Path) -> None:
     path = tmp_path / "schema.json"
     path.write_text(content)
     with pytest.raises(DataError, match=r"schema\.json: expected a JSON object with some of dtype, shape"):
-        schema.schema_for(replace(sample, schema=path))
+        checks.schema_for(replace(sample, schema=path))
 
 
 def test_an_anomaly_stops_unless_it_is_allowed(sample: ImageDataset, capsys: pytest.CaptureFixture[str]) -> None:
     broken = replace(sample, left_out=tuple(f"{number}.png: broken" for number in range(7)))
     with pytest.raises(AnomalyError, match=r"0\.png: broken(?s:.*)and 2 more(?s:.*)--allow-anomalies"):
-        schema.inspect(broken)
-    assert len(schema.inspect(broken, allow_anomalies=True).anomalies) == 6
+        checks.inspect(broken)
+    assert len(checks.inspect(broken, allow_anomalies=True).anomalies) == 6
     assert "Allowed: 0.png: broken" in capsys.readouterr().out
