@@ -20,13 +20,13 @@ from trainer.data.dataset import ImageDataset
 from trainer.devices import ONE, Devices, alone, resolved
 from trainer.evaluation import figures
 from trainer.evaluation.fonts import fonts_for
-from trainer.evaluation.metrics import calibrated_temperature
+from trainer.evaluation.metrics import calibrated_temperature, evaluate
+from trainer.evaluation.robustness import robustness
 from trainer.prepare import Prepared
 from trainer.release import examples
 from trainer.release.card import card_of
-from trainer.release.export import export
-from trainer.release.finished import EXPORT, Run, measured
-from trainer.release.saved import SavedModel, latency
+from trainer.release.export import SavedModel, export, latency
+from trainer.release.finished import EXPORT, Run
 from trainer.training import checkpoint
 from trainer.training.checkpoint import CheckpointError
 from trainer.training.fit import TrainResult, train
@@ -81,18 +81,32 @@ def _evaluated(config: TrainConfig, prepared: Prepared, directory: Path, result:
     """The run, its numbers and its export; the card comes last, so that what has one is finished."""
     dataset = prepared.dataset
     temperature = calibrated_temperature(result.model, dataset.validation)
+    evaluation = evaluate(result.model, dataset.test, len(dataset.classes), temperature)
+    robust = robustness(result.model.predict_on_batch, dataset.test)
     staged = directory / f".{EXPORT}"
     staged.mkdir()
-    litert = export(result.model, staged, temperature, prepared.thresholds.infra_tolerance)
-    timed = latency(SavedModel(staged), dataset.test.images)
+    metrics = {
+        "validation_accuracy": result.validation_accuracy,
+        **evaluation.to_json(dataset.classes),
+        "robust_accuracy": robust.mean,
+        "robustness": robust.to_json(),
+        "familiarity": prepared.novelty_measures,
+        "litert": export(result.model, staged, temperature, prepared.thresholds.infra_tolerance),
+        "latency_ms": latency(SavedModel(staged), dataset.test.images),
+        "computed": {"backend": keras.backend.backend(), "precision": resolved(config.precision)},
+        "parameters": result.model.count_params(),
+        "seconds": round(result.seconds, 1),
+        "best_epoch": result.best_epoch,
+        "history": result.history,
+        "diverged": result.diverged,
+    }
     shutil.rmtree(directory / EXPORT, ignore_errors=True)  # of a process that was killed before the run was judged
     staged.rename(directory / EXPORT)
-    run = measured(config, directory, result, dataset, temperature, timed)
-    write_json(directory / "evaluation.json", run.measures())
+    write_json(directory / "evaluation.json", metrics)
     prepared.novelty.write(directory)
-    examples.draw(dataset.test, run.evaluation.predicted, run.evaluation.confusion, directory)
-    card = card_of(run, dataset, prepared.inspected, prepared.novelty_measures, litert)
-    replace(card, files=hashes(run.export)).write(run.export)
+    examples.draw(dataset.test, evaluation.predicted, evaluation.confusion, directory)
+    run = Run(config, directory, result, evaluation, robust, metrics)
+    replace(card_of(run, dataset, prepared.inspected), files=hashes(run.export)).write(run.export)
     return run
 
 

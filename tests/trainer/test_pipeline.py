@@ -25,7 +25,7 @@ from trainer.evaluation.calibration import fit_temperature, softmax
 from trainer.evaluation.robustness import CORRUPTIONS
 from trainer.prepare import prepare_push
 from trainer.release.checks import Check, Verdict
-from trainer.release.saved import SavedModel
+from trainer.release.export import SavedModel
 from trainer.training.fit import DivergedError
 
 pytestmark = pytest.mark.tensorflow
@@ -51,15 +51,17 @@ def test_a_run_directory_holds_everything_about_the_run(artifacts: Path) -> None
     }
     assert TrainConfig(**json.loads((run / "config.json").read_text())).epochs == 6
     evaluation = json.loads((run / "evaluation.json").read_text())
-    low, high = evaluation["interval"]
-    assert low < evaluation["accuracy"] < high
+    low, high = evaluation["test_interval"]
+    assert low < evaluation["test_accuracy"] < high
     assert sum(map(sum, evaluation["confusion"])) == 200
     assert set(evaluation["per_class"]["Shirt"]) == {"precision", "recall", "f1", "images"}
-    assert sum(evaluation["raw"]["counts"]) == sum(evaluation["calibrated"]["counts"]) == 200
-    assert evaluation["raw"]["nll"] > 0 < evaluation["calibrated"]["brier"] < 2
+    raw, calibrated = (evaluation["calibration"][each] for each in ("raw", "calibrated"))
+    assert sum(raw["counts"]) == sum(calibrated["counts"]) == 200
+    assert raw["nll"] > 0 < calibrated["brier"] < 2
     assert evaluation["robustness"].keys() == CORRUPTIONS.keys()
     assert 0 < evaluation["latency_ms"]["single"] <= evaluation["latency_ms"]["single_p95"]
     assert evaluation["latency_ms"]["batch_size"] == 32
+    assert evaluation == ModelStore(artifacts / "models", "fashion_mnist_sample").card(1).metrics
 
 
 @pytest.mark.parametrize("name", ["curves", "confusion", "reliability", "robustness", "sheet"])

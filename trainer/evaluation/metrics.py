@@ -62,14 +62,18 @@ class Evaluation:
             for i, name in enumerate(classes)
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
+        """The metrics of a test, as evaluation.json has them."""
         return {
-            "accuracy": self.accuracy,
-            "interval": list(self.interval),
+            "test_accuracy": self.accuracy,
+            "test_interval": list(self.interval),
+            "per_class": self.per_class(classes),
             "confusion": self.confusion.tolist(),
-            "temperature": self.temperature,
-            "raw": self.raw.to_json(),
-            "calibrated": self.calibrated.to_json(),
+            "calibration": {
+                "temperature": self.temperature,
+                "raw": self.raw.to_json(),
+                "calibrated": self.calibrated.to_json(),
+            },
         }
 
 

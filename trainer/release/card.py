@@ -8,7 +8,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,8 +17,6 @@ from registry.card import ModelCard, TensorSpec
 from trainer.data.cache import parts
 from trainer.data.checks import Inspection
 from trainer.data.dataset import ImageDataset, Split
-from trainer.devices import resolved
-from trainer.evaluation.metrics import Evaluation
 from trainer.release.export import INPUT, OUTPUT
 from trainer.release.finished import Run
 
@@ -29,23 +26,15 @@ IMAGES_SHARE = 0.9  # of the images must have such a border
 LIBRARIES: tuple[str, ...] = ("tensorflow", "keras", "numpy", "tensorflow-datasets")
 
 
-def card_of(
-    best: Run, dataset: ImageDataset, inspected: Inspection, novelty: dict[str, Any], litert: dict[str, float | str]
-) -> ModelCard:
-    """The card of a run's model, not yet judged.
-
-    Args:
-        novelty: how well images unlike the data set's are recognised.
-        litert: how far the probabilities of the flatbuffer differ, or why there is none.
-    """
-    classes = len(dataset.classes)
+def card_of(run: Run, dataset: ImageDataset, inspected: Inspection) -> ModelCard:
+    """The card of a run's model, not yet judged."""
     return ModelCard(
         name=dataset.name,
-        run=best.directory.name,
+        run=run.directory.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         classes=dataset.classes,
         input=TensorSpec(INPUT, dataset.shape, "float32"),
-        output=TensorSpec(OUTPUT, (classes,), "float32"),
+        output=TensorSpec(OUTPUT, (len(dataset.classes),), "float32"),
         data={
             "dataset": dataset.name,
             "source": dataset.source,
@@ -55,25 +44,8 @@ def card_of(
             "anomalies": list(inspected.anomalies),
             "look": items_on_black(dataset.train),
         },
-        config=best.config.asdict(),
-        metrics={
-            "validation_accuracy": best.result.validation_accuracy,
-            "test_accuracy": best.evaluation.accuracy,
-            "test_interval": list(best.evaluation.interval),
-            "per_class": best.per_class,
-            "calibration": _calibration(best.evaluation),
-            "robust_accuracy": best.robustness.mean,
-            "robustness": best.robustness.to_json(),
-            "familiarity": novelty,
-            "litert": litert,
-            "latency_ms": best.latency.to_json(),
-            "computed": {"backend": keras.backend.backend(), "precision": resolved(best.config.precision)},
-            "parameters": best.result.model.count_params(),
-            "seconds": round(best.result.seconds, 1),
-            "best_epoch": best.result.best_epoch,
-            "history": best.result.history,
-            "diverged": best.result.diverged,
-        },
+        config=run.config.asdict(),
+        metrics=run.metrics,
         libraries={"python": platform.python_version(), **{name: version(name) for name in _libraries()}},
         commit=commit(),
     )
@@ -81,15 +53,6 @@ def card_of(
 
 def _libraries() -> tuple[str, ...]:
     return (*LIBRARIES, "jax") if keras.backend.backend() == "jax" else LIBRARIES
-
-
-def _calibration(evaluation: Evaluation) -> dict[str, Any]:
-    measures = ("nll", "brier", "ece")
-    return {
-        "temperature": evaluation.temperature,
-        "raw": {name: getattr(evaluation.raw, name) for name in measures},
-        "calibrated": {name: getattr(evaluation.calibrated, name) for name in measures},
-    }
 
 
 def commit() -> str | None:

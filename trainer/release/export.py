@@ -1,4 +1,4 @@
-"""From a Keras model to a SavedModel and a flatbuffer with a fixed signature: raw pixels in, probabilities out."""
+"""The export of a model: a SavedModel and a flatbuffer, raw pixels in, probabilities out; and how it is called."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from trainer.data.cache import images_at_once, parts
 from trainer.models.cnns import fast_form
 from trainer.release import litert
 
 INPUT = "images"
 OUTPUT = "probabilities"
+BATCH = 32
+WARM_UP, CALLS = 5, 50
 
 
 def serving_model(model: keras.Model, temperature: float = 1.0) -> keras.Model:
@@ -91,6 +97,60 @@ def _export_elsewhere(model: keras.Model, directory: Path, temperature: float) -
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"The SavedModel could not be written to {directory}: {done.stderr.strip().splitlines()[-1]}")
+
+
+class SavedModelError(RuntimeError):
+    """A SavedModel that does not load or has another signature than this project's."""
+
+
+class SavedModel:
+    """Takes uint8 images (n, height, width, channels), gives float32 probabilities (n, classes).
+
+    Raises:
+        SavedModelError: it does not load, or its signature is another.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            # Kept, because a signature alone does not keep the model's variables alive.
+            self._loaded = tf.saved_model.load(str(directory))
+            self._signature = self._loaded.signatures["serving_default"]
+        except Exception as error:  # a damaged one raises anything from OSError to TensorFlow's own kinds
+            reason = str(error).strip().partition("\n")[0]
+            raise SavedModelError(f"{directory} does not load: {type(error).__name__}: {reason}") from error
+        if OUTPUT not in self._signature.structured_outputs:
+            raise SavedModelError(f"{directory}: expected an output `{OUTPUT}` in its signature, found none.")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self._signature(**{INPUT: tf.constant(np.asarray(images), tf.float32)})[OUTPUT].numpy()
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """As a call, for any number of images: some at a time, so that they fit into memory."""
+        return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
+
+
+def latency(model: SavedModel, images: np.ndarray) -> dict[str, Any]:
+    """Milliseconds of a call in this process, for one of uint8 (n, ...) images and for a batch.
+
+    Returns:
+        {"single": median, "single_p95": what one call in twenty exceeds, "batch", "batch_p95", "batch_size": `BATCH`,
+        fewer where there are fewer images or they are large, "device": GPU or CPU}.
+    """
+    batch = np.asarray(images[: min(BATCH, images_at_once(images.shape[1:]))])
+    measured: dict[str, Any] = {}
+    for name, asked in (("single", batch[:1]), ("batch", batch)):
+        measured[name], measured[f"{name}_p95"] = np.quantile(_milliseconds(model, asked), [0.5, 0.95]).tolist()
+    device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    return measured | {"batch_size": len(batch), "device": device}
+
+
+def _milliseconds(model: SavedModel, images: np.ndarray) -> list[float]:
+    taken = []
+    for _ in range(WARM_UP + CALLS):
+        start = time.perf_counter()
+        model(images)
+        taken.append(1000 * (time.perf_counter() - start))
+    return taken[WARM_UP:]
 
 
 if __name__ == "__main__":

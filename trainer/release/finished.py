@@ -15,7 +15,6 @@ from trainer.data.dataset import ImageDataset
 from trainer.evaluation.calibration import softmax
 from trainer.evaluation.metrics import Evaluation, evaluate
 from trainer.evaluation.robustness import Robustness, robustness
-from trainer.release.saved import Latency
 from trainer.training.fit import TrainResult
 
 EXPORT = "export"  # in a run's directory: a version, complete but for the verdict
@@ -23,15 +22,14 @@ EXPORT = "export"  # in a run's directory: a version, complete but for the verdi
 
 @dataclass(frozen=True)
 class Run:
-    """One finished training run and its directory."""
+    """One finished training run and its directory; `metrics` is its evaluation.json, and its card's `metrics`."""
 
     config: TrainConfig
     directory: Path
     result: TrainResult
     evaluation: Evaluation
     robustness: Robustness
-    latency: Latency
-    per_class: dict[str, dict[str, float]]
+    metrics: dict[str, Any]
 
     @property
     def export(self) -> Path:
@@ -41,36 +39,11 @@ class Run:
         """The probabilities (n, classes) of the Keras model for uint8 images, at the temperature of the export."""
         return softmax(self.result.model.predict_on_batch(images), self.evaluation.temperature)
 
-    def measures(self) -> dict[str, Any]:
-        """The content of evaluation.json."""
-        return self.evaluation.to_json() | {
-            "per_class": self.per_class,
-            "robust_accuracy": self.robustness.mean,
-            "robustness": self.robustness.to_json(),
-            "latency_ms": self.latency.to_json(),
-        }
-
-
-def measured(
-    config: TrainConfig,
-    directory: Path,
-    result: TrainResult,
-    dataset: ImageDataset,
-    temperature: float,
-    latency: Latency,
-) -> Run:
-    """The run, its model measured on the test images, which fit nothing."""
-    evaluation = evaluate(result.model, dataset.test, len(dataset.classes), temperature)
-    robust = robustness(result.model.predict_on_batch, dataset.test)
-    return Run(config, directory, result, evaluation, robust, latency, evaluation.per_class(dataset.classes))
-
 
 def read(directory: Path, config: TrainConfig, dataset: ImageDataset) -> Run:
-    """A finished run from its directory, its model measured anew on the same test images."""
+    """A finished run from its directory, its model tested again on the same images."""
     metrics = ModelCard.read(directory / EXPORT).metrics
-    result = TrainResult(
-        keras.saving.load_model(directory / "model.keras", compile=False),
-        **{name: metrics[name] for name in ("history", "best_epoch", "seconds", "diverged")},
-    )
-    temperature, latency = metrics["calibration"]["temperature"], Latency(**metrics["latency_ms"])
-    return measured(config, directory, result, dataset, temperature, latency)
+    model = keras.saving.load_model(directory / "model.keras", compile=False)
+    result = TrainResult(model, **{name: metrics[name] for name in ("history", "best_epoch", "seconds", "diverged")})
+    evaluation = evaluate(model, dataset.test, len(dataset.classes), metrics["calibration"]["temperature"])
+    return Run(config, directory, result, evaluation, robustness(model.predict_on_batch, dataset.test), metrics)

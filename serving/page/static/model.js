@@ -20,7 +20,7 @@ export async function show(described) {
     fill("curves", card.metrics.history?.loss && curves(card.metrics.history, card.metrics.best_epoch), "training history");
     fill("confusion", evaluation && confusion(evaluation.confusion, card.classes, examples, byId("examples")), "confusion matrix");
     fill("classes", card.metrics.per_class && byClass(card.metrics.per_class), "figures by class");
-    fill("calibration", evaluation && calibration(evaluation), "calibration");
+    fill("calibration", evaluation && calibration(evaluation.calibration ?? evaluation), "calibration");
     shown = described.version;
   } catch (error) {
     byId("model-problem").textContent = error.message;
