@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         "--models", type=Path, metavar="DIR", help="the models' directory ($MODELS, else $ARTIFACTS/models)"
     )
     where.add_argument("--name", help="the model; needed where there are several")
-    top = _Parser(prog="python -m registry", description="Look after the versions of a model.", parents=[where])
+    top = _Parser(prog="python -m registry", description="Manage the versions of a model.", parents=[where])
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, help_: str, *versions: str) -> argparse.ArgumentParser:

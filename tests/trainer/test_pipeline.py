@@ -147,7 +147,7 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     high = {"accuracy_floor": 0.999}
-    with pytest.raises(pipeline.RefusedError, match=r"not clearly above the floor, 0\.9990") as refused:
+    with pytest.raises(pipeline.RefusedError, match=r"not significantly above the floor, 0\.9990") as refused:
         train_and_push([QUICK], tmp_path, overrides=high)
     assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
     directory = refused.value.best.directory

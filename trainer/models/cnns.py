@@ -17,7 +17,7 @@ def basic_cnn(shape: Shape, classes: int, dropout: float = 0.0, fast: bool = Fal
 
     Args:
         shape: height, width and channels of an image; the model takes raw pixels 0..255.
-        classes: how many classes it tells apart.
+        classes: how many classes it distinguishes.
         dropout: rate of the dropout before the hidden dense layer.
         fast: whether a `PixelBlock` computes the first block, from the same weights. TensorFlow needs less time for
             it on a CPU, but Keras loads it only where this package is imported.

@@ -15,7 +15,7 @@ class PixelBlock(keras.layers.Layer):
 
     It computes what `Conv2D(filters, 3, padding="same", activation="relu")` and `AveragePooling2D(2)` compute,
     from weights of the same shapes, in less than half of their time on a CPU, where a convolution of one channel
-    keeps the cores waiting for memory. The four outputs that are pooled together read one 4x4 patch of the image;
+    is bound by memory. The four outputs that are pooled together read one 4x4 patch of the image;
     so the patches are laid out once, and multiplied by a kernel that holds the 3x3 kernel at its four places.
 
     Args:

@@ -41,7 +41,7 @@ class Verdict:
         thresholds: what it was judged by.
         checks: every check that applied, in their order.
         against: the served version that it was compared with; None where there was none.
-        forced: why it is pushed although refused; None where nobody forces it.
+        forced: why it is pushed although refused; None unless it is forced.
         forced_by: the user who forces it.
     """
 
@@ -74,7 +74,7 @@ def accuracy_floor(evaluation: Evaluation, thresholds: Thresholds) -> Check:
     passed = low > floor
     sentence = (
         f"Accuracy on {images:,} test images is {evaluation.accuracy:.4f} ({low:.4f} to {high:.4f}), "
-        f"{'above' if passed else 'not clearly above'} {what}, {floor:.4f}."
+        f"{'above' if passed else 'not significantly above'} {what}, {floor:.4f}."
     )
     return Check("accuracy_floor", passed, low, floor, sentence)
 

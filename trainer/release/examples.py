@@ -1,8 +1,8 @@
 """A few test images for each cell of the confusion matrix, in one picture, for the page of a served model.
 
-`examples.png` holds images side by side, those of more than 96 pixels a side made smaller; `examples.json` says which
-of them show what: {"size": [height, width] of each, "columns": images a row, "cells": [{"true": class,
-"predicted": class, "first": place of the first of its images, "count": how many}]}.
+`examples.png` holds images side by side, those of more than 96 pixels a side made smaller; `examples.json` lists the
+cells: {"size": [height, width] of an image, "columns": images in a row, "cells": [{"true": class, "predicted": class,
+"first": index of the cell's first image, "count": its images}]}.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def draw(test: Split, predicted: np.ndarray, confusion: np.ndarray, directory: P
 
     Args:
         test: the test images with their true classes.
-        predicted: int (n,), the class that the model called each.
+        predicted: int (n,), the predicted classes.
         confusion: int (classes, classes), row: true class, column: predicted class.
         directory: to write into.
     """

@@ -1,7 +1,7 @@
 """The infra check: a real server process loads the export and must answer what the Keras model answers.
 
-The service is started as a user starts it and asked over loopback; nothing of it is imported. It is sent pixels, and
-picture files, which service and trainer must decode alike.
+The service is started as a user starts it, and gets requests over loopback; nothing of it is imported. The requests
+hold pixels, and picture files, which service and trainer must decode alike.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ READY_SECONDS = 150.0  # until the model is loaded: TensorFlow alone may take ha
 ANSWER_SECONDS = 30.0
 
 _ROOT = Path(__file__).parents[2]
-# What the caller has set for a service of their own must not decide this check: the server gets these alone.
+# Settings of a service of the user's own must not decide this check, so the server gets these variables alone.
 _ENVIRONMENT = (
     *("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TMPDIR"),
     *("PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE"),
 )
-# Loopback is asked directly, whatever proxy the environment names.
+# Requests to loopback go through no proxy, even if the environment names one.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 ORIENTATIONS = (6, 8, 3, 1, 5, 7, 2, 4)  # EXIF's, the most frequent in photographs first
 
@@ -80,11 +80,11 @@ def infra(models: Path, classes: Sequence[str], images: np.ndarray, predict: Pre
                 differences.append(float(np.abs(answer - predict(request.pixels[None])[0]).max()))
     except ServerError as error:
         return Check("infra", False, None, tolerance, f"A real server cannot serve the export: {error}")
-    worst = max(differences)
-    passed = worst <= tolerance
+    at = int(np.argmax(differences))  # of a NaN, if there is one, which is not within the tolerance
+    worst, passed = differences[at], differences[at] <= tolerance
     sentence = (
         f"A real server's answers to {len(differences)} requests {'agree' if passed else 'disagree'} with the Keras "
-        f"model's: probabilities differ by {worst:.2g} at most, for {asked[differences.index(worst)]}, "
+        f"model's: probabilities differ by {worst:.2g} at most, for {asked[at]}, "
         f"{'within' if passed else 'beyond'} {tolerance:g}."
     )
     return Check("infra", passed, worst, tolerance, sentence)

@@ -39,8 +39,8 @@ def as_only_version(export: Path, name: str) -> Iterator[Path]:
 def push(run: Path, card: ModelCard, verdict: Verdict, store: ModelStore) -> int:
     """Publishes the export of the run's directory, the very files that were judged, as the next version of `store`.
 
-    The version's `assets.extra` gets the card with the verdict, the card in words, and what the directory has of KEPT
-    and of figures.
+    The version's `assets.extra` gets the card with the verdict, as JSON and as Markdown, the run's figures, and those
+    of KEPT that the run has.
 
     Raises:
         RegistryError: it could not be published; the versions there before are untouched.
@@ -48,7 +48,7 @@ def push(run: Path, card: ModelCard, verdict: Verdict, store: ModelStore) -> int
     card, source = replace(card, verdict=verdict.to_json()), run / EXPORT
     with store.stage() as staged:
         with refusals("publish a version", store.directory):
-            # File by file: of a full disk, `shutil.copytree` makes a list of errors that nobody can read.
+            # File by file, because on a full disk `shutil.copytree` raises one error that lists all files.
             for path in sorted(source.rglob("*")):
                 _copy(path, staged / path.relative_to(source))
             for path in sorted((run / "figures").glob("*.png")):

@@ -1,4 +1,4 @@
-"""Judging one trained model: everything that the gate looks at is gathered here, and the gate's checks are asked."""
+"""The gate's verdict on one trained model: its checks, made on the test images and on the version now served."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def judge(
 
     Args:
         card: the model's card.
-        served_live: what `trainer.release.live_server` found of the export.
+        served_live: the outcome of `trainer.release.live_server` for the export.
         evaluation: of the Keras model on the test images, with the temperature that was exported.
         robust: of the Keras model on the test images.
-        store: where the version is that it would replace.
+        store: of the version that it would replace.
     """
     absolute = [
         checks.accuracy_floor(evaluation, thresholds),
@@ -57,7 +57,7 @@ def _against_served(
         return None, []
     try:
         kind = checks.same_kind(card, store.card(served))
-        if not kind.passed:  # another kind cannot be asked about these images
+        if not kind.passed:  # a model of another kind cannot predict these images
             return served, [kind]
         model = SavedModel(store.path(served))
         guesses = model.predict(dataset.test.images).argmax(axis=1)

@@ -49,14 +49,14 @@ def test_the_floor_is_held_against_the_low_end_of_the_interval() -> None:
     assert not refused.passed
     assert refused.value == pytest.approx(0.7741, abs=1e-4)
     assert refused.sentence == (
-        "Accuracy on 1,000 test images is 0.8000 (0.7741 to 0.8236), not clearly above the floor, 0.7800."
+        "Accuracy on 1,000 test images is 0.8000 (0.7741 to 0.8236), not significantly above the floor, 0.7800."
     )
 
 
 def test_without_a_floor_a_model_must_beat_guessing() -> None:
     refused = checks.accuracy_floor(evaluation([0.25] * 4), Thresholds())
     assert (refused.passed, refused.threshold) == (False, 0.25)
-    assert "not clearly above what guessing gets, 0.2500" in refused.sentence
+    assert "not significantly above what guessing gets, 0.2500" in refused.sentence
     assert checks.accuracy_floor(evaluation([0.4] * 4), Thresholds()).passed
 
 
