@@ -152,7 +152,7 @@ def test_no_source_of_data_says_what_was_tried_and_how_to_mend_it(tmp_path: Path
         http_proxy="http://127.0.0.1:9",  # the discard port: nothing answers
     )
     assert done.returncode == 2
-    for expected in ("Tried:", "FASHION_MNIST_DIR is not set", "TFDS's download", "apt-get", "To mend it"):
+    for expected in ("Tried:", "FASHION_MNIST_DIR is not set", "TFDS's download", "apt-get", "To fix it"):
         assert expected in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -22,7 +22,7 @@ def augment(images: tf.Tensor, seed: tf.Tensor, config: TrainConfig) -> tf.Tenso
 
     Args:
         images: uint8 (batch, height, width, channels).
-        seed: int64 (2,); the only source of chance.
+        seed: int64 (2,); the images depend on no other random state.
 
     Returns:
         uint8 images of the same shape.

@@ -1,7 +1,7 @@
 """Decoded images on disk: written once, then mapped into memory, so that a set may be larger than the memory.
 
-A folder holds the pixels of each split as plain bytes, its labels as a .npy file, and `about.json`; it is whole once
-it has its name. Pages of a map that were read are the system's to drop, and a map outlives the removal of its file.
+A folder holds the pixels of each split as plain bytes, its labels as a .npy file, and `about.json`. It gets its name
+when it is complete. The system drops pages of a map when it needs memory; a map stays valid when its file is removed.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def folder_of(data_dir: Path, name: str, image_size: int) -> Path:
 
 
 def write(folder: Path, about: Mapping[str, Any], batches: Batches) -> Decoded:
-    """Writes a decoded set as its images come, and maps it; half a set never has its name.
+    """Writes a decoded set batch by batch under a temporary name, renames it, and maps it.
 
     Args:
-        folder: where to; must not exist.
+        folder: the directory to write, which must not exist.
         about: `source`, `classes` and, where it applies, `left_out` of `Decoded`, which may grow with the batches.
         batches: the images of all three splits, in any order.
 
@@ -78,7 +78,7 @@ def _write_splits(folder: Path, batches: Batches) -> tuple[int, ...]:
     shape: tuple[int, ...] = (0, 0, 0)
     labels: dict[str, list[np.ndarray]] = {name: [np.zeros(0, np.int64)] for name in ("train", "validation", "test")}
     with ExitStack() as stack:
-        # Not through a map: a full disk would end the process by a signal.
+        # Not through a map: on a full disk, a signal would end the process.
         files = {name: stack.enter_context((folder / f"{name}.images").open("wb")) for name in labels}
         for name, images, of_images in batches:
             shape = images.shape[1:]
@@ -90,7 +90,7 @@ def _write_splits(folder: Path, batches: Batches) -> tuple[int, ...]:
 
 
 def read(folder: Path) -> Decoded | None:
-    """The decoded set in `folder`; None: there is none, or it was damaged, and is removed after a note."""
+    """The decoded set in `folder`; None if there is none or it was damaged, in which case it is removed with a note."""
     if not (folder / "about.json").is_file():
         return None
     try:

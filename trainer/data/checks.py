@@ -31,7 +31,7 @@ class AnomalyError(DataError):
 
 @dataclass(frozen=True)
 class Schema:
-    """What a data set should be; a field that is None is not checked.
+    """What is expected of a data set; a field that is None is not checked.
 
     Attributes:
         dtype, shape: of the images.
@@ -101,15 +101,13 @@ def inspect(dataset: ImageDataset, allow_anomalies: bool = False) -> Inspection:
 
     Raises:
         AnomalyError: there are anomalies, and they are not allowed.
-        DataError: its schema file is none.
+        DataError: its schema file holds no schema.
     """
     schema, found = schema_for(dataset), statistics(dataset)
     inspection = Inspection(found, tuple(anomalies(dataset, found, schema)))
     if inspection.anomalies and not allow_anomalies:
         listed = "\n".join(f"  - {each}" for each in inspection.anomalies)
-        raise AnomalyError(
-            f"The data is not what it should be:\n{listed}\nTo train on it nevertheless: --allow-anomalies."
-        )
+        raise AnomalyError(f"The data has anomalies:\n{listed}\nTo train on it nevertheless, pass --allow-anomalies.")
     for each in inspection.anomalies:
         print(f"Allowed: {each}", flush=True)
     return inspection
@@ -119,7 +117,7 @@ def schema_for(dataset: ImageDataset) -> Schema:
     """The schema of a data set: its folder's own, this project's, or the general rules.
 
     Raises:
-        DataError: a schema file that is none.
+        DataError: a schema file that holds no schema.
     """
     if not dataset.schema:
         return _schema(json.loads(KNOWN.read_text()).get(dataset.known, {}))

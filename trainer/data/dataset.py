@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 LISTED = 10  # names that a message spells out
-# Of the images of a class, one in so many validates (and one in so many tests) where a set has no split for that.
+# One in this many images of a class goes to the validation split, and one to the test split, where a set has none.
 ONE_IN = 5
 
 # Images of one split, uint8 (n, height, width, channels), and their labels (n,), after the name of the split.
@@ -21,7 +21,7 @@ Batches = Iterable[tuple[str, np.ndarray, np.ndarray]]
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message names the file, what was expected and what came."""
+    """Data that cannot be used; the message names the file, what was expected and what was found."""
 
 
 def listed(names: Sequence[str]) -> str:
@@ -50,10 +50,10 @@ class Decoded:
     """A data set as decoded.
 
     Attributes:
-        source: where it came from, in words.
+        source: where it came from, for people.
         classes: the class names; a label is an index into them.
         splits: `train`, `test` and, unless it is still to be cut from the training images, `validation`.
-        left_out: files that could not be used, in words.
+        left_out: a sentence for each file, or each kind of file, that could not be used.
     """
 
     source: str
@@ -83,11 +83,11 @@ class ImageDataset:
 
     Attributes:
         name: of the model that it makes.
-        source: where it came from, in words.
+        source: where it came from, for people.
         classes: the class names; a label is an index into them.
         sha256: hash of all images and labels.
-        left_out: files that could not be used, in words.
-        schema: a file that says what the data should be, where its folder has one.
+        left_out: a sentence for each file, or each kind of file, that could not be used.
+        schema: a file with the folder's own schema, where there is one.
         known: the name of the public set that it is, such as `fashion_mnist`; empty for a user's own images.
     """
 
@@ -116,8 +116,8 @@ class ImageDataset:
 def cut(batches: Batches, split: str) -> Batches:
     """The same images, of which one in `ONE_IN` of each class moves from the training images to another split.
 
-    They are chosen by their place among the images of their class, because sets come sorted by class, and because
-    images that are appended later then move no other.
+    Images are chosen by their place among the images of their class, because some sets are sorted by class, and so that
+    images that are appended later do not move others to another split.
     """
     seen: Counter[int] = Counter()
     for name, images, labels in batches:

@@ -46,11 +46,11 @@ Arrays = Mapping[idx.Part, np.ndarray]
 
 
 class SourceUnavailable(Exception):  # noqa: N818  - not an error as long as another source answers
-    """A source that is not there; the message says what was looked for."""
+    """A source that is not available; the message says what was expected of it."""
 
 
 def load(name: str, data_dir: Path, image_size: int) -> Decoded:
-    """Fashion-MNIST with the paper's cut, from the first source that is there; its arrays are kept in `data_dir`.
+    """Fashion-MNIST with the paper's cut, from the first source that is available; its arrays are kept in `data_dir`.
 
     Args:
         name: `fashion_mnist`, perhaps with TFDS's version.
@@ -58,7 +58,7 @@ def load(name: str, data_dir: Path, image_size: int) -> Decoded:
         image_size: height and width of the images; 0: their own.
 
     Raises:
-        DataError: a source held damaged or other files, or no source was there.
+        DataError: the files of a source are damaged or are not Fashion-MNIST, or no source is available.
     """
     folder = cache.folder_of(data_dir, name, image_size)
     found = cache.read(folder)
@@ -72,7 +72,7 @@ def load(name: str, data_dir: Path, image_size: int) -> Decoded:
 
 
 def recognized(found: Decoded) -> Decoded | None:
-    """Fashion-MNIST, where IDX files hold it, with its own cut, and its class names where there are numbers only."""
+    """Fashion-MNIST with the paper's cut, and its class names where there were only numbers; None for another set."""
     if not _is_published(found):
         return None
     train = found.splits["train"]
@@ -104,7 +104,7 @@ def _cut(arrays: Arrays, shape: Shape) -> Batches:
 
 
 def _first_source(name: str, data_dir: Path) -> tuple[str, Arrays]:
-    """The name and the arrays of the first source that is there."""
+    """The name and the arrays of the first source that is available."""
     builder, tried = tfds.builder_of(name, data_dir), []
     for source in (_from_prepared, _from_files, _from_download, _from_debian):
         try:
@@ -114,7 +114,7 @@ def _first_source(name: str, data_dir: Path) -> tuple[str, Arrays]:
     raise DataError(
         "Fashion-MNIST is not on this machine and could not be fetched. Tried:\n"
         + "\n".join(tried)
-        + f"\nTo mend it: name a folder with the four IDX files in {FOLDER_VARIABLE}, "
+        + f"\nTo fix it, set {FOLDER_VARIABLE} to a folder with the four IDX files, "
         f"or install Debian's package (apt-get install {DEBIAN_PACKAGE})."
     )
 

@@ -1,4 +1,4 @@
-"""A user's own pictures, decoded once into one shape; `trainer.data.folder_files` says where they lie.
+"""A user's own pictures, decoded once into one shape; `trainer.data.folder_files` finds them.
 
 Splits that the folder does not have are cut from its training pictures, about a fifth of each class. Which split a
 picture goes to is decided by a hash of its class, its name and a seed, so that pictures that are added or removed move
@@ -8,10 +8,8 @@ no other: a served version is not judged on pictures that it was trained on.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +24,7 @@ SHARE = 0.2
 BATCH = 256
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Pictures of one split, and the class of each."""
-
-    paths: list[Path]
-    labels: list[int]
+Parts = dict[str, list[tuple[Path, int]]]  # pictures and the labels of their classes, by split
 
 
 def load(folder: Path, data_dir: Path, image_size: int, seed: int) -> Decoded:
@@ -46,7 +39,7 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int) -> Decoded:
     Raises:
         DataError: no such folder, fewer than two classes, an empty class, or classes that differ between splits.
     """
-    folder = folder.resolve()  # however it is spelled, it is decoded once
+    folder = folder.resolve()  # so that another path to it gives the same copy
     found = scan(folder)
     missed = left_out(folder, found)
     of_folder = f"folder-{_hash(str(folder))}-"
@@ -55,7 +48,10 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int) -> Decoded:
     if known := cache.read(copy):
         return known
     print(f"Decoding the pictures of {folder}; this happens once, until they change.", flush=True)
-    result = _decode(folder, copy, tuple(found["train"]), _parts(found, seed), image_size, missed)
+    parts = _parts(found, seed)
+    shape = _shape([path for pictures in parts.values() for path, _ in pictures], image_size)
+    about = {"source": f"pictures in {folder}", "classes": tuple(found["train"]), "left_out": missed}
+    result = cache.write(copy, about, _batches(parts, shape, missed))
     for other in copy.parent.glob(f"{of_folder}*"):
         if not other.name.startswith(of_state):
             shutil.rmtree(other, ignore_errors=True)
@@ -72,9 +68,9 @@ def _stamps(found: dict[str, Files]) -> list[tuple[str, int, int, int]]:
     return [(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path in paths for stat in [path.stat()]]
 
 
-def _parts(found: dict[str, Files], seed: int) -> dict[str, _Part]:
+def _parts(found: dict[str, Files], seed: int) -> Parts:
     """Training, validation and test pictures."""
-    parts: dict[str, _Part] = {split: _Part([], []) for split in ("train", "validation", "test")}
+    parts: Parts = {"train": [], "validation": [], "test": []}
     missing = [split for split in ("test", "validation") if split not in found]
     for label, (name, paths) in enumerate(found["train"].items()):
         if len(paths) <= len(missing):
@@ -83,11 +79,9 @@ def _parts(found: dict[str, Files], seed: int) -> dict[str, _Part]:
                 f"{' and some '.join('test' if split == 'test' else 'validate' for split in missing)}; "
                 f"found {len(paths)}."
             )
-        for split, of_split in _cut(name, paths, missing, seed).items():
-            _add(parts[split], of_split, label)
-    for split in parts.keys() & found.keys() - {"train"}:
-        for label, paths in enumerate(found[split].values()):
-            _add(parts[split], paths, label)
+        of_class = {split: files[name] for split, files in found.items()} | _cut(name, paths, missing, seed)
+        for split, chosen in of_class.items():
+            parts[split] += [(path, label) for path in chosen]
     return parts
 
 
@@ -110,27 +104,8 @@ def _place(text: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _add(part: _Part, paths: list[Path], label: int) -> None:
-    part.paths.extend(paths)
-    part.labels.extend([label] * len(paths))
-
-
-def _decode(
-    folder: Path,
-    target: Path,
-    classes: tuple[str, ...],
-    parts: dict[str, _Part],
-    image_size: int,
-    missed: list[str],
-) -> Decoded:
-    shape = _shape([path for part in parts.values() for path in part.paths], image_size)
-    about = {"source": f"pictures in {folder}", "classes": classes, "left_out": missed}
-    batches = (_batches(split, part, shape, missed) for split, part in parts.items())
-    return cache.write(target, about, itertools.chain.from_iterable(batches))
-
-
 def _shape(paths: list[Path], image_size: int) -> Shape:
-    """The images' shape, from the pictures' headers; broken ones have no say."""
+    """The images' shape, from the headers of the pictures that are not broken."""
     sizes, grey = set(), True
     for path in paths:
         try:
@@ -142,15 +117,16 @@ def _shape(paths: list[Path], image_size: int) -> Shape:
     return shape_for(sizes.pop() if len(sizes) == 1 else None, 1 if grey else 3, image_size)
 
 
-def _batches(split: str, part: _Part, shape: Shape, missed: list[str]) -> Batches:
+def _batches(parts: Parts, shape: Shape, missed: list[str]) -> Batches:
     """Batches of decoded pictures and their labels; those that are broken are named in `missed`."""
-    for start in range(0, len(part.paths), BATCH):
-        images, labels = [], []
-        for path, label in zip(part.paths[start : start + BATCH], part.labels[start : start + BATCH], strict=True):
-            try:
-                images.append(read(path, shape))
-                labels.append(label)
-            except DataError as error:
-                missed.append(printable(str(error)))
-        if images:
-            yield split, np.stack(images), np.array(labels)
+    for split, pictures in parts.items():
+        for start in range(0, len(pictures), BATCH):
+            images, labels = [], []
+            for path, label in pictures[start : start + BATCH]:
+                try:
+                    images.append(read(path, shape))
+                    labels.append(label)
+                except DataError as error:
+                    missed.append(printable(str(error)))
+            if images:
+                yield split, np.stack(images), np.array(labels)

@@ -90,9 +90,9 @@ def load(folder: Path) -> Decoded:
     if arrays["train", "images"].shape[1:] != arrays["test", "images"].shape[1:]:
         shapes = sorted({arrays[split, "images"].shape[1:] for split in ("train", "test")})
         raise DataError(f"{folder}: expected training and test images of one size, found {shapes}.")
-    turned = emnist_upright if prefix.startswith("emnist") else np.asarray
+    upright = emnist_upright if prefix.startswith("emnist") else np.asarray
     splits = {
-        split: Split(turned(arrays[split, "images"])[..., None], arrays[split, "labels"].astype(np.int64))
+        split: Split(upright(arrays[split, "images"])[..., None], arrays[split, "labels"].astype(np.int64))
         for split in ("train", "test")
     }
     highest = max(int(split.labels.max()) for split in splits.values())

@@ -20,7 +20,7 @@ def model_name(dataset: str, chosen: str | None = None) -> str:
     """The name of the model that a data set makes: the chosen one, else the set's or its folder's own.
 
     Raises:
-        DataError: the chosen name breaks the rule for names, or nothing of the folder's name is left by it.
+        DataError: the chosen name breaks the rule for names, or no name can be derived from the folder's.
     """
     if chosen is not None:
         name = normalized(chosen)
@@ -55,15 +55,15 @@ def load(
         split_seed: decides which pictures of a folder test and validate, where the folder does not.
 
     Raises:
-        DataError: unknown, missing or damaged; the message says how to mend it.
+        DataError: unknown, missing or damaged; the message says how to fix it.
     """
     model = model_name(dataset, name)
     kind, _, rest = dataset.partition(":")
     known, schema = "", None
     if kind == "idx" and rest:
         found = idx.load(_path(rest))
-        if clothes := fashion_mnist.recognized(found):
-            found, known = clothes, fashion_mnist.NAME if clothes.classes == fashion_mnist.CLASSES else ""
+        if published := fashion_mnist.recognized(found):
+            found, known = published, fashion_mnist.NAME if published.classes == fashion_mnist.CLASSES else ""
     elif kind == "folder" and rest:
         found = folder.load(_path(rest), data_dir, image_size, split_seed)
         schema = _path(rest) / "schema.json"
@@ -113,7 +113,7 @@ def _dataset(name: str, found: Decoded) -> ImageDataset:
 
 
 def _without_unused_classes(found: Decoded) -> Decoded:
-    """The set without the classes that no image has; says which."""
+    """The set without the classes that no image has; a line names them."""
     used = np.unique(np.concatenate([split.labels for split in found.splits.values()]))
     if len(used) in (0, len(found.classes)):
         return found

@@ -1,6 +1,6 @@
-"""TensorFlow Datasets' sets: prepared once by TFDS, decoded once, and read from then on.
+"""TensorFlow Datasets' sets: prepared by TFDS and decoded on first use; later runs read the decoded arrays.
 
-Decoding 60,000 PNGs at every start would cost ten seconds; the decoded arrays lie beside the prepared set.
+Decoding 60,000 PNGs at every start would cost ten seconds.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.backend import import_tensorflow
 from trainer.data import cache, idx
 from trainer.data.dataset import Batches, DataError, Decoded, cut
 from trainer.data.pictures import Shape, fit_array, shape_for
@@ -32,7 +33,7 @@ def load(name: str, data_dir: Path, image_size: int) -> Decoded:
         image_size: height and width of the images; 0: their own, if that is one size.
 
     Raises:
-        DataError: unknown to TFDS, not an image classification set, not to be had, or damaged.
+        DataError: unknown to TFDS, not an image classification set, not available, or damaged.
     """
     folder = cache.folder_of(data_dir, name, image_size)
     if found := cache.read(folder):
@@ -91,22 +92,24 @@ def downloading(builder: Any) -> Iterator[str]:
             request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the address is TFDS's own
             urllib.request.urlopen(request, timeout=CONNECT_SECONDS).close()  # noqa: S310
         except urllib.error.HTTPError:
-            pass  # it answers, if not to this question
+            pass  # it answers, if with an error
         except OSError as error:
             raise DataError(f"TFDS's download: {url} ({getattr(error, 'reason', error)})") from error
+    import_tensorflow()  # quietly, before TFDS does
     print(f"Downloading {builder.info.full_name} with TensorFlow Datasets.", flush=True)
     root = builder.data_path.parent.parent
     root.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix="tfds-", dir=root) as temporary:
             yield temporary
-    except Exception as error:  # a builder raises what it likes: network, disk, checksums, missing packages
+    except Exception as error:  # a builder may raise anything: network, disk, checksums, missing packages
         reason = " ".join(str(error).split())
         raise DataError(f"TFDS could not prepare {builder.info.full_name}: {type(error).__name__}: {reason}") from error
 
 
 def batches(builder: Any, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches of the images and labels of a prepared split, in TFDS's order; several sizes fit into no batch."""
+    """Batches of the images and labels of a prepared split, in TFDS's order; one image a batch where sizes differ."""
+    import_tensorflow()  # quietly, before TFDS does
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -130,7 +133,9 @@ def _splits(builder: Any, shape: Shape) -> Batches:
     if "train" not in splits:
         raise DataError(f"{builder.name}: expected a split named train; TFDS has {', '.join(splits) or 'none'}.")
     sources = {split: split for split in ("train", "validation", "test") if split in splits}
-    if "test" not in splits and "validation" in splits:  # tests have no labels there
+    if (
+        "test" not in splits and "validation" in splits
+    ):  # the test images of some sets have no labels, and TFDS leaves them out
         sources = {"train": "train", "test": "validation"}
     upright = idx.emnist_upright if builder.name == "emnist" else np.asarray
     found: Batches = (
@@ -148,7 +153,7 @@ def _labelled_images(builder: Any) -> tuple[str, str]:
     """The names of the image feature and of the label feature.
 
     Raises:
-        DataError: it has no such two.
+        DataError: it has not exactly these two.
     """
     import tensorflow_datasets as tfds
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 from scipy.optimize import brentq
 
 BINS = 15  # of the literature since Guo et al. (2017), so that figures compare
@@ -32,13 +32,10 @@ class Calibration:
     confidence: list[float | None]
     accuracy: list[float | None]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """float64 probabilities (n, classes) of logits (n, classes) divided by the temperature."""
-    return np.exp(_log_softmax(logits, temperature))
+    return special.softmax(logits.astype(np.float64) / temperature, axis=1)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -67,7 +64,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def calibration(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> Calibration:
     """Measures the probabilities that a temperature makes of logits (n, classes) against labels int (n,)."""
-    log_probabilities = _log_softmax(logits, temperature)
+    log_probabilities = special.log_softmax(logits.astype(np.float64) / temperature, axis=1)
     probabilities = np.exp(log_probabilities)
     truth = np.eye(logits.shape[1])[labels]
     confidence = probabilities.max(axis=1)
@@ -105,12 +102,6 @@ def chance_error(confidence: np.ndarray, level: float, seed: int = 0) -> float:
     rng = np.random.default_rng(seed)
     errors = [expected_calibration_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(500)]
     return float(np.quantile(errors, level))
-
-
-def _log_softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    return scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
 
 
 def _bins(confidence: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -71,8 +71,8 @@ class Evaluation:
             "confusion": self.confusion.tolist(),
             "calibration": {
                 "temperature": self.temperature,
-                "raw": self.raw.to_json(),
-                "calibrated": self.calibrated.to_json(),
+                "raw": asdict(self.raw),
+                "calibrated": asdict(self.calibrated),
             },
         }
 

@@ -28,7 +28,7 @@ CELLS = 7  # a side; with 14, digits were told from clothes with an AUROC of 0.9
 # near 0 with many images, and told digits from clothes with an AUROC of 0.973 instead of 0.980.
 SHRINKAGE = 0.1
 MISSED = 0.05  # share of the validation images that may count as out of distribution
-STRANGERS = 2000  # images of each kind that the score is measured against
+UNLIKE = 2000  # out-of-distribution images of each kind that the score is measured on
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def fit(dataset: ImageDataset) -> NoveltyScore:
     rest = cells - means[places]
     covariance = rest.T @ rest / len(rest)
     size = len(covariance)
-    # At least a grey level: images that hardly differ would make every other one infinitely strange.
+    # At least one grey level: where the training images hardly differ, any other image would be infinitely far.
     covariance += np.eye(size) * max(1.0, SHRINKAGE * np.trace(covariance) / size)
     whiten = np.linalg.inv(np.linalg.cholesky(covariance)).T.astype(np.float32)
     centers = (means @ whiten).astype(np.float32)
@@ -77,7 +77,7 @@ def fit(dataset: ImageDataset) -> NoveltyScore:
 
 
 def measured(score: NoveltyScore, test: Split, seed: int = 0) -> dict[str, Any]:
-    """How well the score tells strange images from test images: for each kind, the AUROC and the share found.
+    """How well the score tells out-of-distribution images from test images: the AUROC and the share found, by kind.
 
     Noise and mirrored contrast are made here; digits are scikit-learn's handwritten ones, scaled, where the model
     takes grey images.
@@ -86,8 +86,8 @@ def measured(score: NoveltyScore, test: Split, seed: int = 0) -> dict[str, Any]:
 
     shape, rng = test.images.shape[1:], np.random.default_rng(seed)
     makers: dict[str, tuple[int, Callable[[slice], np.ndarray]]] = {
-        "noise": (STRANGERS, lambda part: rng.integers(0, 256, (part.stop - part.start, *shape), np.uint8)),
-        "mirrored contrast": (min(STRANGERS, len(test)), lambda part: 255 - np.asarray(test.images[part])),
+        "noise": (UNLIKE, lambda part: rng.integers(0, 256, (part.stop - part.start, *shape), np.uint8)),
+        "mirrored contrast": (min(UNLIKE, len(test)), lambda part: 255 - np.asarray(test.images[part])),
     }
     if shape[2] == 1:
         drawn = _digits()

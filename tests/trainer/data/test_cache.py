@@ -58,8 +58,8 @@ def test_reading_holds_no_pixels(folder: Path, peak: Callable[..., int]) -> None
 def test_batches_are_the_same_from_memory_and_from_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrainConfig(batch_size=16, mirror=True, seed=3)
     split, drawn = whole(folder).splits["train"], []
-    for held in (batches.HELD, 100):
-        monkeypatch.setattr(batches, "HELD", held)
+    for limit in (batches.IN_MEMORY, 100):
+        monkeypatch.setattr(batches, "IN_MEMORY", limit)
         pipelines = (TrainingBatches(split, config).dataset, evaluation_batches(split))
         drawn.append([batch for pipeline in pipelines for batch in pipeline.as_numpy_iterator()])
     for (images, labels), (others, their) in zip(*drawn, strict=True):
@@ -127,7 +127,7 @@ def anonymous():
     with open("/proc/self/smaps_rollup") as lines:  # MiB that are no pages of a file
         return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) // 1024
 
-batches.HELD = 4 * 2**20
+batches.IN_MEMORY = 4 * 2**20
 data_dir = Path(sys.argv[1])
 cache.write(data_dir / "decoded" / "chance", {"source": "chance", "classes": ["a", "b"]}, made(int(sys.argv[2])))
 dataset = load("chance", data_dir)
