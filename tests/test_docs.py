@@ -135,3 +135,14 @@ def test_every_file_that_the_pages_name_is_there() -> None:
         named |= {ROOT / (top + rest) for top, rest in paths if top != "artifacts" and (ROOT / top).is_dir()}
     assert named
     assert [path for path in named if not path.exists()] == []
+
+
+def test_the_map_in_the_readme_names_every_file() -> None:
+    text, named, package = (ROOT / "README.md").read_text(), set(), "registry"
+    for line in text.partition("```\nregistry/ ")[2].partition("```")[0].splitlines():
+        if found := re.match(r"(\w+)/ |  ([\w./]+\.py) ", line):
+            package = found[1] or package
+            named |= {f"{package}/{found[2]}"} if found[2] else set()
+    packages = ("registry", "decoding", "trainer", "tuning", "study", "serving", "deploy", "benchmarks")
+    files = {str(file.relative_to(ROOT)) for package in packages for file in (ROOT / package).rglob("*.py")}
+    assert named == {file for file in files if not file.endswith(("__init__.py", "__main__.py"))}
