@@ -67,9 +67,8 @@ def exhaustive(search: Search, dataset: ImageDataset, path: Path) -> Histories:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines() if path.exists() else []
     known: Histories = {TrainConfig(**each["config"]): each["history"] for each in map(json.loads, lines)}
-    space = search.hyperparameters().space
-    for values in itertools.product(*(tuple(each.values) for each in space)):
-        config = _point(search, dict(zip((each.name for each in space), values, strict=True)))
+    for values in search.points():
+        config = _point(search, values)
         if config not in known:
             known[config] = _trained(config, dataset)
             with path.open("a") as file:

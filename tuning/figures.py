@@ -33,11 +33,10 @@ def best_over_time(trials: Trials) -> str:
     def draw(axes: Axes) -> None:
         best = np.fmax.accumulate(scores)
         axes.step([*minutes, minutes[-1]], [*best, best[-1]], where="post", color=VERMILION, label="best so far")
-        for stopped, face in ((False, BLUE), (True, "white")):
-            chosen = [index for index, (record, _) in enumerate(trials) if record.stopped is stopped]
-            label = "stopped early" if stopped else "trial"
-            points = [minutes[each] for each in chosen], [scores[each] for each in chosen]
-            axes.plot(*points, "o", color=BLUE, markerfacecolor=face, label=label)
+        stopped = np.array([record.stopped for record, _ in trials])
+        for chosen, fill, label in ((~stopped, BLUE, "trial"), (stopped, "white", "stopped early")):
+            points = np.compress(chosen, minutes), np.compress(chosen, scores)
+            axes.plot(*points, "o", color=BLUE, markerfacecolor=fill, label=label)
         axes.set(xlabel="Minutes since the search began", ylabel="Validation accuracy")
         _focus(axes, scores)
 
@@ -45,16 +44,19 @@ def best_over_time(trials: Trials) -> str:
 
 
 def learning_rates(trials: Trials) -> str:
-    """Learning rate against accuracy, a colour an optimizer and a marker a model; hollow where stopped early."""
+    """Learning rate against accuracy, coloured by optimizer and marked by model; hollow where stopped early."""
 
     def draw(axes: Axes) -> None:
         for optimizer, model in itertools.product(OPTIMIZERS, MODELS):
-            of = [(r, c) for r, c in trials if (c.optimizer, c.model) == (optimizer, model)]
-            if of:
-                rates, scores = [config.learning_rate for _, config in of], [record.score or np.nan for record, _ in of]
+            own = [(r, c) for r, c in trials if (c.optimizer, c.model) == (optimizer, model)]
+            if own:
+                rates, scores = (
+                    [config.learning_rate for _, config in own],
+                    [record.score or np.nan for record, _ in own],
+                )
                 colour, marker = COLOURS[optimizer], MARKERS[model]
-                faces = ["none" if record.stopped else colour for record, _ in of]
-                axes.scatter(rates, scores, s=45, c=faces, edgecolors=colour, marker=marker)
+                fills = ["none" if record.stopped else colour for record, _ in own]
+                axes.scatter(rates, scores, s=45, c=fills, edgecolors=colour, marker=marker)
                 axes.plot([], [], marker, color=colour, label=f"{optimizer}, {model}")
         axes.set(xscale="log", xlabel="Learning rate", ylabel="Validation accuracy")
         _focus(axes, [record.score or np.nan for record, _ in trials])
@@ -63,10 +65,10 @@ def learning_rates(trials: Trials) -> str:
 
 
 def parallel_coordinates(trials: Trials, names: Sequence[str]) -> str:
-    """A line a trial through its settings to its score; the better, the brighter and the further in front."""
+    """A line for each trial through its settings to its score; better trials are brighter and in front."""
     scored = sorted((each for each in trials if each[0].score), key=lambda each: each[0].score or 0)
     scores = np.array([record.score for record, _ in scored], float)
-    # The axis ends where the good ones do, for a few hopeless trials would press all others together.
+    # The axis ends where the good trials do, because a few hopeless ones would squeeze all others together.
     low = max(_lowest(scores), float(scores.min()))
     shade = Normalize(low, float(scores.max()))
     columns = [numbers(name, [config for _, config in scored]) for name in names]
@@ -93,7 +95,7 @@ def parallel_coordinates(trials: Trials, names: Sequence[str]) -> str:
 
 
 def importances(found: Importance) -> str:
-    """A bar a setting, the most important on top; whiskers are a standard deviation of the shuffles."""
+    """A bar for each setting, the most important on top; whiskers are a standard deviation of the shuffles."""
 
     def draw(axes: Axes) -> None:
         order = np.argsort(found.means)
@@ -105,12 +107,12 @@ def importances(found: Importance) -> str:
 
 
 def _lowest(scores: Sequence[float] | np.ndarray) -> float:
-    """As far below the median as the best is above it, and as far again: what is lower is hopeless."""
+    """Twice as far below the median as the best is above it; trials with lower scores are hopeless."""
     return float(3 * np.nanmedian(scores) - 2 * np.nanmax(scores) - 0.01)
 
 
 def _focus(axes: Axes, scores: Sequence[float]) -> None:
-    """Shows where the good trials lie, and says how many are below."""
+    """Limits the axis to the good trials, and says how many are below it."""
     low, high = _lowest(scores), float(np.nanmax(scores))
     if np.nanmin(scores) < low:
         axes.set_ylim(low, high + 0.1 * (high - low))

@@ -11,13 +11,12 @@ import itertools
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 import numpy as np
-from keras_tuner import HyperParameters, Objective, oracles, synchronized
+from keras_tuner import Objective, oracles, synchronized
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.src.distribute import oracle_client
 
@@ -111,6 +110,7 @@ class SavedOracle(keras_tuner.Oracle):
             self.failure = error
 
     def _save_trial(self, trial: Trial) -> None:
+        self._times.setdefault(trial.trial_id, [time.time()])
         self.save()
 
     @synchronized
@@ -194,16 +194,9 @@ class SavedOracle(keras_tuner.Oracle):
         values, history = trial.hyperparameters.values, _history(trial)
         begun, ended = self._times[trial.trial_id]
         completed = trial.status == TrialStatus.COMPLETED
-        return Record(
-            int(trial.trial_id),
-            values,
-            history,
-            begun,
-            ended,
-            status=trial.status,
-            stopped=completed and len(history) < values.get("tuner/epochs", self._search.epochs),
-            message="" if completed else trial.message or "the loss is no longer a number",
-        )
+        stopped = completed and len(history) < values.get("tuner/epochs", self._search.epochs)
+        message = "" if completed else trial.message or "the loss is no longer a number"
+        return Record(int(trial.trial_id), values, history, begun, ended, trial.status, stopped, message)
 
 
 def _history(trial: Trial) -> list[float]:
@@ -219,22 +212,8 @@ class Grid(SavedOracle):
     """Every point of the space, in order. keras-tuner's own grid cannot be resumed (keras-tuner#1055)."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        values = next(itertools.islice(self._points(), len(self.trials), None), None)
+        values = next(itertools.islice(self._search.points(), len(self.trials), None), None)
         return {"status": TrialStatus.STOPPED if values is None else TrialStatus.RUNNING, "values": values}
-
-    def _points(self) -> Iterator[dict[str, Any]]:
-        space = self.get_space().space
-        choices = [tuple(each.values) for each in space]
-        for combination in itertools.product(*choices):
-            point = HyperParameters()
-            for hp, value, (first, *_) in zip(space, combination, choices, strict=True):
-                point.merge([hp])
-                if point.is_active(hp):
-                    point.values[hp.name] = value
-                elif value != first:
-                    break  # differs from an earlier point in what has no effect
-            else:
-                yield point.values
 
 
 class Bayesian(SavedOracle, oracles.BayesianOptimizationOracle):

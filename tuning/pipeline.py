@@ -134,9 +134,9 @@ def _is_answered(search: Search, options: SearchOptions, oracle: SavedOracle, ke
     """Whether the very finalists that are asked for were trained and judged."""
     if not kept["version"] and options.runs.reason:
         return False  # refused then, and to be pushed nevertheless
-    best = finalists.finalists(search, oracle.finished, options.finalists)
-    configs = finalists.full_configs(search, best, options.final_seeds)
-    return finalists.are_trained(kept, configs, len(oracle.end_order))
+    configs = finalists.finalists(search, oracle.finished, options.finalists, options.final_seeds)
+    trained = {run["config"] for run in kept["runs"]}
+    return kept["trials"] == len(oracle.end_order) and trained == {config.fingerprint() for config in configs}
 
 
 def _search(search: Search, options: SearchOptions, oracle: SavedOracle, alone: bool) -> None:
@@ -183,16 +183,16 @@ def _retrain(search: Search, options: SearchOptions, oracle: SavedOracle) -> int
     """Trains the finalists in full, and lets the best of them be judged. Returns the exit code."""
     prepared = prepare(search.base, options.runs)
     _check_unchanged(prepared.dataset, options)
-    best = finalists.finalists(search, oracle.finished, options.finalists)
-    configs = finalists.full_configs(search, best, options.final_seeds)
-    print(f"\nTraining the best {len(best)} in full, from {options.final_seeds} seeds each", flush=True)
+    configs = finalists.finalists(search, oracle.finished, options.finalists, options.final_seeds)
+    count = len(configs) // options.final_seeds
+    print(f"\nTraining the best {count} in full, from {options.final_seeds} seeds each", flush=True)
     try:
         runs, version, store = pipeline.run(list(configs), prepared, options.runs)
         said, code = summary(runs, version, store), 0
     except pipeline.RefusedError as refused:
         runs, version, said, code = list(refused.runs), 0, refusal(refused), REFUSED
-    kept = finalists.summed_up(configs, runs, version, len(oracle.end_order))
+    kept = finalists.summary(configs, runs, version, len(oracle.end_order))
     page = report.write(search, oracle.finished, kept, options.directory)
-    finalists.keep(options.directory, kept)
+    write_json(options.directory / finalists.KEPT, kept)
     print(f"{said}\nReport:    {page}")
     return fail(REFUSAL, code) if code else 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,23 @@ class Search:
         hp.values = dict(values or {})
         sample_config(hp, self.base, self.free)
         return hp
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Every point of the space, in order; a setting that has no effect there is left out."""
+        from keras_tuner import HyperParameters
+
+        space = self.hyperparameters().space
+        choices = [tuple(each.values) for each in space]
+        for combination in itertools.product(*choices):
+            point = HyperParameters()
+            for hp, value, (first, *_) in zip(space, combination, choices, strict=True):
+                point.merge([hp])
+                if point.is_active(hp):
+                    point.values[hp.name] = value
+                elif value != first:
+                    break  # the same as an earlier point
+            else:
+                yield point.values
 
     def config(self, values: Mapping[str, Any], number: int) -> TrainConfig:
         """What trial `number` trains. Each trial has its own seed, so that luck does not favour one search's trials."""

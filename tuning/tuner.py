@@ -145,7 +145,7 @@ def start_chief(search: Search, oracle: SavedOracle, directory: Path) -> None:
     Raises:
         SearchError: it cannot listen there.
     """
-    host, port = os.environ.get("KERASTUNER_ORACLE_IP", "127.0.0.1"), os.environ.get("KERASTUNER_ORACLE_PORT", "0")
+    host, port = os.environ.get("KERASTUNER_ORACLE_IP") or "127.0.0.1", os.environ.get("KERASTUNER_ORACLE_PORT") or "0"
     try:
         with socket.create_server((host, int(port))) as free:  # keras-tuner would share the port of another chief
             port = str(free.getsockname()[1])

@@ -11,7 +11,7 @@ import pytest
 from trainer.config import RECIPES, TrainConfig
 from trainer.options import configs, parser
 from tuning import report
-from tuning.finalists import finalists, full_configs, keep, kept
+from tuning.finalists import finalists
 from tuning.space import Search, SearchError
 from tuning.trials import Record
 
@@ -39,9 +39,8 @@ def retrained(trial: int, validation: float = 0.9, test: float = 0.9) -> dict[st
 
 
 def test_finalists_are_the_best_trials_with_different_settings() -> None:
-    trials = trials_of(SCORES)
-    assert [record.number for record in finalists(SEARCH, trials, 3)] == [4, 6, 8]
-    trained = full_configs(SEARCH, finalists(SEARCH, trials, 2), seeds=2)
+    assert [record.number for record in finalists(SEARCH, trials_of(SCORES), 3, seeds=1).values()] == [4, 6, 8]
+    trained = finalists(SEARCH, trials_of(SCORES), 2, seeds=2)
     assert [(record.number, config.seed, config.epochs) for config, record in trained.items()] == [
         *((4, 0, 18), (4, 1, 18)),
         *((6, 0, 18), (6, 1, 18)),
@@ -49,16 +48,15 @@ def test_finalists_are_the_best_trials_with_different_settings() -> None:
 
 
 def test_a_search_in_which_all_failed_says_why() -> None:
-    with pytest.raises(SearchError, match="of 2 none was: the loss is <no> number"):
-        finalists(SEARCH, trials_of([None, None]), 2)
+    with pytest.raises(SearchError, match="of 2 none did: the loss is <no> number"):
+        finalists(SEARCH, trials_of([None, None]), 2, 1)
 
 
 @pytest.mark.parametrize("pushed", [3, 0])
 def test_the_page_shows_search_and_retraining_side_by_side_and_loads_nothing(pushed: int, tmp_path: Path) -> None:
     trials = trials_of(SCORES)
     runs = [retrained(4, validation=0.9312, test=0.9287), retrained(6, validation=0.93, test=0.92)]
-    keep(tmp_path, {"trials": 10, "version": pushed, "runs": runs})
-    page = report.write(SEARCH, trials, kept(tmp_path) or pytest.fail("nothing kept"), tmp_path).read_text()
+    page = report.write(SEARCH, trials, {"version": pushed, "runs": runs}, tmp_path).read_text()
     for expected in ("0.9100", "0.9312", "0.9287", "pushed as version 3" if pushed else "refused by the gate"):
         assert expected in page
     assert "1 stopped early, 1 failed" in page
