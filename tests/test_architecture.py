@@ -126,6 +126,22 @@ def test_one_file_alone_imports_tensorflow_in_serving() -> None:
     (_,) = (file for file in (ROOT / "serving").rglob("*.py") if "tensorflow" in imports(file))
 
 
+def private_parts(file: Path) -> set[str]:
+    """Underscore attributes of anything but `self`, and modules that a library keeps to itself."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+            found.add(ast.unparse(node))
+        elif isinstance(node, ast.ImportFrom) and re.search(r"\.(src|_[^_]+)\b", str(node.module)):
+            found.add(str(node.module))
+    return {each for each in found if not each.startswith(("self.", "cls."))} - {"os._exit"}  # which is documented
+
+
+def test_private_parts_of_other_libraries_are_used_in_one_file_alone() -> None:
+    files = (file for package in MAY_IMPORT for file in (ROOT / package).rglob("*.py"))
+    assert [file.relative_to(ROOT).as_posix() for file in files if private_parts(file)] == ["tuning/oracles.py"]
+
+
 def test_every_file_has_one_purpose() -> None:
     forbidden = {"common", "utils", "util", "helpers", "base", "misc"}
     for package in MAY_IMPORT:

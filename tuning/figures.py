@@ -50,10 +50,8 @@ def learning_rates(trials: Trials) -> str:
         for optimizer, model in itertools.product(OPTIMIZERS, MODELS):
             own = [(r, c) for r, c in trials if (c.optimizer, c.model) == (optimizer, model)]
             if own:
-                rates, scores = (
-                    [config.learning_rate for _, config in own],
-                    [record.score or np.nan for record, _ in own],
-                )
+                rates = [config.learning_rate for _, config in own]
+                scores = [record.score or np.nan for record, _ in own]
                 colour, marker = COLOURS[optimizer], MARKERS[model]
                 fills = ["none" if record.stopped else colour for record, _ in own]
                 axes.scatter(rates, scores, s=45, c=fills, edgecolors=colour, marker=marker)

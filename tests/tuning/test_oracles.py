@@ -123,6 +123,18 @@ def test_a_trial_that_was_running_is_given_again_and_to_the_same_name(tmp_path: 
     assert oracle.create_trial("tuner0").hyperparameters.values == first.hyperparameters.values
 
 
+def test_a_worker_may_end_its_trial_with_a_chief_that_restarted_meanwhile(tmp_path: Path) -> None:
+    search, path = search_by("random"), tmp_path / "oracle.json"
+    trial = copy.copy(build_oracle(search, path).create_trial("tuner0"))
+    for epoch in range(search.epochs):
+        oracle = build_oracle(search, path)
+        oracle.update_trial(trial.trial_id, {SCORE: 0.1 * epoch}, epoch)
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    assert oracle.finished[0].history == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert oracle.create_trial("tuner0").trial_id == "01"
+
+
 def test_trials_of_workers_that_are_gone_go_to_others_first(tmp_path: Path) -> None:
     search, path = search_by("random"), tmp_path / "oracle.json"
     oracle = build_oracle(search, path)
