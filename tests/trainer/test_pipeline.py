@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from registry.card import ModelCard
 from registry.disk import hashes
 from registry.store import ModelStore, RegistryError
 from tests.conftest import SAMPLE, train_and_push
@@ -26,6 +28,7 @@ from trainer.evaluation.robustness import CORRUPTIONS
 from trainer.prepare import prepare_push
 from trainer.release.checks import Check, Verdict
 from trainer.release.export import SavedModel
+from trainer.training.checkpoint import CheckpointError
 from trainer.training.fit import DivergedError
 
 pytestmark = pytest.mark.tensorflow
@@ -166,6 +169,24 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
     text = (store.path(version) / "assets.extra" / "MODEL_CARD.md").read_text()
     assert "The gate refused it; ada pushed it nevertheless, because: the demonstration is today" in text
     assert store.verify() == []
+
+
+def test_a_run_whose_data_has_changed_is_not_pushed(artifacts: Path, tmp_path: Path) -> None:
+    (run,) = (artifacts / "runs").iterdir()
+    shutil.copytree(run, tmp_path / "runs" / run.name)
+    card = ModelCard.read(run / "export")
+    replace(card, data={**card.data, "sha256": "0" * 64}).write(tmp_path / "runs" / run.name / "export")
+    with pytest.raises(
+        CheckpointError, match=r"its data has changed since, so that it cannot be judged\. Train anew\."
+    ):
+        prepare_push(tmp_path / "runs" / run.name, RunOptions(tmp_path))
+
+
+def test_a_run_that_is_not_finished_is_not_pushed(artifacts: Path, tmp_path: Path) -> None:
+    (run,) = (artifacts / "runs").iterdir()
+    shutil.copy(run / "config.json", tmp_path)
+    with pytest.raises(CheckpointError, match="expected a finished run, with an export and its card"):
+        prepare_push(tmp_path, RunOptions(tmp_path))
 
 
 @pytest.mark.usefixtures("without_server")
