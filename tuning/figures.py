@@ -86,7 +86,7 @@ def parallel_coordinates(trials: Trials, names: Sequence[str]) -> str:
             axes.axvline(place, color="0.3", linewidth=0.8)
         labels = [*(name.replace("_", " ") for name in names), "accuracy"]
         axes.set_xticks(range(len(heights)), labels, rotation=30 if len(labels) > 6 else 0, rotation_mode="anchor")
-        axes.set(yticks=[], xlim=(-0.15, len(names) + 0.45))
+        axes.set(yticks=[], xlim=(-0.15, len(names) + 0.45), ylim=(-0.05, 1.05))
         axes.spines[:].set_visible(False)
 
     return _png(draw, grid=False)

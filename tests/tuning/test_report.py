@@ -65,9 +65,9 @@ def test_the_page_shows_search_and_retraining_side_by_side_and_loads_nothing(pus
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
 
 
-def test_few_trials_make_a_page_without_importance(tmp_path: Path) -> None:
-    trials = trials_of([0.8, 0.9])
-    page = report.write(SEARCH, trials, {"version": 1, "runs": [retrained(1)]}, tmp_path).read_text()
+@pytest.mark.parametrize("scores", [[0.8], [0.8, 0.9]])
+def test_few_trials_make_a_page_without_importance(scores: list[float], tmp_path: Path) -> None:
+    page = report.write(SEARCH, trials_of(scores), {"version": 1, "runs": [retrained(0)]}, tmp_path).read_text()
     assert "Too few trials to tell" in page
 
 
