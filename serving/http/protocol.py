@@ -150,8 +150,9 @@ class Protocol(HttpToolsProtocol):
         return True
 
     def on_response_complete(self) -> None:
+        last = not self.pipeline  # of the next request in it, uvicorn begins the answer
         super().on_response_complete()
-        if self.refusal and not self.pipeline and not self.transport.is_closing():
+        if self.refusal and last and not self.transport.is_closing():
             self._send_refusal(*self.refusal)
 
     def refuse(self, status: HTTPStatus, came: str) -> None:

@@ -283,6 +283,14 @@ def test_a_request_is_answered_before_what_follows_it_is_refused(lone: Any, seco
     assert "Traceback" not in lone.log.read_text()
 
 
+def test_all_requests_are_answered_before_what_follows_them_is_refused(lone: Any) -> None:
+    with Connection(lone.port) as client:
+        client.send(get("/healthz") * 3 + b"nonsense\r\n\r\n")
+        assert [client.reply().status for _ in range(4)] == [200, 200, 200, 400]
+        assert client.is_closed()
+    assert "Traceback" not in lone.log.read_text()
+
+
 def test_a_request_is_answered_before_its_client_hears_that_the_next_one_was_cut_off(lone: Any) -> None:
     with Connection(lone.port) as client:
         client.send(LONG + head("/predict", 784) + bytes(100))
