@@ -38,6 +38,7 @@ COLOUR_NAMES = {
 SIDE = 1024
 TILE = 512  # pixels a side that are converted at a time, for the same reason
 SMALL = 2**20  # pixels; smaller images are converted in one go, which is faster
+PALETTE = 256  # colours at most; Pillow would fail on the transparency of more
 ORIENTATION = 0x0112  # EXIF's tag, a number of type 3
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -132,6 +133,9 @@ def decode(content: bytes, head: Head, side: int) -> Picture:
         # Pillow keeps a PNG's texts under the same names as what it found out itself, and would fail on these later.
         if text := next((name for name in ("exif", "transparency") if isinstance(image.info.get(name), str)), None):
             raise ValueError(f"it has a text called {text}")
+        alphas = image.info.get("transparency")
+        if isinstance(alphas, bytes) and len(alphas) > PALETTE:
+            raise ValueError(f"its palette has {len(alphas)} transparent colours")
     except ImageFileError:
         raise
     except Exception as error:

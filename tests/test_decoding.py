@@ -147,6 +147,10 @@ def odd_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
                 saved(picture(mode), "PNG"), b"iTXt", name.encode() + bytes(5) + b"none", b"IEND"
             ),
         )
+    yield (
+        "PNG with transparency for more colours than a palette has",
+        lambda: with_chunk(saved(picture("P"), "PNG"), b"tRNS", bytes(257), b"IDAT"),
+    )
     yield "PNG of 2 bits", lambda: saved(picture().quantize(4), "PNG", bits=2)
     yield "GIF that is not interlaced", lambda: saved(picture("P"), "GIF", interlace=0)
     for kind, mode in product(("GIF", "PNG", "WEBP", "TIFF"), ("RGB", "RGBA", "L")):
@@ -195,6 +199,7 @@ REFUSED = {
     "HEIC",
     "BMP of runs",
     "big TIFF",
+    "PNG with transparency for more colours than a palette has",
     *(f"PNG of {mode} with a text called {name}" for mode in ("L", "P", "RGBA") for name in ("exif", "transparency")),
     *(f"TIFF of {kind}" for kind in ("lzma", "zstd", "LAB", "32 bits", "fractions")),
 }
