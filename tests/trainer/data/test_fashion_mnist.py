@@ -43,6 +43,12 @@ def content(values: np.ndarray) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
 
 
+@functools.cache
+def compressed(part: tuple[str, str]) -> bytes:
+    split, kind = part
+    return gzip.compress(content(SPLITS[split][kind == "labels"]), 1)
+
+
 SPLITS = {"train": split_of(0, 60_000), "test": split_of(60_000, 10_000)}
 
 
@@ -60,8 +66,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the four files, compressed, that `FASHION_MNIST_DIR` names."""
     folder = tmp_path / "files"
     folder.mkdir()
-    for (split, kind), name in FILES.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(content(SPLITS[split][kind == "labels"]), 1))
+    for part, name in FILES.items():
+        (folder / f"{name}.gz").write_bytes(compressed(part))
     monkeypatch.setenv(fashion_mnist.FOLDER_VARIABLE, str(folder))
     return folder
 
@@ -153,6 +159,7 @@ def builder(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> obj
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 def test_what_tfds_prepared_is_read_in_the_order_of_the_files(builder: object, files: Path, tmp_path: Path) -> None:
     import tensorflow_datasets as tfds
 
@@ -164,6 +171,7 @@ def test_what_tfds_prepared_is_read_in_the_order_of_the_files(builder: object, f
     assert dataset.source.startswith("TensorFlow Datasets in ")
 
 
+@pytest.mark.tensorflow
 def test_what_tfds_downloads_is_read_without_being_prepared(
     builder: object, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
