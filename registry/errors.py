@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_MENDS = {
+_REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
@@ -15,7 +15,7 @@ _MENDS = {
 
 
 class RegistryError(RuntimeError):
-    """What was asked of the registry cannot be done; the message is one sentence and says how to mend it."""
+    """The registry cannot do what was asked; the message is one sentence and says how to fix it."""
 
 
 @contextmanager
@@ -25,5 +25,5 @@ def refusals(what: str, where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         culprit = f" ({error.filename})" if error.filename else ""
-        mend = f"; {_MENDS[error.errno]}" if error.errno in _MENDS else ""
-        raise RegistryError(f"Cannot {what} in {where}: {error.strerror}{culprit}{mend}.") from error
+        remedy = f"; {_REMEDIES[error.errno]}" if error.errno in _REMEDIES else ""
+        raise RegistryError(f"Cannot {what} in {where}: {error.strerror}{culprit}{remedy}.") from error

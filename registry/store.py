@@ -58,7 +58,7 @@ class ModelStore:
         return max(self.versions(), default=None)
 
     def pinned(self) -> int | None:
-        """The pinned version. Raises RegistryError when the file holds nonsense or names no version."""
+        """The pinned version. Raises RegistryError if the file does not name a version that is there."""
         text = self._pin_text()
         while text is not None:
             if not _VERSION.fullmatch(text.strip()):
@@ -74,7 +74,7 @@ class ModelStore:
                     f"{self.directory / PINNED} names version {version}, which is not there: "
                     f"{self._there_are()}. Pin another, or unpin."
                 )
-            text = again  # Another process pinned anew and pruned while we looked.
+            text = again  # Meanwhile another process pinned another version and pruned.
         return None
 
     def served(self) -> int | None:
@@ -139,7 +139,7 @@ class ModelStore:
     def prune(self, keep: int) -> list[int]:
         """Remove all but the `keep` newest versions and the served one. Returns the removed, ascending."""
         if keep < 1:
-            raise RegistryError(f"`keep` must be at least 1, for the newest version stays. Received: {keep}.")
+            raise RegistryError(f"`keep` must be at least 1, because the newest version stays. Received: {keep}.")
         with self._lock(shared=False):
             served = self.served()
             for version in {served, self.newest()}:
@@ -157,7 +157,7 @@ class ModelStore:
     def verify(self, version: int | None = None) -> list[str]:
         """Hash every file again and name what differs from the card; empty when all is whole.
 
-        Without a `version`, look at every version, at the pin and at what has no business in the directory.
+        Without a `version`, check every version, the pin, and that the directory holds nothing else.
         Raises RegistryError when there is no directory of that `version`.
         """
         if version is not None:
@@ -189,7 +189,7 @@ class ModelStore:
     def _move_in(self, staged: Path) -> int:
         # Pushes do not wait for one another: a rename onto a version that is there fails, so of two processes
         # that want one number one gets it, and the other takes the next. They only keep prune out meanwhile:
-        # else a number could come free between the look and the rename, and numbers would not only grow.
+        # else a number could become free between the listing and the rename, and be used twice.
         with self._lock(shared=True):
             version = 1 + max((int(name) for name in self._entries() if _VERSION.fullmatch(name)), default=0)
             while True:

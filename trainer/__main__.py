@@ -16,7 +16,7 @@ from trainer.prepare import prepare, prepare_push
 if TYPE_CHECKING:
     from trainer.release.finished import Run
 
-INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: the same command goes on from there."
+INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: run the same command again to resume."
 
 
 def main() -> int:
@@ -42,11 +42,11 @@ def _train(arguments: argparse.Namespace) -> int:
     from trainer import devices, pipeline
 
     computing = devices.start()
-    if not computing.leads:
+    if not computing.is_leader:
         pipeline.take_part(chosen, prepared.dataset, computing)
         return 0
     if options.resume and computing.processes > 1:
-        raise ValueError("`--resume` is for a run of one process; several begin anew.")
+        raise ValueError("`--resume` is for a run of one process; a run of several starts over.")
     return _reported(lambda: pipeline.run(chosen, prepared, options, computing))
 
 

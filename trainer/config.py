@@ -161,8 +161,8 @@ class RunOptions:
         name: of the model; None: the data set's.
         overrides: thresholds of the gate by name, instead of the data set's own.
         reason: why a refused model is to be pushed nevertheless; None pushes accepted ones only.
-        resume: the directory of the interrupted run to go on with; None: one of the same config is looked for.
-        fresh: look for none.
+        resume: the directory of the interrupted run to resume; None: the newest of the same config, if there is one.
+        fresh: start over instead.
         tensorboard: write logs for TensorBoard into the run directories.
         allow_anomalies: train on data that is not what it should be; the card says so.
     """

@@ -38,12 +38,12 @@ class Devices:
         return self.count > 1 and keras.backend.backend() == "tensorflow"
 
     @property
-    def even(self) -> int:
-        """Batch sizes must be divisible by this, because JAX gives each device an equal share."""
+    def shares(self) -> int:
+        """How many equal shares a batch must have, because JAX gives one to each device."""
         return self.count if keras.backend.backend() == "jax" else 1
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process is the one that keeps, evaluates and pushes what was learned."""
         return self.process == 0
 
@@ -52,7 +52,7 @@ ONE = Devices()
 
 
 def start() -> Devices:
-    """Joins the other processes, if there are some, and looks at what this one may compute on.
+    """Joins the other processes, if there are any, and finds the devices that this one may use.
 
     Raises:
         ValueError: several hosts were asked for that this backend cannot use.

@@ -40,8 +40,8 @@ def parser() -> argparse.ArgumentParser:
         add(f"--{each.name.replace('_', '-')}", default=None, help=each.metadata["help"], **reading)
     add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
     begin = options.add_mutually_exclusive_group().add_argument
-    begin("--resume", metavar="RUN", help="go on with an interrupted run; the same command does so by itself")
-    begin("--fresh", action="store_true", help="begin anew, even where the same run was interrupted")
+    begin("--resume", metavar="RUN", help="resume an interrupted run; the same command does so by itself")
+    begin("--fresh", action="store_true", help="start over, even if the same run was interrupted")
     add("--tensorboard", action="store_true", help="write logs for TensorBoard into the run's directory")
     _add_push_options(add)
     return options

@@ -30,7 +30,7 @@ from trainer.training.fit import DivergedError, train
 
 
 class RefusedError(RuntimeError):
-    """The gate refused the best model, and nobody forced it; nothing was pushed.
+    """The gate refused the best model, and it was not forced; nothing was pushed.
 
     Attributes:
         runs: the finished runs.
@@ -52,7 +52,7 @@ def run(
         configs: at least one, all of the same data set.
         prepared: that data set.
         options: what is done with the runs.
-        devices: what to train on; of several processes, this is the one that leads.
+        devices: what to train on; of several processes, this is the leader.
 
     Returns:
         The finished runs, the version pushed, and the store it is in.
@@ -67,7 +67,7 @@ def run(
     for config in configs:  # before anything is trained
         resolved(config.precision)
         check_size(config.model, dataset.shape)
-    # Several processes begin anew: the others could not know how far an interrupted run had come.
+    # Several processes start over: the others could not know how far an interrupted run had come.
     options = replace(options, fresh=options.fresh or devices.processes > 1)
     runs: list[Run] = []
     # Every run is kept from other processes until the command ends, because it may still be pushed.
@@ -82,7 +82,7 @@ def run(
                 print(f"{config.model} is left out. {error}", flush=True)
         best = max(runs, key=lambda run: run.result.validation_accuracy)
         verdict, version = _judged_and_pushed(best, prepared, options.reason)
-        # Until here, a full disk at the push included, the same command goes on with each of these runs.
+        # Until here, even after a full disk at the push, the same command resumes each of these runs.
         for run in runs:
             shutil.rmtree(run.directory / "checkpoint")
     if version is None:
@@ -109,7 +109,7 @@ def push_finished(
 
 
 def _judged_and_pushed(best: Run, prepared: Prepared, reason: str | None) -> tuple[Verdict, int | None]:
-    """The verdict, and the version pushed; None where the gate refused the model and nobody forces it."""
+    """The verdict, and the version pushed; None if the gate refused the model and it is not forced."""
     dataset, store, thresholds = prepared.dataset, prepared.store, prepared.thresholds
     card = replace(ModelCard.read(best.export), name=store.name)
     card.write(best.export)
@@ -126,9 +126,9 @@ def _judged_and_pushed(best: Run, prepared: Prepared, reason: str | None) -> tup
 
 
 def take_part(configs: Sequence[TrainConfig], dataset: ImageDataset, devices: Devices) -> None:
-    """What the processes that do not lead have to do: to train on their share of every batch, and keep nothing."""
+    """What the processes other than the leader do: they train on their share of every batch, and keep nothing."""
     for config in configs:
-        # Where the loss diverges, the process that leads says so.
+        # If the loss diverges, the leader reports it.
         with tempfile.TemporaryDirectory(prefix="trainer-") as directory, suppress(DivergedError):
             train(config, dataset, Path(directory), devices=devices)
 

@@ -46,7 +46,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> Prepared:
 
     Raises:
         DataError: the data is missing, damaged or, unless that is allowed, not what it should be; or it is of another
-            kind than that of the version now served by this name, and nobody forces it.
+            kind than that of the version now served by this name, and is not forced.
         RegistryError: the pin is broken.
         ValueError: an unknown threshold, or one out of range.
     """
@@ -77,7 +77,7 @@ def prepare_push(run: Path, options: RunOptions) -> tuple[TrainConfig, Prepared]
     options = replace(options, name=options.name or card.name, overrides=before | dict(options.overrides))
     prepared = prepare(config, options)
     if prepared.dataset.sha256 != card.data["sha256"]:
-        raise CheckpointError(f"{run}: its data has changed since, so that it cannot be judged. Train anew.")
+        raise CheckpointError(f"{run}: its data has changed since, so that it cannot be judged. Train again.")
     return config, prepared
 
 

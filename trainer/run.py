@@ -111,14 +111,14 @@ def _evaluated(config: TrainConfig, prepared: Prepared, directory: Path, result:
 
 
 def tensorboard_callbacks(directory: Path) -> list[keras.callbacks.Callback]:
-    """What writes logs for TensorBoard into a run's directory; says how to look at them."""
+    """The callback that writes logs for TensorBoard into a run's directory; prints how to view them."""
     logs, viewer = directory / "tensorboard", Path(sys.executable).with_name("tensorboard")
-    print(f"Logs for TensorBoard; to look at them: {viewer} --logdir {logs}", flush=True)
+    print(f"Logs for TensorBoard; to view them: {viewer} --logdir {logs}", flush=True)
     return [keras.callbacks.TensorBoard(logs, write_graph=False)]
 
 
 def _new_directory(runs: Path, config: TrainConfig) -> Path:
-    """A directory whose name sorts by time and tells the model."""
+    """A directory whose name sorts by time and ends with the model's name."""
     runs.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):

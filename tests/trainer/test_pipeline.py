@@ -177,7 +177,7 @@ def test_a_run_whose_data_has_changed_is_not_pushed(artifacts: Path, tmp_path: P
     card = ModelCard.read(run / "export")
     replace(card, data={**card.data, "sha256": "0" * 64}).write(tmp_path / "runs" / run.name / "export")
     with pytest.raises(
-        CheckpointError, match=r"its data has changed since, so that it cannot be judged\. Train anew\."
+        CheckpointError, match=r"its data has changed since, so that it cannot be judged\. Train again\."
     ):
         prepare_push(tmp_path / "runs" / run.name, RunOptions(tmp_path))
 

@@ -32,8 +32,8 @@ class TrainingBatches(keras.callbacks.Callback):
     def __init__(self, split: Split, config: TrainConfig, devices: Devices = ONE) -> None:
         super().__init__()
         # Where devices must share each batch evenly, the incomplete last batch is dropped.
-        even = devices.even > 1
-        self.steps = len(split) // config.batch_size if even else math.ceil(len(split) / config.batch_size)
+        whole = devices.shares > 1  # whole batches only
+        self.steps = len(split) // config.batch_size if whole else math.ceil(len(split) / config.batch_size)
         # On the host whatever the devices: the pipeline runs there.
         with tf.device("CPU"):
             self._epoch = tf.Variable(0, dtype=tf.int64)
@@ -52,7 +52,7 @@ def _training(split: Split, config: TrainConfig, epoch: tf.Variable, devices: De
         if config.shuffle:
             # Before batching, so that every epoch sees each image once.
             order = tf.random.experimental.stateless_shuffle(order, _seed(config, epoch, -1))
-        return tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size, drop_remainder=devices.even > 1)
+        return tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size, drop_remainder=devices.shares > 1)
 
     def gather(step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         batch = read(chosen)
@@ -106,9 +106,11 @@ def _share(batch: tf.Tensor, devices: Devices) -> tf.Tensor:
 
 def evaluation_batches(split: Split, devices: Devices = ONE) -> tf.data.Dataset:
     """The images and labels of a split, in order, without the last few that devices cannot share evenly."""
-    even = devices.even
-    size = max(1, images_at_once(split.images.shape[1:]) // even) * even
+    shares = devices.shares
+    size = max(1, images_at_once(split.images.shape[1:]) // shares) * shares
     with tf.device("CPU"):
         read, labels = _reader(split.images), tf.constant(split.labels)
-        chosen = tf.data.Dataset.range(len(split) // even * even).batch(size).map(lambda batch: _share(batch, devices))
+        chosen = (
+            tf.data.Dataset.range(len(split) // shares * shares).batch(size).map(lambda batch: _share(batch, devices))
+        )
         return _fixed(chosen.map(lambda batch: (read(batch), tf.gather(labels, batch))).prefetch(2))

@@ -1,4 +1,4 @@
-"""The state of a run after each epoch, on disk, so that a killed run goes on as if nothing had happened.
+"""The state of a run after each epoch, on disk, so that a killed run resumes as if it had not been interrupted.
 
 A checkpoint is one .npz file followed by the SHA-256 of its bytes; the two newest are kept. What
 else a resumed run needs (shuffling, augmentation) is a function of (seed, epoch).
@@ -133,7 +133,7 @@ def config_of(directory: Path) -> TrainConfig:
 
 
 def resumable(directory: Path, options: dict[str, Any]) -> TrainConfig:
-    """The config of an interrupted run, once it is known that it can go on and that `options` do not contradict it.
+    """The config of an interrupted run, checked: it can be resumed, and `options` do not contradict it.
 
     Raises:
         CheckpointError: there is no checkpoint that is whole, or an option differs from the run's; says which.
@@ -141,7 +141,7 @@ def resumable(directory: Path, options: dict[str, Any]) -> TrainConfig:
     config = config_of(directory)
     if not newest(directory / "checkpoint"):
         raise CheckpointError(
-            f"{directory}: expected a checkpoint there that is whole; the run is finished, or has to begin anew."
+            f"{directory}: expected a checkpoint there that is whole; the run is finished, or has to start over."
         )
     differing = [
         f"{name} is {getattr(config, name)} there, {value} was asked for"

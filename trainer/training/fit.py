@@ -78,21 +78,21 @@ def train(
         DivergedError: the loss became NaN or infinite in the first epoch.
         ValueError: a precision that the device lacks, or batches that the devices cannot share.
     """
-    if config.batch_size % devices.even:
+    if config.batch_size % devices.shares:
         raise ValueError(
-            f"`batch_size` must be a multiple of the {devices.even} devices that share a batch. "
+            f"`batch_size` must be a multiple of the {devices.shares} devices that share a batch. "
             f"Received: {config.batch_size}."
         )
-    if devices.even > 1 and (len(dataset.train) < config.batch_size or len(dataset.validation) < devices.even):
+    if devices.shares > 1 and (len(dataset.train) < config.batch_size or len(dataset.validation) < devices.shares):
         raise ValueError(
-            f"{devices.even} devices need at least {config.batch_size} training images, which is `batch_size`, and "
-            f"{devices.even} that validate. Received: {len(dataset.train)} and {len(dataset.validation)}."
+            f"{devices.shares} devices need at least {config.batch_size} training images, which is `batch_size`, and "
+            f"{devices.shares} validation images. Received: {len(dataset.train)} and {len(dataset.validation)}."
         )
     keras.utils.set_random_seed(config.seed)
     train_batches = batches.TrainingBatches(dataset.train, config, devices)
     with placed(devices):
         model = compiled(config, dataset, train_batches.steps, devices)
-    progress = Progress(config, dataset.sha256, directory / "checkpoint", devices.leads)
+    progress = Progress(config, dataset.sha256, directory / "checkpoint", devices.is_leader)
     if saved := checkpoint.newest(directory / "checkpoint"):
         if saved.data != dataset.sha256:
             raise CheckpointError(
@@ -122,7 +122,7 @@ def train(
             raise DivergedError(f"{progress.diverged} Nothing was learned before; try a lower rate.")
         print(f"{progress.diverged} Training stopped; the best epoch before, {progress.best_epoch + 1}, is kept.")
     with alone():
-        kept = _save(config, dataset, progress, directory) if devices.leads else model
+        kept = _save(config, dataset, progress, directory) if devices.is_leader else model
     return TrainResult(kept, progress.history, progress.best_epoch, seconds, progress.diverged)
 
 
@@ -138,7 +138,7 @@ def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int, d
         optimizer=build_optimizer(config, steps_per_epoch),
         loss=_loss(config.label_smoothing, len(dataset.classes)),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        # Several steps in one call are a graph error under MirroredStrategy, and compile anew each under JAX.
+        # Several steps in one call are a graph error under MirroredStrategy, and each compiles again under JAX.
         steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch) if devices == ONE and _on_tensorflow() else 1,
         jit_compile=not devices.mirrored and _worth_compiling(config, steps_per_epoch),
     )
@@ -182,7 +182,7 @@ def _keep(config: TrainConfig, dataset: ImageDataset, progress: Progress, direct
     return (
         f"Interrupted after {progress.epochs} epochs. Kept in {directory}: the history and the best weights so far "
         f"(validation accuracy {max(progress.history['val_accuracy']):.4f}). Nothing was pushed. "
-        "The same command goes on from there."
+        "Run the same command again to resume."
     )
 
 
