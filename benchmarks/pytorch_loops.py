@@ -73,7 +73,7 @@ def paper_loop(model: str, images: np.ndarray, labels: np.ndarray, batch: int) -
 def whole_tensor_loop(model: str, images: np.ndarray, labels: np.ndarray, batch: int) -> Callable[[], None]:
     """A well-written epoch: whole tensors, a shuffled index, one gather per batch, sums read once, channels last."""
     step = _step(_model(model).to(memory_format=torch.channels_last))
-    inputs, targets = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    inputs, targets = torch.tensor(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
     def epoch() -> None:
         losses, correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
