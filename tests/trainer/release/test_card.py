@@ -6,6 +6,8 @@ import pytest
 from trainer.data.dataset import ImageDataset, Split
 from trainer.release.card import items_on_black
 
+pytestmark = pytest.mark.tensorflow
+
 
 def boxes(side: int, background: int = 0, channels: int = 1) -> Split:
     images = np.full((20, 28, 28, channels), background, np.uint8)
