@@ -49,17 +49,17 @@ class Evaluation:
 
     @property
     def recall(self) -> np.ndarray:
-        """float (classes,): the share of each class's images that are predicted so; 0 for a class without images."""
+        """float (classes,): the share of each class's images that are classified correctly; 0 for a class without any."""
         return _shares(self.confusion.diagonal(), self.confusion.sum(axis=1))
 
     def per_class(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and the number of images, by the class's name; 0 where one is not defined."""
         right, images, predicted = self.confusion.diagonal(), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
-        precision, f1 = _shares(right, predicted), _shares(2 * right, predicted + images)
+        columns = (_shares(right, predicted), self.recall, _shares(2 * right, predicted + images), images)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
         return {
-            name: {"precision": float(precision[i]), "recall": float(self.recall[i]), "f1": float(f1[i])}
-            | {"images": int(images[i])}
-            for i, name in enumerate(classes)
+            name: dict(zip(("precision", "recall", "f1", "images"), row, strict=True))
+            for name, row in zip(classes, rows, strict=True)
         }
 
     def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
