@@ -147,9 +147,10 @@ def publish_layer(root: Path, weights: NDArray[np.float32], card: ModelCard, fla
     with store.stage() as staged:
         tf.saved_model.save(module, str(staged), signatures={"serving_default": serve})
         if flatbuffer:
-            from trainer.release import litert
+            from serving.model.litert import FLATBUFFER
 
-            litert.convert(staged, staged, staged / litert.FLATBUFFER)
+            (staged / FLATBUFFER).parent.mkdir()
+            (staged / FLATBUFFER).write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(staged)).convert())
         return store.path(store.publish(staged, card))
 
 

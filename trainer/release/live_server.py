@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -148,21 +148,13 @@ def server(models: Path) -> Iterator[str]:
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[str]) -> None:
     until = time.monotonic() + READY_SECONDS
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise ServerError(f"it ended with status {process.returncode} before it was ready; {_last_line(log)}")
-        if _is_ready(url):
+    while process.poll() is None and time.monotonic() < until:
+        # OSError: it does not accept connections yet, or answers 503 while the model is being loaded.
+        with suppress(OSError), _OPENER.open(f"{url}/readyz", timeout=5):
             return
         time.sleep(0.05)
-    raise ServerError(f"{READY_SECONDS:g} s passed before it was ready; {_last_line(log)}")
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        with _OPENER.open(f"{url}/readyz", timeout=5):
-            return True
-    except OSError:  # not accepting yet, or 503 while the model is being loaded
-        return False
+    why = f"{READY_SECONDS:g} s passed" if process.returncode is None else f"it ended with status {process.returncode}"
+    raise ServerError(f"{why} before it was ready; {_last_line(log)}")
 
 
 def _ask(url: str, request: Request, classes: Sequence[str]) -> np.ndarray:

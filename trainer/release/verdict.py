@@ -34,42 +34,38 @@ def judge(
         robust: of the Keras model on the test images.
         store: of the version that it would replace.
     """
-    absolute = [
+    found = [
         checks.accuracy_floor(evaluation, thresholds),
         checks.recall_floor(evaluation, dataset.classes, thresholds),
         checks.calibration_bound(evaluation, thresholds),
     ]
-    served, compared = _against_served(card, evaluation, robust, dataset, store, thresholds)
-    return Verdict(thresholds, (*absolute, *compared, served_live), served)
+    if (served := store.served()) is not None:
+        try:
+            found += _against(served, card, evaluation, robust, dataset, store, thresholds)
+        except (RegistryError, CardError, SavedModelError) as error:
+            sentence = f"Version {served}, now served, cannot be compared with: {error}"
+            found.append(Check("served_version", False, None, None, sentence))
+    return Verdict(thresholds, (*found, served_live), served)
 
 
-def _against_served(
+def _against(
+    served: int,
     card: ModelCard,
     evaluation: Evaluation,
     robust: Robustness,
     dataset: ImageDataset,
     store: ModelStore,
     thresholds: Thresholds,
-) -> tuple[int | None, list[Check]]:
-    """The version now served, and the checks against it; none where there is none."""
-    served = store.served()
-    if served is None:
-        return None, []
-    try:
-        kind = checks.same_kind(card, store.card(served))
-        if not kind.passed:  # a model of another kind cannot predict these images
-            return served, [kind]
-        model = SavedModel(store.path(served))
-        guesses = model.predict(dataset.test.images).argmax(axis=1)
-        served_robust = robustness(model, dataset.test)
-    except (RegistryError, CardError, SavedModelError) as error:
-        sentence = f"Version {served}, now served, cannot be compared with: {error}"
-        return served, [Check("served_version", False, None, None, sentence)]
-    labels = dataset.test.labels
-    new, old = evaluation.predicted == labels, guesses == labels
-    return served, [
+) -> list[Check]:
+    """The checks against the version `served`."""
+    kind = checks.same_kind(card, store.card(served))
+    if not kind.passed:  # a model of another kind cannot predict these images
+        return [kind]
+    model, labels = SavedModel(store.path(served)), np.asarray(dataset.test.labels)
+    new, old = evaluation.predicted == labels, model.predict(dataset.test.images).argmax(axis=1) == labels
+    return [
         kind,
         checks.accuracy_kept(new, old, thresholds),
-        checks.recall_kept(new, old, np.asarray(labels), dataset.classes, thresholds),
-        checks.robustness_kept(robust, served_robust, thresholds),
+        checks.recall_kept(new, old, labels, dataset.classes, thresholds),
+        checks.robustness_kept(robust, robustness(model, dataset.test), thresholds),
     ]

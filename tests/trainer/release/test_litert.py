@@ -14,12 +14,13 @@ from ai_edge_litert.interpreter import Interpreter
 
 from trainer.evaluation.calibration import LOWEST
 from trainer.models.cnns import MODELS, fast_form
-from trainer.release import litert
-from trainer.release.export import export_saved_model
+from trainer.release.export import FLATBUFFER, add_flatbuffer, export_saved_model
+from trainer.release.thresholds import Thresholds
 
 pytestmark = pytest.mark.tensorflow
 
 TEMPERATURE = 1.5
+TOLERANCE = Thresholds.infra_tolerance
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,10 @@ def saved_model(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def flatbuffer(model: keras.Model, saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source, version = (tmp_path_factory.mktemp(name) for name in ("source", "version"))
+    source = tmp_path_factory.mktemp("source")
     export_saved_model(model, source, TEMPERATURE)
-    target = version / "assets.extra" / "model.tflite"
-    litert.convert(source, saved_model, target)
-    return target
+    add_flatbuffer(source, saved_model, TOLERANCE)
+    return saved_model / FLATBUFFER
 
 
 def test_both_forms_answer_alike_for_any_number_of_images(saved_model: Path, flatbuffer: Path) -> None:
@@ -64,8 +64,8 @@ def test_a_flatbuffer_that_answers_otherwise_is_refused(saved_model: Path, tmp_p
     other = MODELS["deep"]((28, 28, 1), 10)
     export_saved_model(other, tmp_path)
     with pytest.raises(ValueError, match=r"must answer as the SavedModel does, within 0\.001\. Received: a difference"):
-        litert.convert(tmp_path, saved_model, tmp_path / "model.tflite")
-    assert not (tmp_path / "model.tflite").exists()
+        add_flatbuffer(saved_model, tmp_path, TOLERANCE)
+    assert not (tmp_path / FLATBUFFER).exists()
 
 
 def test_forms_of_a_model_of_large_images_are_compared_in_little_memory(
@@ -74,7 +74,7 @@ def test_forms_of_a_model_of_large_images_are_compared_in_little_memory(
     layers = keras.layers
     model = keras.Sequential([layers.Input((512, 512, 3)), layers.GlobalAveragePooling2D(), layers.Dense(2)])
     export_saved_model(model, tmp_path)
-    assert peak(lambda: litert.convert(tmp_path, tmp_path, tmp_path / "model.tflite")) < 50e6
+    assert peak(lambda: add_flatbuffer(tmp_path, tmp_path, TOLERANCE)) < 50e6
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (96, 96, 3)])
@@ -88,6 +88,6 @@ def test_rounding_at_the_lowest_temperature_refuses_no_model(shape: tuple[int, i
     (tmp_path / "saved").mkdir()
     export_saved_model(model, tmp_path / "source", LOWEST)
     export_saved_model(fast_form(model), tmp_path / "saved", LOWEST)
-    difference = litert.convert(tmp_path / "source", tmp_path / "saved", tmp_path / "model.tflite")
+    difference = add_flatbuffer(tmp_path / "source", tmp_path / "saved", TOLERANCE)
     assert 1e-5 < difference < 1e-3
-    assert (tmp_path / "model.tflite").exists()
+    assert (tmp_path / "saved" / FLATBUFFER).exists()
