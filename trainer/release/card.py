@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import StrictUndefined, Template
 
 from registry.card import ModelCard, TensorSpec
 from trainer.data.cache import parts
@@ -101,22 +101,13 @@ def _extent(lit: np.ndarray) -> np.ndarray:
 
 def as_markdown(card: ModelCard) -> str:
     """A judged card as text; every number in it comes from the card."""
-    environment = Environment(
-        loader=PackageLoader("trainer.release", ""),
-        autoescape=False,  # noqa: S701  # it is Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    text = Path(__file__).with_name("model_card.md.j2").read_text("utf-8")
+    template = Template(text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     recalls = ((name, of["recall"]) for name, of in card.metrics["per_class"].items())
     corrupted = (
         (corruption, strength, accuracy)
         for corruption, accuracies in card.metrics["robustness"].items()
         for strength, accuracy in accuracies.items()
     )
-    return environment.get_template("model_card.md.j2").render(
-        card=card,
-        lowest_recall=min(recalls, key=lambda each: each[-1]),
-        most_damaging=min(corrupted, key=lambda each: each[-1]),
-    )
+    lowest, worst = (min(each, key=lambda found: found[-1]) for each in (recalls, corrupted))
+    return template.render(card=card, lowest_recall=lowest, most_damaging=worst)
