@@ -49,7 +49,7 @@ class Evaluation:
 
     @property
     def recall(self) -> np.ndarray:
-        """float (classes,): the share of each class's images that are classified correctly; 0 for a class without any."""
+        """float (classes,): the share of each class's images classified correctly; 0 for a class without images."""
         return _shares(self.confusion.diagonal(), self.confusion.sum(axis=1))
 
     def per_class(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
