@@ -38,7 +38,7 @@ COLOUR_NAMES = {
 SIDE = 1024
 TILE = 512  # pixels a side that are converted at a time, for the same reason
 SMALL = 2**20  # pixels; smaller images are converted in one go, which is faster
-PALETTE = 256  # colours at most; Pillow would fail on the transparency of more
+PALETTE = 256  # colours at most
 ORIENTATION = 0x0112  # EXIF's tag, a number of type 3
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -130,12 +130,7 @@ def decode(content: bytes, head: Head, side: int) -> Picture:
         size = image.size
         image.draft(None, (side, side))
         image.load()
-        # Pillow keeps a PNG's texts under the same names as what it found out itself, and would fail on these later.
-        if text := next((name for name in ("exif", "transparency") if isinstance(image.info.get(name), str)), None):
-            raise ValueError(f"it has a text called {text}")
-        alphas = image.info.get("transparency")
-        if isinstance(alphas, bytes) and len(alphas) > PALETTE:
-            raise ValueError(f"its palette has {len(alphas)} transparent colours")
+        _check_convertible(image)
     except ImageFileError:
         raise
     except Exception as error:
@@ -143,6 +138,19 @@ def decode(content: bytes, head: Head, side: int) -> Picture:
         reason = "its head makes no sense" if isinstance(error, UnidentifiedImageError) else str(error)
         raise broken(content, head.format, reason) from None
     return Picture.of(image, size)
+
+
+def _check_convertible(image: Image.Image) -> None:
+    """Raise ValueError for an image that Pillow decodes, but fails to convert."""
+    for name in ("exif", "transparency"):
+        # Pillow keeps a PNG's texts under the same names as what it found out itself.
+        if isinstance(image.info.get(name), str):
+            raise ValueError(f"it has a text called {name}")
+    if image.mode == "P" and image.palette is None:
+        raise ValueError("it has no palette")
+    alphas = image.info.get("transparency")
+    if isinstance(alphas, bytes) and len(alphas) > PALETTE:
+        raise ValueError(f"its palette has {len(alphas)} transparent colours")
 
 
 def memory_of(head: Head, side: int, detail: int) -> int:

@@ -59,6 +59,11 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def without_palette(png: bytes) -> bytes:
+    at = png.index(b"PLTE") - 4
+    return png[:at] + png[at + 12 + struct.unpack_from(">I", png, at)[0] :]
+
+
 def with_chunk(png: bytes, kind: bytes, data: bytes, before: bytes) -> bytes:
     at = png.index(before) - 4
     return png[:at] + chunk(kind, data) + png[at:]
@@ -151,6 +156,7 @@ def odd_files() -> Iterator[tuple[str, Callable[[], bytes]]]:
         "PNG with transparency for more colours than a palette has",
         lambda: with_chunk(saved(picture("P"), "PNG"), b"tRNS", bytes(257), b"IDAT"),
     )
+    yield "PNG without its palette", lambda: without_palette(saved(picture("P"), "PNG"))
     yield "PNG of 2 bits", lambda: saved(picture().quantize(4), "PNG", bits=2)
     yield "GIF that is not interlaced", lambda: saved(picture("P"), "GIF", interlace=0)
     for kind, mode in product(("GIF", "PNG", "WEBP", "TIFF"), ("RGB", "RGBA", "L")):
@@ -199,6 +205,7 @@ REFUSED = {
     "HEIC",
     "BMP of runs",
     "big TIFF",
+    "PNG without its palette",
     "PNG with transparency for more colours than a palette has",
     *(f"PNG of {mode} with a text called {name}" for mode in ("L", "P", "RGBA") for name in ("exif", "transparency")),
     *(f"TIFF of {kind}" for kind in ("lzma", "zstd", "LAB", "32 bits", "fractions")),
