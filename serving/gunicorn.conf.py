@@ -74,7 +74,10 @@ _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"text": {"format": _FORMAT}, "json": {"()": "serving.logs.JsonFormatter"}},
+    "formatters": {
+        "text": {"()": "serving.logs.TextFormatter", "fmt": _FORMAT},
+        "json": {"()": "serving.logs.JsonFormatter"},
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": _settings.log_format}},  # to stderr
     "root": {"level": "WARNING", "handlers": ["console"]},
     "loggers": {

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, each with the id of its request; images are never logged."""
+"""Logs for machines and for people: each line has the id of its request, and images are never logged."""
 
 import json
 import logging
@@ -20,9 +20,21 @@ class JsonFormatter(logging.Formatter):
             "process": record.process,
             "message": record.getMessage(),
         }
-        if (identity := request_id.get()) is not None:
-            entry["request_id"] = identity
-        entry |= getattr(record, "fields", {})
+        entry |= _details(record)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people: time, process, level and message, then what the record has of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # as logging calls it
+        details = (f"{name}={value}" for name, value in _details(record).items() if value != "")
+        return " ".join([super().formatMessage(record), *details])
+
+
+def _details(record: logging.LogRecord) -> dict[str, object]:
+    """The id of the request that the record is about, if it is about one, and the fields that it brings."""
+    identity = request_id.get()
+    return ({} if identity is None else {"request_id": identity}) | getattr(record, "fields", {})

@@ -1,6 +1,7 @@
 """The log of requests tells of those that were refused, too: each in one line, whatever its path holds."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -52,5 +53,15 @@ def test_the_path_of_a_refused_request_cannot_forge_a_line(
         server.wait_until_ready()
         statuses = flood(server, "/%0a[ERROR] forged")
         lines = server.log.read_text().splitlines()
-    assert sum(line.endswith("POST /%0A%5BERROR%5D%20forged") for line in lines) == len(statuses) / 2
+    assert sum("POST /%0A%5BERROR%5D%20forged " in line for line in lines) == len(statuses) / 2
     assert not [line for line in lines if line.startswith("[ERROR]")]
+
+
+def test_a_line_for_people_says_what_was_answered_to_which_request(
+    models: Path, start: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with start(models, RUNTIME="litert", ACCESS_LOG="1", LOG_FORMAT="text") as server:
+        server.wait_until_ready()
+        requests.get(f"{server.url}/nowhere", headers={"X-Request-ID": "mine"}, timeout=DEADLINE)
+        (line,) = (line for line in server.log.read_text().splitlines() if "/nowhere" in line)
+    assert re.search(r"GET /nowhere request_id=mine protocol=other code=404 seconds=[0-9.e-]+$", line)
