@@ -11,7 +11,7 @@ from trainer.config import RunOptions
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What a search is told beside what to search; validates its fields when constructed.
+    """What a search needs to know beside what to search; validates its fields when constructed.
 
     Attributes:
         runs: how the finalists are run.

@@ -45,14 +45,14 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def lives_until(chance: random.Random, search: subprocess.Popen, artifacts: Path) -> bool:
+def lives_until(rng: random.Random, search: subprocess.Popen, artifacts: Path) -> bool:
     """Whether the search still runs at the next random moment: while it starts, or some time after an event."""
     known, limit = begun_and_ended(artifacts), time.monotonic() + 60
-    while chance.random() < 0.995 and begun_and_ended(artifacts) == known and time.monotonic() < limit:
+    while rng.random() < 0.995 and begun_and_ended(artifacts) == known and time.monotonic() < limit:
         if search.poll() is not None:
             return False
         time.sleep(0.05)
-    time.sleep(chance.uniform(0, 4))
+    time.sleep(rng.uniform(0, 4))
     return search.poll() is None
 
 
@@ -60,13 +60,13 @@ def lives_until(chance: random.Random, search: subprocess.Popen, artifacts: Path
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, tmp_path: Path) -> None:
     options = ["--trials", "8" if KILLS < 10 else "40", "--workers", str(workers)]
-    chance, kills, orphans = random.Random(workers), 0, []
+    rng, kills, orphans = random.Random(workers), 0, []
     while kills < KILLS:
         with searching(*options, artifacts=tmp_path) as search:
-            while kills < KILLS and lives_until(chance, search, tmp_path):
+            while kills < KILLS and lives_until(rng, search, tmp_path):
                 begun, ended = begun_and_ended(tmp_path)
                 busy = children(search.pid)
-                victim = chance.choice([search.pid, *busy]) if busy else search.pid
+                victim = rng.choice([search.pid, *busy]) if busy else search.pid
                 os.kill(victim, signal.SIGKILL)
                 kills += 1
                 if victim == search.pid:

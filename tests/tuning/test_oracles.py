@@ -55,7 +55,7 @@ def build_oracle(search: Search, path: Path, silence: float = float("inf")) -> S
         ("random", {}),
         ("grid", {}),
         ("hyperband", {}),
-        ("bayesian", {"space": "full", "trials": 30}),  # all of them proposed by chance, before the Gaussian process
+        ("bayesian", {"space": "full", "trials": 30}),  # all of them random, before the Gaussian process
         pytest.param("bayesian", {}, marks=pytest.mark.slow),
     ],
 )
@@ -145,7 +145,7 @@ def test_trials_of_workers_that_are_gone_go_to_others_first(tmp_path: Path) -> N
     assert step(oracle, search).trial_id not in begun
 
 
-def test_a_trial_that_is_plainly_losing_is_stopped_and_still_counts(tmp_path: Path) -> None:
+def test_a_trial_that_is_clearly_losing_is_stopped_and_still_counts(tmp_path: Path) -> None:
     search = search_by("random")
     oracle = build_oracle(search, tmp_path / "oracle.json")
     for level in (0.9, 0.9, 0.8, 0.8, 0.86, 0.84):

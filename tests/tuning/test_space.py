@@ -13,9 +13,9 @@ BASE = RECIPES["default"]
 
 
 def sampled(search: Search, count: int = 200) -> list[TrainConfig]:
-    space, chance, configs = search.hyperparameters().space, random.Random(0), []
+    space, rng, configs = search.hyperparameters().space, random.Random(0), []
     for number in range(count):
-        values = {each.name: each.random_sample(chance.randrange(2**30)) for each in space}
+        values = {each.name: each.random_sample(rng.randrange(2**30)) for each in space}
         configs.append(search.config(values, number))
     return configs
 
