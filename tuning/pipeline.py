@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from registry.disk import write_json
@@ -168,15 +169,20 @@ def _search(search: Search, options: SearchOptions, oracle: SavedOracle, alone: 
         oracle.release()
         workers.run(count, [sys.executable, *sys.orig_argv[1:]], directory, oracle.worker_died, goes_on)
     else:
-        while goes_on() and not oracle.complete:
-            time.sleep(workers.LOOK_S)
-        oracle.closed = True
-        until = time.monotonic() + FAREWELL_S
-        while oracle.tuner_ids - {tuner.CHIEF} and time.monotonic() < until:
-            time.sleep(workers.LOOK_S)
+        _lead(oracle, goes_on)
     progress.show()
     if len(oracle.end_order) == len(oracle.trials):
         shutil.rmtree(directory / "trials", ignore_errors=True)
+
+
+def _lead(oracle: SavedOracle, goes_on: Callable[[], bool]) -> None:
+    """Waits until workers of other machines have done all trials, and then until they have heard so."""
+    while goes_on() and not oracle.complete:
+        time.sleep(workers.LOOK_S)
+    oracle.closed = True
+    until = time.monotonic() + FAREWELL_S
+    while oracle.tuner_ids - {tuner.CHIEF} and time.monotonic() < until:
+        time.sleep(workers.LOOK_S)
 
 
 def _retrain(search: Search, options: SearchOptions, oracle: SavedOracle) -> int:
