@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, SAMPLE
-from trainer.config import TrainConfig
+from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.run import directory_for
 from trainer.training import checkpoint
@@ -27,15 +27,16 @@ TRAINING = """
 import sys
 from pathlib import Path
 import tensorflow as tf
-from trainer.config import TrainConfig
+from trainer.config import RunOptions, TrainConfig
 from trainer.data.load import load
-from trainer.run import directory_for, write_json
+from registry.disk import write_json
+from trainer.run import directory_for
 from trainer.training.fit import train
 
 config = TrainConfig(dataset=sys.argv[1], model="deep", epochs=8, batch_size=16, shift=1, deterministic=True)
 tf.config.experimental.enable_op_determinism()
 dataset = load(config.dataset, Path("unused"))
-with directory_for(config, Path(sys.argv[2]) / "runs", dataset.sha256) as directory:
+with directory_for(config, dataset.sha256, RunOptions(Path(sys.argv[2]))) as directory:
     write_json(directory / "config.json", config.asdict())
     train(config, dataset, directory)
 """
@@ -140,7 +141,7 @@ def test_a_run_without_a_whole_checkpoint_is_not_resumed(tmp_path: Path, capsys:
     with pytest.raises(CheckpointError, match="expected a checkpoint there that is whole"):
         checkpoint.resumable(directory, {})
     assert f"{path} is damaged" in capsys.readouterr().out
-    with directory_for(TrainConfig(), tmp_path, DATA) as found:
+    with directory_for(TrainConfig(), DATA, RunOptions(tmp_path)) as found:
         assert found != directory
 
 
@@ -162,8 +163,8 @@ def test_a_kill_in_the_middle_of_a_checkpoint_write_leaves_the_one_before(tmp_pa
     assert checkpoint.newest(folder).epochs == 1
 
 
-def interrupted(runs: Path, config: TrainConfig) -> Path:
-    directory = runs / f"20260101-000000-{config.model}"
+def interrupted(artifacts: Path, config: TrainConfig) -> Path:
+    directory = artifacts / "runs" / f"20260101-000000-{config.model}"
     (directory / "checkpoint").mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(config.asdict()))
     checkpoint.write(directory / "checkpoint", filled(1))
@@ -172,11 +173,11 @@ def interrupted(runs: Path, config: TrainConfig) -> Path:
 
 def test_an_interrupted_run_is_found_by_its_config(tmp_path: Path) -> None:
     directory = interrupted(tmp_path, TrainConfig())
-    with directory_for(TrainConfig(), tmp_path, DATA) as found:
+    with directory_for(TrainConfig(), DATA, RunOptions(tmp_path)) as found:
         assert found == directory
-    with directory_for(TrainConfig(seed=1), tmp_path, DATA) as found:
+    with directory_for(TrainConfig(seed=1), DATA, RunOptions(tmp_path)) as found:
         assert found != directory
-    with directory_for(TrainConfig(), tmp_path, DATA, fresh=True) as found:
+    with directory_for(TrainConfig(), DATA, RunOptions(tmp_path, fresh=True)) as found:
         assert found != directory
 
 
@@ -184,7 +185,7 @@ def test_what_a_killed_run_had_begun_to_export_is_removed_when_it_goes_on(tmp_pa
     directory = interrupted(tmp_path, TrainConfig())
     (directory / ".candidate-x" / "1").mkdir(parents=True)
     (directory / ".model.keras").write_text("half a model")
-    with directory_for(TrainConfig(), tmp_path, DATA) as found:
+    with directory_for(TrainConfig(), DATA, RunOptions(tmp_path)) as found:
         assert found == directory
         assert sorted(path.name for path in directory.iterdir()) == ["checkpoint", "config.json"]
 
@@ -193,7 +194,7 @@ def test_a_run_is_not_resumed_over_other_data(
     tmp_path: Path, sample: ImageDataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = interrupted(tmp_path, TrainConfig())
-    with directory_for(TrainConfig(), tmp_path, "cd" * 32) as found:
+    with directory_for(TrainConfig(), "cd" * 32, RunOptions(tmp_path)) as found:
         assert found != directory
     assert f"{directory} was interrupted, but it was trained on other data" in capsys.readouterr().out
     with pytest.raises(CheckpointError, match="was trained on other data than there is now"):
@@ -202,15 +203,16 @@ def test_a_run_is_not_resumed_over_other_data(
 
 def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> None:
     directory = interrupted(tmp_path, TrainConfig())
-    with directory_for(TrainConfig(), tmp_path, DATA) as first, directory_for(TrainConfig(), tmp_path, DATA) as second:
+    options = RunOptions(tmp_path)
+    with directory_for(TrainConfig(), DATA, options) as first, directory_for(TrainConfig(), DATA, options) as second:
         assert first == directory
         assert second != directory
         with (
             pytest.raises(CheckpointError, match="another process works on this run"),
-            directory_for(TrainConfig(), tmp_path, DATA, resume=directory),
+            directory_for(TrainConfig(), DATA, RunOptions(tmp_path, resume=directory)),
         ):
             pass
-    with directory_for(TrainConfig(), tmp_path, DATA, resume=directory) as again:
+    with directory_for(TrainConfig(), DATA, RunOptions(tmp_path, resume=directory)) as again:
         assert again == directory
 
 
