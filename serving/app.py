@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import IO, Any
+from typing import Any
 
 from flask import Flask, Request, Response, request
 from flask.sessions import NullSession, SessionInterface
@@ -24,12 +24,10 @@ from serving.settings import Settings
 class MemoryRequest(Request):
     """A request whose uploads stay in memory: its body is limited, and no image touches the disk."""
 
-    def _get_file_stream(self, *_args: Any, **_kwargs: Any) -> IO[bytes]:
-        return io.BytesIO()
-
     def make_form_data_parser(self) -> FormDataParser:
         """One that says what is wrong with a form, instead of finding nothing in it."""
         parser = super().make_form_data_parser()
+        parser.stream_factory = lambda *_args, **_options: io.BytesIO()
         parser.silent = False
         return parser
 

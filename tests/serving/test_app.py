@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from werkzeug.test import EnvironBuilder
 
+from serving.app import MemoryRequest
 from serving.model.served import Served
 from serving.settings import Settings
 from tests.serving.bridged import BridgeClient, bridged
@@ -32,7 +34,7 @@ def test_an_unknown_path_names_the_known_ones(client: BridgeClient) -> None:
         assert route in detail
 
 
-def test_an_unknown_path_of_a_face_names_the_paths_of_that_face(client: BridgeClient) -> None:
+def test_an_unknown_path_of_a_protocol_names_the_paths_of_that_protocol(client: BridgeClient) -> None:
     reply = client.get("/v2/nowhere")
     assert reply.status_code == 404
     assert reply.json["error"].endswith("POST /v2/models/{name}/versions/{version}/infer. Received: /v2/nowhere.")
@@ -104,3 +106,9 @@ def test_a_mutation_of_a_good_body_is_read_as_json_says_or_refused(
             assert predictor.seen.ravel().tolist() == np.ravel(json.loads(body)["image"]).tolist()
     assert good_ones > 10
     assert client.post("/predict", data=good, content_type="application/json").status_code == 200
+
+
+def test_a_large_upload_stays_in_memory() -> None:
+    form = {"image": (io.BytesIO(bytes(2**20)), "image.png")}
+    builder = EnvironBuilder(method="POST", data=form)
+    assert isinstance(MemoryRequest(builder.get_environ()).files["image"].stream, io.BytesIO)
