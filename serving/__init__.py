@@ -1,1 +1,1 @@
-"""Serving room: SavedModels behind HTTP. It imports the registry alone; the contract is the artifact."""
+"""Serves pushed SavedModels over HTTP. It imports `registry` and `decoding`, never the trainer."""

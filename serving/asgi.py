@@ -51,7 +51,7 @@ def _follow(served: Served, settings: Settings) -> None:
     main = threading.main_thread()
     follower = Follower(served, partial(find, settings), _tried(loader(settings), settings))
     while main.is_alive():
-        follower.look()
+        follower.poll()
         if served.ready:
             first_start.note_ready()
             if not settings.reload_seconds:

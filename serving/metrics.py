@@ -81,7 +81,7 @@ CONFIDENCE = Histogram("serving_confidence", "Highest probability of each image.
 VERSION = Gauge("serving_model_version", "Version that is served, by process.", ("model",), registry=REGISTRY)
 LOADING = Gauge("serving_model_load_seconds", "Seconds that its loading took, by process.", registry=REGISTRY)
 FAILURES = Counter("serving_model_load_failures", "Attempts to load a version that failed.", registry=REGISTRY)
-LOOK_FAILURES = Counter("serving_registry_look_failures", "Looks at the registry that failed.", registry=REGISTRY)
+LOOK_FAILURES = Counter("serving_registry_look_failures", "Reads of the registry that failed.", registry=REGISTRY)
 
 
 # One look-up instead of a lock, a tuple and a dictionary for each value.

@@ -73,7 +73,7 @@ def _classify(paths: Sequence[Path], out: Path, settings: Settings) -> str:
     """Classify what an interrupted run of the same command left, and return what to tell the user."""
     check_runtime(settings)
     store, served = find(settings), Served()
-    Follower(served, lambda: store, loader(settings)).look()  # it logs why a version is not served
+    Follower(served, lambda: store, loader(settings)).poll()  # it logs why a version is not served
     predictor = served.predictor()
     assets, shape = Assets(predictor, settings), predictor.card.input.shape
     items = [item for path in paths for item in _items(path, shape)]

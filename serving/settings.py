@@ -63,7 +63,7 @@ class Settings:
     )
     ready_timeout: int = field(default=10, metadata=_about("seconds to wait for a loading model", 0, 600))
     reload_seconds: int = field(
-        default=1, metadata=_about("seconds between looks for another version; 0: none", 0, 86400)
+        default=1, metadata=_about("seconds between checks for another version; 0: never", 0, 86400)
     )
     api_keys: str | None = field(
         default=None, metadata=_about("SHA-256 of each key that may predict, with commas between [everybody may]")

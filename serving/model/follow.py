@@ -43,11 +43,11 @@ class Follower:
         self._store: ModelStore | None = None
         self._retries: dict[int, tuple[float, float]] = {}  # refused version -> last delay, and when to try again
 
-    def look(self) -> None:
-        """Swap if another version is to be served. Whatever goes wrong is reported, and the next look tries again."""
+    def poll(self) -> None:
+        """Swap if another version is to be served. Whatever goes wrong is reported, and the next call tries again."""
         trouble, unforeseen, level = "", None, logging.ERROR
         try:
-            self._look()
+            self._poll()
         except NoModelError as error:
             trouble, level = str(error), logging.WARNING
         except RegistryError as error:
@@ -61,7 +61,7 @@ class Follower:
             logger.log(level, "%s: %s", state, trouble, exc_info=unforeseen)
         self._served.trouble = trouble
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         store = self._store = self._store or self._find()
         try:
             wanted = store.served()
@@ -92,7 +92,7 @@ class Follower:
             self._retries[version] = (delay, self._clock() + delay)
             self._served.failures = self._served.failures | {version: str(error)}
             metrics.FAILURES.inc()
-            # An error that nobody foresaw comes with its traceback.
+            # An unexpected error comes with its traceback.
             known = isinstance(error, ModelError | CardError | RegistryError)
             sentence = "version %s is not served: %s; next attempt in %d s"
             logger.error(sentence, version, error, delay, exc_info=not known)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from werkzeug.test import EnvironBuilder
 
 from serving.app import MemoryRequest
 from serving.model.served import Served
@@ -109,6 +108,9 @@ def test_a_mutation_of_a_good_body_is_read_as_json_says_or_refused(
 
 
 def test_a_large_upload_stays_in_memory() -> None:
-    form = {"image": (io.BytesIO(bytes(2**20)), "image.png")}
-    builder = EnvironBuilder(method="POST", data=form)
-    assert isinstance(MemoryRequest(builder.get_environ()).files["image"].stream, io.BytesIO)
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    body = io.BytesIO(head + bytes(2**20) + b"\r\n--x--\r\n")
+    request = MemoryRequest.from_values(
+        method="POST", input_stream=body, content_type="multipart/form-data; boundary=x"
+    )
+    assert isinstance(request.files["image"].stream, io.BytesIO)

@@ -79,7 +79,7 @@ def waiting(served: Served, store: ModelStore, loader: Loader, clock: Clock) -> 
 @pytest.fixture
 def follower(waiting: Follower) -> Follower:
     """One that serves version 1."""
-    waiting.look()
+    waiting.poll()
     return waiting
 
 
@@ -93,10 +93,10 @@ def metric(name: str, **labels: str) -> float:
 
 def test_a_newer_version_is_swapped_in(follower: Follower, served: Served, store: ModelStore, card: ModelCard) -> None:
     assert served.predictor().version == 1
-    follower.look()
+    follower.poll()
     assert served.predictor().version == 1
     push(store, card)
-    follower.look()
+    follower.poll()
     assert served.predictor().version == 2
     assert (REGISTRY.get_sample_value("serving_model_load_seconds") or 0) > 0
 
@@ -106,10 +106,10 @@ def test_a_pin_leads_back_and_its_end_forth(
 ) -> None:
     push(store, card)
     store.pin(1)
-    follower.look()
+    follower.poll()
     assert served.predictor().version == 1
     store.unpin()
-    follower.look()
+    follower.poll()
     assert served.predictor().version == 2
 
 
@@ -120,7 +120,7 @@ def test_a_damaged_version_is_reported_once_and_the_old_one_goes_on(
     push(store, card)
     damage(store, 2)
     for _ in range(3):
-        follower.look()
+        follower.poll()
     assert served.predictor().version == 1
     assert served.failures == {2: f"{store.path(2)} is damaged: version 2: saved_model.pb has changed"}
     assert caplog.text.count("version 2 is not served") == 1
@@ -129,7 +129,7 @@ def test_a_damaged_version_is_reported_once_and_the_old_one_goes_on(
     assert metric("serving_model_version", model=card.name) == 1
 
     push(store, card)
-    follower.look()
+    follower.poll()
     assert served.predictor().version == 3
     assert metric("serving_model_version", model=card.name) == 3
 
@@ -139,7 +139,7 @@ def test_a_start_over_a_damaged_newest_version_serves_the_one_before(
 ) -> None:
     push(store, card), push(store, card)
     damage(store, 3)
-    waiting.look()
+    waiting.poll()
     assert served.predictor().version == 2
     assert list(served.failures) == [3]
 
@@ -150,7 +150,7 @@ def test_a_start_over_a_damaged_pinned_version_serves_the_newest(
     push(store, card), push(store, card)
     store.pin(1)
     damage(store, 1)
-    waiting.look()
+    waiting.poll()
     assert served.predictor().version == 3
 
 
@@ -158,10 +158,10 @@ def test_where_no_version_can_be_served_it_goes_on_looking(
     waiting: Follower, served: Served, store: ModelStore, card: ModelCard
 ) -> None:
     damage(store, 1)
-    waiting.look()
+    waiting.poll()
     assert not served.ready
     push(store, card)
-    waiting.look()
+    waiting.poll()
     assert served.predictor().version == 2
 
 
@@ -179,14 +179,14 @@ def test_a_version_refused_for_a_passing_reason_is_tried_again_ever_more_rarely(
     push(store, card)
     attempts = []
     for clock.now in range(3600):
-        follower.look()
+        follower.poll()
         if len(loader.loaded) > 1 + len(attempts):
             attempts.append(clock.now)
     assert (served.predictor().version, served.failures) == (1, {2: str(error)})
     assert attempts == [0, 5, 15, 35, 75, 155, 315, 635, 1275, 2555]
     loader.broken.clear()
     clock.now = 5115
-    follower.look()
+    follower.poll()
     assert (served.predictor().version, served.failures) == (2, {})
 
 
@@ -198,13 +198,13 @@ def test_a_broken_pin_leaves_the_served_version_and_is_said_once(
     push(store, card)
     (store.directory / "pinned").write_text(pin)
     for _ in range(2):
-        follower.look()
+        follower.poll()
     assert served.predictor().version == 1
     assert "Pin" in served.trouble
     assert caplog.text.count("the served version stays: ") == 1
     assert metric("serving_registry_look_failures_total") == failures + 2
     store.unpin()
-    follower.look()
+    follower.poll()
     assert (served.predictor().version, served.trouble) == (2, "")
 
 
@@ -213,7 +213,7 @@ def test_a_start_with_a_broken_pin_serves_the_newest_and_says_so(
 ) -> None:
     push(store, card)
     (store.directory / "pinned").write_text("nine")
-    waiting.look()
+    waiting.poll()
     assert served.predictor().version == 2
     assert "must hold one version number" in served.trouble
 
@@ -222,12 +222,12 @@ def test_a_model_directory_that_is_away_leaves_the_served_version(
     follower: Follower, served: Served, store: ModelStore, card: ModelCard, tmp_path: Path
 ) -> None:
     away = store.directory.rename(tmp_path / ".away")
-    follower.look()
+    follower.poll()
     assert served.predictor().version == 1
     assert "no version of fashion_mnist" in served.trouble
     away.rename(store.directory)
     push(store, card)
-    follower.look()
+    follower.poll()
     assert (served.predictor().version, served.trouble) == (2, "")
 
 
@@ -236,11 +236,11 @@ def test_a_start_while_the_model_directory_is_away_waits_for_it(
 ) -> None:
     away = store.directory.rename(tmp_path / ".away")
     follower = Follower(served, partial(find, Settings(models=tmp_path)), loader)
-    follower.look()
+    follower.poll()
     assert not served.ready
     assert served.trouble.startswith(f"no model in {tmp_path}")
     away.rename(store.directory)
-    follower.look()
+    follower.poll()
     assert (served.predictor().version, served.trouble) == (1, "")
 
 
@@ -254,12 +254,12 @@ def test_a_look_that_fails_in_an_unforeseen_way_is_not_the_last(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(ModelStore, "served", lambda _: 1 / 0)
-        follower.look()
-        follower.look()
+        follower.poll()
+        follower.poll()
     assert served.trouble == "ZeroDivisionError: division by zero"
     assert caplog.text.count("Traceback") == 1
     push(store, card)
-    follower.look()
+    follower.poll()
     assert (served.predictor().version, served.trouble) == (2, "")
 
 
@@ -269,7 +269,7 @@ def test_readiness_tells_that_the_registry_cannot_be_followed(
     client = bridged(served, Settings())
     assert "registry" not in client.get("/readyz").json
     (store.directory / "pinned").write_text("nine")
-    follower.look()
+    follower.poll()
     reply = client.get("/readyz")
     assert (reply.status_code, reply.json["status"]) == (200, "ready")
     assert reply.json["registry"] == "The registry cannot be followed; the log says why."
@@ -280,5 +280,5 @@ def test_nothing_holds_the_old_version_when_it_is_replaced(
 ) -> None:
     old = weakref.ref(served.predictor())
     push(store, card)
-    follower.look()
+    follower.poll()
     assert old() is None
