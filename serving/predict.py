@@ -62,7 +62,7 @@ def main() -> None:
 def _check(paths: Sequence[Path], out: Path) -> None:
     """Raises SettingsError for what should not wait until the model has loaded, or the run has ended."""
     if out.suffix not in FORMATS or not out.parent.is_dir():
-        raise SettingsError(f"--out must be a {', '.join(FORMATS)} file in a folder that exists. Received: {out}")
+        raise SettingsError(f"--out must be a .csv, .jsonl or .parquet file in a folder that exists. Received: {out}")
     if out.suffix == ".parquet" and not (find_spec("pandas") and find_spec("pyarrow")):
         raise SettingsError("--out with .parquet needs pandas and pyarrow: install them, or write .csv or .jsonl")
     if missing := [str(path) for path in paths if not path.exists()]:
@@ -77,6 +77,8 @@ def _classify(paths: Sequence[Path], out: Path, settings: Settings) -> str:
     predictor = served.predictor()
     assets, shape = Assets(predictor, settings), predictor.card.input.shape
     items = [item for path in paths for item in _items(path, shape)]
+    if not items:
+        raise InvalidImageError(f"There must be at least one image. Received: none in {', '.join(map(str, paths))}.")
     # Hidden, so that a folder of images may hold it; of one version, so that two versions never mix.
     rows_file = out.with_name(f".{out.name}.{store.name}-{predictor.version}.unfinished")
     with rows_file.open("a+b") as file:

@@ -245,6 +245,13 @@ def test_an_array_that_does_not_fit_is_refused_in_one_line(
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
+def test_a_folder_without_a_file_is_refused(served: Path, tmp_path: Path) -> None:
+    done = run(served, tmp_path, "--out", tmp_path / "out.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said(done.stderr) == f"error: There must be at least one image. Received: none in {tmp_path}.\n"
+    assert not list(tmp_path.iterdir())
+
+
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """The one line with which the command ends before it has loaded a model."""
     monkeypatch.setattr(sys, "argv", command(*arguments)[2:])
@@ -276,7 +283,7 @@ def test_an_output_that_cannot_be_written_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, out: str
 ) -> None:
     line = refusal(monkeypatch, capsys, SAMPLES, "--out", tmp_path / out)
-    assert line.startswith("error: --out must be a .csv, .jsonl, .parquet file in a folder that exists. Received: ")
+    assert line.startswith("error: --out must be a .csv, .jsonl or .parquet file in a folder that exists. Received: ")
 
 
 def test_parquet_without_pandas_is_refused_before_anything_is_classified(
