@@ -114,7 +114,7 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
     assert f"To push it nevertheless:  {command}\n" in done.stdout
     pushed = run("push", verdict.parent.name, "--force", "--reason", "it is only a test", artifacts=tmp_path)
     assert pushed.returncode == 0, pushed.stderr
-    assert "refused, yet forced: it is only a test" in pushed.stdout
+    assert "refused, but forced: it is only a test" in pushed.stdout
     assert "Epoch 1/" not in pushed.stdout
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert (tmp_path / "models" / "fashion_mnist_sample" / "1" / "saved_model.pb").is_file()
