@@ -31,7 +31,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # as logging calls it
         details = (f"{name}={value}" for name, value in _details(record).items() if value != "")
-        return " ".join([super().formatMessage(record), *details])
+        return " ".join([super().formatMessage(record).rstrip(), *details])  # uvicorn's messages may end their line
 
 
 def _details(record: logging.LogRecord) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The log tells of faults of the server itself, in the format of all its lines."""
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import requests
 
+from serving.logs import TextFormatter
 from tests.serving.wire import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
@@ -45,3 +47,8 @@ def test_a_fault_below_flask_is_one_line_of_json_with_its_traceback(tmp_path: Pa
     entry = json.loads(line)
     assert (entry["level"], entry["logger"]) == ("ERROR", "uvicorn.error")
     assert "RuntimeError: a fault of the server" in entry["exception"]
+
+
+def test_a_line_for_people_stays_one_line() -> None:
+    record = logging.makeLogRecord({"msg": "a fault of the server\n", "fields": {"code": 500, "version": ""}})
+    assert TextFormatter("%(message)s").format(record) == "a fault of the server code=500"
