@@ -74,7 +74,6 @@ def create_app(served: Served, settings: Settings) -> Flask:
     app.url_map.merge_slashes = False  # or a path with two of them would be answered with a page of HTML
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's own provider
     app.config.update(
-        MAX_CONTENT_LENGTH=settings.max_body_bytes,
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
         MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images/files.py` is who counts them
     )

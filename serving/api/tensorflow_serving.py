@@ -13,10 +13,10 @@ from flask import Blueprint, Response, request
 from registry.card import TensorSpec
 from serving.api import body
 from serving.api.replies import reply
-from serving.errors import InvalidImageError, TooLargeError
+from serving.errors import InvalidImageError
 from serving.images.files import from_base64, from_files
 from serving.images.json_body import parse, plain_pixels
-from serving.images.pixels import Images, brief, from_lists, keys_of
+from serving.images.pixels import Images, brief, check_count, from_lists, keys_of
 from serving.model.inference import Inference
 from serving.model.served import Predictor
 from serving.observe import exchange_of
@@ -90,8 +90,7 @@ def _read(text: bytes, predictor: Predictor, settings: Settings, deadline: float
         values = [values]
     if not isinstance(values, list) or not values:
         raise InvalidImageError(f"`{key}` must be a list of at least one image. Received: {brief(values)}.")
-    if len(values) > settings.max_images:
-        raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {len(values)}.")
+    check_count(len(values), settings.max_images)
     if key == "instances" and all(isinstance(value, dict) and set(value) != {"b64"} for value in values):
         values = [_named(value, name, f"instances[{index}]") for index, value in enumerate(values)]
     if all(isinstance(value, dict) for value in values):

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.card import TensorSpec
-from serving.errors import InvalidImageError, TooLargeError
-from serving.images.pixels import Images, brief, flat, from_numbers
+from serving.errors import InvalidImageError
+from serving.images.pixels import Images, brief, check_count, flat, from_numbers
 
 DTYPES = {
     "UINT8": "<u1",
@@ -67,8 +67,7 @@ def read_images(tensor: dict[str, Any], spec: TensorSpec, binary: memoryview, mo
         kinds = ", ".join(DTYPES)
         raise InvalidImageError(f"The datatype of input {name} must be one of {kinds}. Received: {brief(datatype)}.")
     count = _count(tensor.get("shape"), name, shape)
-    if count > most:
-        raise TooLargeError(f"A request may hold {most} images. Received: {count}.")
+    check_count(count, most)
     numbers = count * math.prod(shape)
     parameters = member(tensor, "parameters", dict, {}, "The parameters of an input must be an object")
     size = member(parameters, "binary_data_size", int, None, "`binary_data_size` must be a number of bytes")

@@ -22,7 +22,7 @@ from serving.errors import DeadlineError, InvalidImageError, TooLargeError
 from serving.images.json_body import parse, plain_pixels
 from serving.images.memory import DecodingMemory
 from serving.images.photographs import EXAMINED, Look, imitate
-from serving.images.pixels import Images, brief, from_lists, keys_of, times
+from serving.images.pixels import Images, brief, check_count, from_lists, keys_of, times
 from serving.settings import Settings
 
 # The limit is the settings' own, checked on the header; Pillow's would only warn up to twice its value.
@@ -85,7 +85,7 @@ def from_json(
     images = [content["image"]] if one else content["images"]
     if not isinstance(images, list) or not images:
         raise InvalidImageError(f"`images` must be a list of at least one image. Received: {brief(images)}.")
-    _check_count(len(images), settings)
+    check_count(len(images), settings.max_images)
     if all(isinstance(image, str) for image in images):
         files = [(name_of(index), _from_data_url(image, name_of(index))) for index, image in enumerate(images)]
         batch = from_files(files, shape, settings, look, deadline)
@@ -121,7 +121,7 @@ def from_raw(body: bytes, shape: Sequence[int], settings: Settings) -> Batch:
     count, rest = divmod(len(body), size)
     if not count or rest:
         raise InvalidImageError(f"The body must be images of {times(shape)} bytes. Received: {len(body)} bytes.")
-    _check_count(count, settings)
+    check_count(count, settings.max_images)
     return Batch(np.frombuffer(body, np.uint8).reshape(count, *shape), (PIXELS,) * count)
 
 
@@ -145,7 +145,7 @@ def from_files(
         TooLargeError: too many files, or pixels, scans, chunks and the like in one of them, for `settings`.
         DeadlineError: they take longer than the request may.
     """
-    _check_count(len(files), settings)
+    check_count(len(files), settings.max_images)
     most = max(1, settings.max_body_bytes // math.prod(shape))
     if len(files) > most:
         raise TooLargeError(
@@ -158,11 +158,6 @@ def from_files(
         images[index], *notes = _read((name or "The body")[:60], content, shape, settings, look, deadline)
         sources.append(Source(name, *notes))
     return Batch(images, tuple(sources))
-
-
-def _check_count(count: int, settings: Settings) -> None:
-    if count > settings.max_images:
-        raise TooLargeError(f"A request may hold {settings.max_images} images. Received: {count}.")
 
 
 def _read(

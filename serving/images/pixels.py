@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import InvalidImageError
+from serving.errors import InvalidImageError, TooLargeError
 
 KEYS = 5  # of an object that an error message names
 
@@ -103,6 +103,12 @@ def flat(values: Any, count: int, what: str) -> list[Any]:
         came = f"{len(numbers)} of them" if isinstance(numbers, list) else brief(numbers)
         raise InvalidImageError(f"The {what} must be {count} numbers. Received: {came}.")
     return numbers
+
+
+def check_count(count: int, most: int) -> None:
+    """Raise TooLargeError for a request of more than `most` images."""
+    if count > most:
+        raise TooLargeError(f"A request may hold {most} images. Received: {count}.")
 
 
 def times(sizes: Sequence[int]) -> str:
