@@ -89,7 +89,7 @@ def create_app(served: Served, settings: Settings) -> Flask:
 
 
 def _translate_errors(app: Flask, settings: Settings) -> None:
-    """Let every error leave in its protocol's form: the domain's own, HTTP's, and those that nobody foresaw."""
+    """Report every error in its protocol's form: the domain's own, HTTP's, and unexpected ones."""
 
     @app.errorhandler(Exception)
     def reply(error: Exception) -> Response:

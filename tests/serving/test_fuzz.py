@@ -1,4 +1,4 @@
-"""Generated bodies and headers on all faces: whatever comes, a reason goes back, and the next good request is right.
+"""Generated bodies and headers in all protocols: each gets a reason, and the next good request is right.
 
 FUZZ is how many each test generates; the ordinary run does a tenth of the 20,000 in all.
 """

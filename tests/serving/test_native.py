@@ -1,4 +1,4 @@
-"""The native face over a fake predictor, which calls an image by its first pixel."""
+"""The native API over a fake predictor, which calls an image by its first pixel."""
 
 import base64
 import gzip
