@@ -87,7 +87,10 @@ class DrainingServer(Server):
                     connection.transport.abort()
                 else:
                     connection.enforce(now, settings.client_timeout)  # type: ignore[union-attr]
-        return await super().on_tick(counter)
+        if await super().on_tick(counter) and not self.should_exit:
+            # The worker has answered gunicorn's --max-requests; ended at once, it would lose the requests on their way.
+            self.handle_exit(signal.SIGTERM, None)
+        return self.should_exit
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Accept what the kernel has queued, since closing the listener would reset it; then end as uvicorn does."""

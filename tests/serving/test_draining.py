@@ -131,3 +131,26 @@ def test_a_worker_that_ends_alone_waits_for_graceful_timeout_at_most(models: Pat
             assert time.monotonic() < end
             assert client.is_closed()
         assert "Traceback" not in server.log.read_text()
+
+
+def test_a_worker_that_has_answered_its_share_of_requests_loses_none(models: Path, start: Start) -> None:
+    def ask(port: int, statuses: list[int]) -> None:
+        while len(statuses) < 300:
+            with Connection(port) as client:
+                closing = False
+                while not closing and len(statuses) < 300:
+                    reply = client.ask(predict())
+                    statuses.append(reply.status)
+                    closing = reply.headers["Connection"] == "close"
+
+    with start(models, **LITE, WORKERS="2", GUNICORN_CMD_ARGS="--max-requests 100") as server:
+        server.wait_until_ready()
+        first = set(server.workers())
+        answers: list[list[int]] = [[] for _ in range(8)]
+        asking = [threading.Thread(target=ask, args=(server.port, statuses)) for statuses in answers]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+        assert answers == [[200] * 300] * 8
+        assert not first & set(server.workers())
