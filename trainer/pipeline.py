@@ -111,8 +111,7 @@ def push_finished(
 def _judged_and_pushed(best: Run, prepared: Prepared, reason: str | None) -> tuple[Verdict, int | None]:
     """The verdict, and the version pushed; None if the gate refused the model and it is not forced."""
     dataset, store, thresholds = prepared.dataset, prepared.store, prepared.thresholds
-    card = replace(ModelCard.read(best.export), name=store.name)
-    card.write(best.export)
+    card = ModelCard.read(best.export)
     with alone():
         with as_only_version(best.export, card.name) as models:
             live = infra(models, dataset.classes, dataset.test.images, best.predict, thresholds)
@@ -122,7 +121,7 @@ def _judged_and_pushed(best: Run, prepared: Prepared, reason: str | None) -> tup
     write_json(best.directory / "verdict.json", verdict.to_json())
     if not verdict.accepted and not verdict.forced:
         return verdict, None
-    return verdict, push(best.directory, card, verdict, store)
+    return verdict, push(best.directory, replace(card, name=store.name), verdict, store)
 
 
 def take_part(configs: Sequence[TrainConfig], dataset: ImageDataset, devices: Devices) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry.card import ModelCard
+from registry.card import CARD_PATH, ModelCard
 from registry.disk import hashes
 from registry.store import ModelStore, RegistryError
 from tests.conftest import SAMPLE, train_and_push
@@ -160,8 +160,11 @@ def test_a_refused_model_enters_models_only_by_force_which_the_card_tells(
 
     monkeypatch.setenv("LOGNAME", "ada")
     monkeypatch.setattr(training_runs, "train", None)  # nothing is trained again
-    options = RunOptions(tmp_path, overrides=high, reason="the demonstration is today")
+    options = RunOptions(tmp_path, name="clothes", overrides=high, reason="the demonstration is today")
+    card = (directory / "export" / CARD_PATH).read_bytes()
     _, version, store = pipeline.push_finished(directory, *prepare_push(directory, options), options.reason)
+    assert (directory / "export" / CARD_PATH).read_bytes() == card, "a full disk could cost the run its card"
+    assert (store.name, store.card(version).name) == ("clothes", "clothes")
     assert store.card(version).files.items() >= hashes(directory / "export").items()
     told = store.card(version).verdict
     assert told is not None
