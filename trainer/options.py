@@ -40,7 +40,8 @@ def parser() -> argparse.ArgumentParser:
         add(f"--{each.name.replace('_', '-')}", default=None, help=each.metadata["help"], **reading)
     add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
     begin = options.add_mutually_exclusive_group().add_argument
-    begin("--resume", metavar="RUN", help="resume an interrupted run; the same command does so by itself")
+    resume = "resume an interrupted run, by its name or path; the same command does so by itself"
+    begin("--resume", type=_run_name, metavar="RUN", help=resume)
     begin("--fresh", action="store_true", help="start over, even if the same run was interrupted")
     add("--tensorboard", action="store_true", help="write logs for TensorBoard into the run's directory")
     _add_push_options(add)
@@ -52,10 +53,15 @@ def push_parser() -> argparse.ArgumentParser:
         prog="trainer push",
         description="Judge a finished run against the version that is served now, and push it, without training again.",
     )
-    options.add_argument("run", metavar="RUN", help="the name of its directory in ARTIFACTS/runs")
+    options.add_argument("run", type=_run_name, metavar="RUN", help="its name or path in ARTIFACTS/runs")
     _add_push_options(options.add_argument)
     options.set_defaults(resume=None, fresh=False, tensorboard=False)
     return options
+
+
+def _run_name(text: str) -> str:
+    """The name of a run's directory, which may be given with its path, as the terminal shows it."""
+    return Path(text).name or text
 
 
 def _add_push_options(add: Callable[..., Any]) -> None:
