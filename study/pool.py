@@ -18,6 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from study.experiments import Job
+from trainer.backend import import_tensorflow
 
 BAR = "{percentage:3.0f} %|{bar:30}| {elapsed} elapsed, {remaining} left"
 
@@ -62,7 +63,6 @@ def _start(receiver: Connection, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the study handles Ctrl-C and ends its workers
     threading.Thread(target=_end_with_study, args=(receiver,), daemon=True).start()
     os.environ |= {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _end_with_study(receiver: Connection) -> None:
@@ -75,6 +75,7 @@ def _end_with_study(receiver: Connection) -> None:
 
 def _load(jobs: Sequence[Job], study: Path) -> None:
     with _logged("loading the data", study / "logs" / "data.log"):
+        import_tensorflow()
         from study import run
 
         for job in jobs:
@@ -83,6 +84,7 @@ def _load(jobs: Sequence[Job], study: Path) -> None:
 
 def _run(job: Job, study: Path) -> None:
     with _logged(job.name, study / "logs" / f"{job.name}.log"):
+        import_tensorflow()
         from study import run
 
         run.run(job, study)
@@ -103,4 +105,5 @@ def _logged(task: str, log: Path) -> Iterator[None]:
         yield
     except Exception as error:
         traceback.print_exc()
-        raise RunError(f"{task}: {error or type(error).__name__} Its log is {log}.") from None
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise RunError(f"{task}: {reason}. Its log is {log}.") from None

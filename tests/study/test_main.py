@@ -1,5 +1,6 @@
 """The command line: a mistake is reported in one line, and nothing is started."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,20 @@ def test_a_mistake_is_one_line_with_exit_code_2(tmp_path: Path, options: list[st
     assert done.stderr.endswith(message)
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_backend_that_the_trainer_does_not_have_is_named(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "study", "--only", "digits-basic", "--artifacts", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    reason = "`KERAS_BACKEND` must be tensorflow or jax. Received: torch."
+    assert done.stderr == f"error: loading the data: {reason} Its log is {tmp_path / 'study' / 'logs' / 'data.log'}.\n"
 
 
 @pytest.mark.parametrize(("options", "expected"), [([], None), (["--write-results"], ROOT / "study" / "RESULTS.md")])
