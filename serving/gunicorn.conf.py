@@ -37,15 +37,18 @@ control_socket_disable = True  # one more socket in the file system that nobody 
 
 
 def on_starting(server: Any) -> None:
-    """Refuse TLS.
+    """Refuse TLS and --preload.
 
     uvicorn counts a connection only after its handshake, so clients that send nothing could take all descriptors.
+    A model that is loaded before the workers are forked would stay in gunicorn's master process.
     """
+    error = ""
     if server.cfg.is_ssl:
-        print(
-            "error: TLS must end at a proxy in front of the service. Received: --certfile or --keyfile for gunicorn.",
-            file=sys.stderr,
-        )
+        error = "TLS must end at a proxy in front of the service. Received: --certfile or --keyfile for gunicorn."
+    elif server.cfg.preload_app:
+        error = "Each worker must load the model itself. Received: --preload for gunicorn."
+    if error:
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
