@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from study.experiments import ALL
-from trainer.options import INTERRUPTED, Parser, fail
+from trainer.options import Parser, exit_code, fail
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,6 +29,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     given = parser().parse_args()
+    return exit_code(
+        lambda: _run(given), "Interrupted. Finished runs and epochs are kept; the same command continues from there."
+    )
+
+
+def _run(given: argparse.Namespace) -> int:
     only = [name for name in given.only.replace(",", " ").split() if name]
     folder = Path(given.artifacts) / "study"
     if given.write_results and not (ROOT / ".git").exists():
@@ -41,15 +47,8 @@ def main() -> int:
         return fail(f"The package {error.name} is not installed here; `make install` does so.", 2)
     try:
         path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=summary)
-    except (ValueError, RunError) as error:
+    except RunError as error:
         return fail(str(error), 2)
-    except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
-    except KeyboardInterrupt:
-        print()
-        return fail(
-            "Interrupted. Finished runs and epochs are kept; the same command continues from there.", INTERRUPTED
-        )
     print(f"Report: {path}")
     return 0
 

@@ -7,13 +7,12 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from registry.store import ModelStore, RegistryError
 from trainer.backend import import_tensorflow
-from trainer.data.dataset import DataError
-from trainer.options import INTERRUPTED, REFUSED, configs, fail, parser, push_parser, run_options
+from trainer.options import REFUSED, configs, exit_code, fail, parser, push_parser, run_options
 from trainer.prepare import prepare, prepare_push
 
 if TYPE_CHECKING:
+    from registry.store import ModelStore
     from trainer.release.finished import Run
 
 INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: run the same command again to resume."
@@ -21,17 +20,11 @@ INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: run t
 
 def main() -> int:
     given = sys.argv[1:]
-    try:
-        if given[:1] == ["push"]:
-            return _push(push_parser().parse_args(given[1:]))
-        return _train(parser().parse_args(given))
-    except (ValueError, DataError, RegistryError) as error:
-        return fail(str(error), 2)
-    except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
-    except KeyboardInterrupt as interrupt:
-        print()  # the progress bar stands in the middle of its line
-        return fail(str(interrupt) or INTERRUPTION, INTERRUPTED)
+    if given[:1] == ["push"]:
+        pushed = push_parser().parse_args(given[1:])
+        return exit_code(lambda: _push(pushed), "Interrupted. Nothing was pushed.")
+    trained = parser().parse_args(given)
+    return exit_code(lambda: _train(trained), INTERRUPTION)
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from registry.errors import RegistryError
 from trainer.config import DEFAULT_RATES, MODELS, RECIPES, RunOptions, TrainConfig
 from trainer.release.thresholds import parse
 from trainer.training.checkpoint import resumable
@@ -128,6 +129,19 @@ def forced(arguments: argparse.Namespace) -> str | None:
         what = "`--force` alone" if arguments.force else "`--reason` alone"
         raise ValueError(f"`--force` and `--reason TEXT` go together. Received: {what}.")
     return reason or None
+
+
+def exit_code(command: Callable[[], int], interruption: str) -> int:
+    """Runs a command; a user's mistake, and Ctrl-C with its `interruption`, become one line and an exit code."""
+    try:
+        return command()
+    except (ValueError, RegistryError) as error:
+        return fail(str(error), 2)
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
+    except KeyboardInterrupt as interrupt:
+        print()  # a progress bar may stand in the middle of its line
+        return fail(str(interrupt) or interruption, INTERRUPTED)
 
 
 def fail(message: str, code: int) -> int:

@@ -18,12 +18,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from registry.names import normalized
-from registry.store import RegistryError
 from trainer.backend import import_tensorflow
 from trainer.config import TrainConfig
-from trainer.data.dataset import DataError
 from trainer.data.load import model_name
-from trainer.options import INTERRUPTED, configs, fail, run_options
+from trainer.options import configs, exit_code, run_options
 from trainer.options import parser as training_parser
 from tuning.options import SearchOptions
 from tuning.space import SPACES, Search
@@ -106,23 +104,19 @@ def options_of(arguments: argparse.Namespace, search: Search) -> SearchOptions:
 def main() -> int:
     arguments = parser().parse_args()
     end_with_the_search()
-    try:
-        search, part = search_of(arguments), role()
-        options = options_of(arguments, search)
-        import_tensorflow()
-        from tuning import pipeline
+    return exit_code(lambda: _run(arguments), "Interrupted. Finished trials are kept: the same command goes on.")
 
-        if part == "worker":
-            pipeline.work(search, options)
-            return 0
-        return pipeline.run(search, options, alone=part == "alone")
-    except (ValueError, DataError, RegistryError) as error:
-        return fail(str(error), 2)
-    except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}." if error.filename else str(error), 2)
-    except KeyboardInterrupt as interrupt:
-        print()
-        return fail(str(interrupt) or "Interrupted. Finished trials are kept: the same command goes on.", INTERRUPTED)
+
+def _run(arguments: argparse.Namespace) -> int:
+    search, part = search_of(arguments), role()
+    options = options_of(arguments, search)
+    import_tensorflow()
+    from tuning import pipeline
+
+    if part == "worker":
+        pipeline.work(search, options)
+        return 0
+    return pipeline.run(search, options, alone=part == "alone")
 
 
 def role() -> str:
