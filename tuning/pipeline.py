@@ -124,6 +124,8 @@ def _check_settings(search: Search, options: SearchOptions) -> None:
         for name in dict.fromkeys([*there, *asked])
         if there.get(name) != asked.get(name) and not name.startswith(follows)
     ]
+    if "state" not in found:
+        differing = ["it was begun with an earlier version of this project"]
     if differing:
         raise SearchError(
             f"{directory} holds another search: {'; '.join(differing)}. --fresh replaces it, --name NAME makes one "
@@ -178,11 +180,11 @@ def _search(search: Search, options: SearchOptions, oracle: SavedOracle, alone: 
 def _lead(oracle: SavedOracle, goes_on: Callable[[], bool]) -> None:
     """Waits until workers of other machines have done all trials, and then until they have heard so."""
     while goes_on() and not oracle.complete:
-        time.sleep(workers.LOOK_S)
+        time.sleep(workers.POLL_S)
     oracle.closed = True
     until = time.monotonic() + FAREWELL_S
     while oracle.tuner_ids - {tuner.CHIEF} and time.monotonic() < until:
-        time.sleep(workers.LOOK_S)
+        time.sleep(workers.POLL_S)
 
 
 def _retrain(search: Search, options: SearchOptions, oracle: SavedOracle) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tuning.space import SearchError
 
 SUPERVISED = "TUNING_SUPERVISED"  # in the environment of these workers
-LOOK_S = 0.1
+POLL_S = 0.1
 USAGE = 2  # the exit code of a worker that reports an error that its successor would report again
 
 
@@ -52,7 +52,7 @@ def run(
                         raise SearchError(reason)
                     print(f"{name} died ({reason}); another takes its place", flush=True)
                     running[name] = _start(name, count, command, logs)
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
     finally:
         for worker in running.values():
             worker.kill()  # what they have done is with the chief or in a checkpoint

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -151,6 +152,17 @@ def test_a_directory_that_holds_no_search_is_not_cleared(tmp_path: Path) -> None
     assert done.returncode == 2
     assert "must be empty or hold a search" in done.stderr
     assert kept.read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_a_search_of_an_earlier_version_is_refused_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "tuning" / SAMPLE.name / "search.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"space": "default", "fixed": [], "algorithm": "bayesian", "base": {}}))
+    done = tune(*EASY, artifacts=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"{path.parent} holds another search: it was begun with an earlier version of this project. --fresh" in line
 
 
 @pytest.mark.slow
