@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decoding": set(),
     "trainer": {"registry", "decoding"},
     "tuning": {"trainer", "registry"},
-    "study": {"tuning", "trainer", "registry"},
+    "study": {"trainer", "registry"},
     "serving": {"registry", "decoding"},
     "deploy": {"registry"},
 }

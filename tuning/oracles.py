@@ -171,7 +171,7 @@ class SavedOracle(keras_tuner.Oracle):
 
     @synchronized
     def release(self) -> None:
-        """Hands running trials to whoever asks next, because their workers are gone."""
+        """Queues running trials for the next workers that ask, because their own are gone."""
         self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]
         self.ongoing_trials = {}
 
