@@ -133,9 +133,8 @@ def _splits(builder: Any, shape: Shape) -> Batches:
     if "train" not in splits:
         raise DataError(f"{builder.name}: expected a split named train; TFDS has {', '.join(splits) or 'none'}.")
     sources = {split: split for split in ("train", "validation", "test") if split in splits}
-    if (
-        "test" not in splits and "validation" in splits
-    ):  # the test images of some sets have no labels, and TFDS leaves them out
+    if "test" not in splits and "validation" in splits:
+        # The test images of some sets have no labels, and TFDS leaves them out.
         sources = {"train": "train", "test": "validation"}
     upright = idx.emnist_upright if builder.name == "emnist" else np.asarray
     found: Batches = (
