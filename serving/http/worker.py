@@ -25,7 +25,6 @@ class DrainingServer(Server):
         super().__init__(config)
         self.bridge = bridge
         self.sigterm_at: float | None = None
-        self.accepted = 0  # connections
         self.listeners: list[socket] = []
         self.arriving: set[asyncio.Task[Any]] = set()
 
@@ -38,7 +37,15 @@ class DrainingServer(Server):
 
     def _listen(self) -> None:
         for each in self.listeners:
-            asyncio.get_running_loop().add_reader(each, self._accept, each)
+            asyncio.get_running_loop().add_reader(each, self._accept_some, each)
+
+    def _accept_some(self, listener: socket) -> None:
+        """Accept connections that wait: more at a time where there are many, or the last would wait for seconds."""
+        for _ in range(max(TURN, len(self.server_state.connections) // 2)):
+            if not self._accept(listener):
+                return
+        if self.bridge.settings.workers > 1:
+            self._pause(TURN_SECONDS)
 
     def _accept(self, listener: socket) -> bool:
         """Accept a connection; returns whether one waited."""
@@ -50,9 +57,6 @@ class DrainingServer(Server):
         except OSError:  # no descriptor is free
             self._pause(ACCEPT_AGAIN_SECONDS)
             return False
-        self.accepted += 1
-        if self.accepted % TURN == 0 and self.bridge.settings.workers > 1:
-            self._pause(TURN_SECONDS)
         connection.setblocking(False)
         task = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
         self.arriving.add(task)

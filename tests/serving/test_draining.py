@@ -153,4 +153,4 @@ def test_a_worker_that_has_answered_its_share_of_requests_loses_none(models: Pat
         for thread in asking:
             thread.join()
         assert answers == [[200] * 300] * 8
-        assert not first & set(server.workers())
+        wait(lambda: not first & set(server.workers()), server)
