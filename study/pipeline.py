@@ -13,7 +13,7 @@ from registry.disk import write_whole
 from study import report
 from study.experiments import Experiment, Job, chosen, jobs
 from study.pool import run_all
-from study.results import Result, load
+from study.results import Result, load, remove_attempts
 from trainer.training.checkpoint import claimed
 
 
@@ -68,6 +68,8 @@ def finished(experiments: Sequence[Experiment], folder: Path) -> dict[str, list[
 def _run(asked: Sequence[Job], folder: Path, workers: int) -> None:
     found = {job: load(folder / "runs", job) for job in asked}
     left = [job for job in asked if not isinstance(found[job], Result)]
+    for job in set(asked).difference(left):
+        remove_attempts(folder / "runs", job)  # a study may be killed after a result is written and before this is done
     for reason in (each for each in found.values() if isinstance(each, str)):
         print(reason, flush=True)
     print(f"{len(asked)} runs: {len(asked) - len(left)} are finished, {len(left)} to do.", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,6 +71,13 @@ class Result:
 
 def save(folder: Path, result: Result, job: Job) -> None:
     write_whole(folder / f"{job.name}.json", json.dumps(asdict(result)))
+    remove_attempts(folder, job)
+
+
+def remove_attempts(folder: Path, job: Job) -> None:
+    """Removes what is left of unfinished runs of a job, of earlier versions of its experiment too."""
+    for attempt in folder.glob(f".{job.name}-*"):
+        shutil.rmtree(attempt)
 
 
 def load(folder: Path, job: Job) -> Result | str | None:

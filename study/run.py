@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-import shutil
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -70,8 +69,6 @@ def run(job: Job, study: Path) -> None:
         environment=environment(),
     )
     save(study / "runs", result, job)
-    for attempt in unfinished.parent.glob(f".{job.name}-*"):  # of earlier versions of the experiment too
-        shutil.rmtree(attempt)
     keras.backend.clear_session()
 
 

@@ -53,6 +53,14 @@ def test_a_second_study_repeats_no_finished_run(folder: Path, capsys: pytest.Cap
     assert "2 runs: 2 are finished, 0 to do." in capsys.readouterr().out
 
 
+def test_a_study_removes_what_a_killed_one_left_beside_a_finished_run(folder: Path) -> None:
+    left = folder / "runs" / f".{QUICK[0].id}-seed-0-01234567"
+    left.mkdir()
+    (left / "model.keras").touch()
+    study(QUICK, folder)
+    assert not left.exists()
+
+
 def test_a_part_of_the_study_does_not_write_the_committed_results_and_reports_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
