@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-MODELS = ("basic", "deep")
+PAPER_MODELS = ("basic", "deep")  # trained where no model is named, and the better is pushed
+MODELS = (*PAPER_MODELS, "residual")
+NORMALIZATIONS = ("scale", "standardize")
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")
+# Settings of what is done to training images; 0 and False: nothing.
+AUGMENTATIONS = ("mirror", "shift", "rotate", "erase", "contrast", "brightness", "noise", "blur")
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 
 # What `--optimizer NAME` means without a rate: the paper's values where it has one (0.01 for SGD,
@@ -75,7 +79,14 @@ class TrainConfig:
         0, "seed of a picture folder's split, where it has none of its own", low=0, high=2**31 - 1
     )
     model: str = setting(
-        "basic", f"{' or '.join(MODELS)}; left out: both are trained, the better is pushed", choices=MODELS
+        "basic",
+        f"{', '.join(MODELS)}; left out: the paper's two, basic and deep, are trained and the better is pushed",
+        choices=MODELS,
+    )
+    normalization: str = setting(
+        "scale",
+        f"{' or '.join(NORMALIZATIONS)}: pixels divided by 255, or each image minus its mean, over its deviation",
+        choices=NORMALIZATIONS,
     )
     optimizer: str = setting("sgd", ", ".join(OPTIMIZERS), choices=OPTIMIZERS)
     learning_rate: float = setting(
@@ -104,6 +115,16 @@ class TrainConfig:
     erase: float = setting(
         0.0, "black out a square of this share of each training image's shorter side", low=0, below=1
     )
+    contrast: float = setting(
+        0.0, "multiply the contrast of training images by a factor from 1 - CONTRAST to 1 + CONTRAST", low=0, high=1
+    )
+    brightness: float = setting(
+        0.0, "brighten or darken training images by up to so many levels of 255", low=0, high=255
+    )
+    noise: float = setting(
+        0.0, "add Gaussian noise of a deviation up to so many levels of 255 to training images", low=0, high=255
+    )
+    blur: float = setting(0.0, "blur training images by a Gaussian of a deviation up to so many pixels", low=0, high=64)
     precision: str = setting(
         "auto",
         f"{', '.join(PRECISIONS)}; auto is mixed_float16 on a GPU with tensor cores, else float32",
@@ -140,12 +161,14 @@ class TrainConfig:
             f"{self.epochs} epochs",
             f"seed {self.seed}",
         ]
+        if self.normalization != "scale":
+            parts.append(self.normalization)
         if self.precision != "auto":
             parts.append(self.precision)
         if not self.shuffle:
             parts.append("not shuffled")
         plain = TrainConfig()
-        regularised = ("weight_decay", "dropout", "label_smoothing", "mirror", "shift", "rotate", "erase")
+        regularised = ("weight_decay", "dropout", "label_smoothing", *AUGMENTATIONS)
         for name in (*regularised, "patience", "deterministic"):
             if (value := getattr(self, name)) != getattr(plain, name):
                 parts.append(name.replace("_", " ") + ("" if value is True else f" {value:g}"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from registry.errors import RegistryError
-from trainer.config import DEFAULT_RATES, MODELS, RECIPES, RunOptions, TrainConfig
+from trainer.config import DEFAULT_RATES, PAPER_MODELS, RECIPES, RunOptions, TrainConfig
 from trainer.release.thresholds import parse
 from trainer.training.checkpoint import resumable
 
@@ -39,7 +39,11 @@ def parser() -> argparse.ArgumentParser:
         kind = type(each.default)
         reading: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         add(f"--{each.name.replace('_', '-')}", default=None, help=each.metadata["help"], **reading)
-    add("--recipe", help="default, or paper (plain, constant rate); naming an --optimizer starts from paper")
+    add(
+        "--recipe",
+        help="default; robust (to corrupted images); residual (that model's own); or paper (plain, constant rate); "
+        "naming an --optimizer starts from paper",
+    )
     begin = options.add_mutually_exclusive_group().add_argument
     resume = "resume an interrupted run, by its name or path; the same command does so by itself"
     begin("--resume", type=_run_name, metavar="RUN", help=resume)
@@ -105,7 +109,8 @@ def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
     if arguments.resume is not None:
         return [resumable(runs / arguments.resume, given)]
     # A recipe's rate, schedule and regularisation suit its own optimizer only.
-    name = arguments.recipe or ("paper" if "optimizer" in given else "default")
+    own = given["model"] if given.get("model") in RECIPES else "default"
+    name = arguments.recipe or ("paper" if "optimizer" in given else own)
     if name not in RECIPES:
         raise ValueError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {name}.")
     recipe = RECIPES[name]
@@ -114,7 +119,9 @@ def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
         given = {"learning_rate": DEFAULT_RATES[given["optimizer"]], **given}
     if given.get("dataset", recipe.dataset).partition(":")[0] != recipe.dataset:
         given = {"mirror": False, **given}  # clothes may be mirrored, but left and right or letters may not
-    models = [given.pop("model")] if "model" in given else list(MODELS)
+    models = (
+        [given.pop("model", recipe.model)] if "model" in given or recipe.model not in PAPER_MODELS else PAPER_MODELS
+    )
     return [replace(recipe, model=model, **given) for model in models]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from registry.store import ModelStore, models
 from registry.text import table
-from trainer.config import TrainConfig
+from trainer.config import AUGMENTATIONS, TrainConfig
 from trainer.pipeline import RefusedError
 from trainer.release.finished import Run
 
@@ -93,8 +93,8 @@ def _by_class(run: Run) -> str:
 
 def _suspects(config: TrainConfig) -> list[str]:
     """Augmentation, where there was any, may be why a model learned badly."""
-    off = {"mirror": "--no-mirror", "shift": "--shift 0", "rotate": "--rotate 0", "erase": "--erase 0"}
-    options = [option for name, option in off.items() if getattr(config, name)]
+    on = [name for name in AUGMENTATIONS if getattr(config, name)]
+    options = ["--no-mirror" if name == "mirror" else f"--{name} 0" for name in on]
     reason = (
         "Augmentation may be the cause: classes that differ only by what it changes, as left and right in mirrored "
         f"images, cannot be learned. Without it: {' '.join(options)}"

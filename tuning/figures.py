@@ -20,7 +20,7 @@ from tuning.trials import Record
 
 DPI = 110
 COLOURS = dict(zip(OPTIMIZERS, (BLUE, SKY_BLUE, GREEN, ORANGE, VERMILION), strict=True))
-MARKERS = dict(zip(MODELS, ("o", "^"), strict=True))
+MARKERS = dict(zip(MODELS, ("o", "^", "s"), strict=True))
 Trials = Sequence[tuple[Record, TrainConfig]]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trainer.config import MODELS, OPTIMIZERS, SCHEDULES, TrainConfig
+from trainer.config import OPTIMIZERS, PAPER_MODELS, SCHEDULES, TrainConfig
 
 if TYPE_CHECKING:
     from keras_tuner import HyperParameters  # it imports TensorFlow, which a mistyped option need not wait for
@@ -38,7 +38,7 @@ def sample_config(hp: HyperParameters, base: TrainConfig, free: Collection[str])
     samplers = {
         "learning_rate": lambda: hp.Float("learning_rate", 1e-4, 1, step=10**0.25, sampling="log"),
         "optimizer": lambda: hp.Choice("optimizer", list(OPTIMIZERS)),
-        "model": lambda: hp.Choice("model", list(MODELS)),
+        "model": lambda: hp.Choice("model", list(PAPER_MODELS)),
         "schedule": lambda: hp.Choice("schedule", list(SCHEDULES)),
         "batch_size": lambda: hp.Choice("batch_size", [32, 64, 128, 256]),
         "dropout": lambda: hp.Choice("dropout", [0.0, 0.15, 0.3, 0.45]),

@@ -1,7 +1,8 @@
 """Augmentation of whole batches, stateless: the same seed gives the same images.
 
-Mirror, rotation and shift are one affine transform an image, so that a batch is sampled once. What comes from
-outside an image, or is erased, is black.
+An image is moved, blurred, lit, made noisy and partly erased, in this order, as a camera would do it. Mirror, rotation
+and shift are one affine transform an image, so that a batch is sampled once. What comes from outside an image, or is
+erased, is black. Each image draws its own strengths, evenly from none to what the config allows.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import math
 
 import tensorflow as tf
 
-from trainer.config import TrainConfig
+from trainer.config import AUGMENTATIONS, TrainConfig
 
 
 def wanted(config: TrainConfig) -> bool:
-    return bool(config.mirror or config.shift or config.rotate or config.erase)
+    return any(getattr(config, name) for name in AUGMENTATIONS)
 
 
 def augment(images: tf.Tensor, seed: tf.Tensor, config: TrainConfig) -> tf.Tensor:
@@ -27,11 +28,20 @@ def augment(images: tf.Tensor, seed: tf.Tensor, config: TrainConfig) -> tf.Tenso
     Returns:
         uint8 images of the same shape.
     """
-    seeds = tf.unstack(tf.random.split(seed, 2))
+    moving, erasing, blurring, lighting, noising = tf.unstack(tf.random.split(seed, 5))
     if config.mirror or config.shift or config.rotate:
-        images = _moved(images, seeds[0], config)
+        images = _moved(images, moving, config)
+    if config.blur or config.contrast or config.brightness or config.noise:
+        levels = tf.cast(images, tf.float32)
+        if config.blur:
+            levels = _blurred(levels, blurring, config.blur)
+        if config.contrast or config.brightness:
+            levels = _lit(levels, lighting, config)
+        if config.noise:
+            levels = _noisy(levels, noising, config.noise)
+        images = tf.cast(tf.clip_by_value(tf.round(levels), 0, 255), tf.uint8)
     if config.erase:
-        images = _erased(images, seeds[1], config.erase)
+        images = _erased(images, erasing, config.erase)
     return images
 
 
@@ -59,6 +69,33 @@ def _moved(images: tf.Tensor, seed: tf.Tensor, config: TrainConfig) -> tf.Tensor
         fill_mode="CONSTANT",
         fill_value=0.0,
     )
+
+
+def _blurred(levels: tf.Tensor, seed: tf.Tensor, limit: float) -> tf.Tensor:
+    """Each image blurred by a Gaussian; near an edge the weights of the pixels that are there sum to one."""
+    deviation = tf.random.stateless_uniform([tf.shape(levels)[0], 1, 1], seed, 1e-3, limit)
+
+    def weights(side: int) -> tf.Tensor:
+        """(batch, side, side): how much of each pixel goes into each blurred one along a side."""
+        position = tf.range(side, dtype=tf.float32)
+        return tf.nn.softmax(-tf.square((position[:, None] - position) / deviation) / 2)
+
+    rows, columns = (weights(side) for side in levels.shape[1:3])
+    return tf.einsum("bih,bhwc,bjw->bijc", rows, levels, columns)
+
+
+def _lit(levels: tf.Tensor, seed: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+    """Each image with another contrast about its mean, and brighter or darker."""
+    random = tf.random.stateless_uniform([2, tf.shape(levels)[0], 1, 1, 1], seed, -1.0, 1.0)
+    mean = tf.reduce_mean(levels, axis=(1, 2, 3), keepdims=True)
+    return mean + (levels - mean) * (1 + random[0] * config.contrast) + random[1] * config.brightness
+
+
+def _noisy(levels: tf.Tensor, seed: tf.Tensor, limit: float) -> tf.Tensor:
+    """Gaussian noise on each value by itself, of a deviation for each image."""
+    strengths, values = tf.unstack(tf.random.split(seed, 2))
+    deviation = tf.random.stateless_uniform([tf.shape(levels)[0], 1, 1, 1], strengths, 0.0, limit)
+    return levels + deviation * tf.random.stateless_normal(tf.shape(levels), values)
 
 
 def _erased(images: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:

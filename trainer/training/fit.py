@@ -149,11 +149,12 @@ def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int, d
 def _worth_compiling(config: TrainConfig, steps_per_epoch: int) -> bool:
     """Whether XLA makes a run shorter: it takes a quarter off a step on a CPU, and some seconds to compile one.
 
-    Dropout's random numbers it draws so slowly there that a step takes ten times as long.
+    It does so where most of the work is the `PixelBlock`'s. It computes the residual network's convolutions more slowly
+    than TensorFlow does, and draws dropout's random numbers so slowly that a step takes ten times as long.
     """
     if not _on_tensorflow():
         return True
-    return not config.dropout and config.epochs * steps_per_epoch >= COMPILED_STEPS
+    return config.model != "residual" and not config.dropout and config.epochs * steps_per_epoch >= COMPILED_STEPS
 
 
 def _on_tensorflow() -> bool:
@@ -161,7 +162,7 @@ def _on_tensorflow() -> bool:
 
 
 def _built(config: TrainConfig, dataset: ImageDataset, fast: bool = False) -> keras.Model:
-    return MODELS[config.model](dataset.shape, len(dataset.classes), config.dropout, fast)
+    return MODELS[config.model](dataset.shape, len(dataset.classes), config.dropout, config.normalization, fast)
 
 
 def _loss(smoothing: float, classes: int) -> Callable[[Any, Any], Any]:

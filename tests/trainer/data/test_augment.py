@@ -1,4 +1,4 @@
-"""Augmented images are the mirrored and shifted images that were asked for, and nothing else."""
+"""Augmented images are what was asked for, and nothing else."""
 
 import numpy as np
 import pytest
@@ -40,8 +40,13 @@ def test_shift_moves_by_whole_pixels_and_fills_with_black(sample: ImageDataset) 
     assert found == set(moves)
 
 
-def test_the_seed_alone_decides(sample: ImageDataset) -> None:
-    images, config = sample.train.images[:50], TrainConfig(mirror=True, shift=2)
+@pytest.mark.parametrize(
+    "config",
+    [TrainConfig(mirror=True, shift=2), TrainConfig(blur=2), TrainConfig(contrast=0.5, brightness=20, noise=9)],
+    ids=["moved", "blurred", "light and noise"],
+)
+def test_the_seed_alone_decides(config: TrainConfig, sample: ImageDataset) -> None:
+    images = sample.train.images[:50]
     assert (augmented(images, config, 1) == augmented(images, config, 1)).all()
     assert (augmented(images, config, 1) != augmented(images, config, 2)).any()
 
@@ -87,3 +92,50 @@ def test_erasing_blacks_out_one_square_in_each_image() -> None:
     erased = augmented(white, TrainConfig(erase=0.25))[..., 0] == 0
     assert (erased.sum(axis=(1, 2)) == 7 * 7).all()
     assert len({tuple(np.argwhere(image)[0]) for image in erased}) > 20
+
+
+def test_contrast_moves_pixels_towards_the_images_mean_or_away_from_it() -> None:
+    image = np.full((200, 8, 8, 3), 100, np.uint8)
+    image[:, :4] = 140
+    changed = augmented(image, TrainConfig(contrast=0.5)).astype(int)
+    np.testing.assert_allclose(changed.mean(axis=(1, 2, 3)), 120, atol=0.6)
+    contrasts = (changed[:, 0, 0, 0] - changed[:, 7, 0, 0]) / 40
+    assert contrasts.min() >= 0.45
+    assert contrasts.min() < 0.6
+    assert 1.4 < contrasts.max() <= 1.55
+
+
+def test_brightness_adds_the_same_to_every_pixel_of_an_image() -> None:
+    images = np.random.default_rng(0).integers(60, 200, (200, 8, 8, 1)).astype(np.uint8)
+    added = augmented(images, TrainConfig(brightness=40)).astype(int) - images
+    assert (added.min(axis=(1, 2, 3)) == added.max(axis=(1, 2, 3))).all()
+    assert -40 <= added.min() < -30
+    assert 30 < added.max() <= 40
+
+
+def test_light_that_is_too_bright_saturates() -> None:
+    images = np.full((50, 8, 8, 1), 250, np.uint8)
+    assert augmented(images, TrainConfig(brightness=100)).max() == 255
+
+
+def test_noise_is_of_another_deviation_in_each_image_up_to_what_was_asked_for() -> None:
+    grey = np.full((200, 28, 28, 3), 128, np.uint8)
+    noisy = augmented(grey, TrainConfig(noise=20)).astype(float)
+    deviations = noisy.std(axis=(1, 2, 3))
+    assert deviations.min() < 2
+    assert 18 < deviations.max() < 21
+    np.testing.assert_allclose(noisy.mean(), 128, atol=0.2)
+    strong = noisy[deviations.argmax()]
+    assert abs(np.corrcoef(strong[..., 0].ravel(), strong[..., 1].ravel())[0, 1]) < 0.2  # channels by themselves
+
+
+def test_blur_spreads_a_point_and_leaves_a_blank_image_as_it_is() -> None:
+    points = np.zeros((100, 29, 29, 1), np.uint8)
+    points[:, 14, 14] = 255
+    blurred = augmented(points, TrainConfig(blur=2))[..., 0].astype(float)
+    brightest = blurred.max(axis=(1, 2))
+    assert (blurred[:, 14, 14] == brightest).all()
+    assert brightest.min() == pytest.approx(255 / (2 * np.pi * 2**2), abs=2)  # the peak of the strongest Gaussian
+    assert brightest.max() > 200
+    grey = np.full((50, 8, 12, 3), 77, np.uint8)
+    assert set(np.unique(augmented(grey, TrainConfig(blur=3)))) == {77}

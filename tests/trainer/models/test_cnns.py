@@ -1,11 +1,12 @@
-"""The two CNNs are the paper's (sections 2.2 and 2.3), for images and classes of any number."""
+"""Two CNNs are the paper's (sections 2.2 and 2.3); all are for images and classes of any number."""
 
 import keras
 import numpy as np
 import pytest
 
 from trainer.config import MODELS as NAMES
-from trainer.models.cnns import MODELS, basic_cnn, deep_cnn, fast_form
+from trainer.config import NORMALIZATIONS
+from trainer.models.cnns import MODELS, basic_cnn, deep_cnn, fast_form, residual_cnn
 
 pytestmark = pytest.mark.tensorflow
 
@@ -33,11 +34,46 @@ def test_every_model_that_a_config_may_name_builds_for_other_images_and_classes(
     assert MODELS[name]((32, 32, 3), 100).output_shape == (None, 100)
 
 
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_fast_form_has_the_weights_and_the_answers_of_the_model(name: str) -> None:
-    model = MODELS[name]((28, 28, 1), 10)
+def test_the_fast_form_has_the_weights_and_the_answers_of_the_model(name: str, normalization: str) -> None:
+    model = MODELS[name]((28, 28, 1), 10, normalization=normalization)
     fast = fast_form(model)
     for ours, theirs in zip(fast.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     images = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1)).astype(np.float32)
     np.testing.assert_allclose(fast(images), model(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (9, 30, 3), (64, 64, 3)])
+def test_the_residual_network_has_at_most_half_a_million_parameters_for_images_of_any_shape(
+    shape: tuple[int, int, int],
+) -> None:
+    model = residual_cnn(shape, 10)
+    assert model.count_params() <= 500_000
+    assert model.output_shape == (None, 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_standardizing_model_answers_alike_in_any_light(name: str) -> None:
+    model = MODELS[name]((28, 28, 1), 10, normalization="standardize")
+    images = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1)).astype(np.float32)
+    np.testing.assert_allclose(model(images / 2 + 60), model(images), atol=0.02)
+    assert np.ptp(model(images), axis=0).max() > 0.02
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_standardizing_leaves_a_blank_image_blank_and_subtracts_and_divides_in_float32(policy: str) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = deep_cnn((28, 28, 1), 10, normalization="standardize")
+    finally:
+        keras.config.set_dtype_policy(before)
+    standardize = keras.Model(model.input, model.get_layer("standardize").output)
+    blank = np.full((1, 28, 28, 1), 255, np.float32)
+    assert (standardize(blank) == 0).numpy().all()
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1)).astype(np.float32)
+    expected = (images - images.mean(axis=(1, 2, 3), keepdims=True)) / images.std(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(standardize(images), expected, atol=0.02)  # the floor takes a little off
+    assert standardize(images).dtype == "float32"
