@@ -110,7 +110,7 @@ def test_every_metric_that_the_pages_name_is_served() -> None:
     from serving.metrics import REGISTRY
 
     known = {f"{metric.name}{suffix}" for metric in REGISTRY.collect() for suffix in ("", "_total")}
-    named = {name for page in PAGES[1:] for name in re.findall(r"serving_[a-z_]+", page.read_text())}
+    named = {name for page in PAGES[1:] for name in re.findall(r"`(serving_[a-z_]+)`", page.read_text())}
     assert named
     assert named <= known
 
@@ -137,8 +137,8 @@ def test_every_file_that_the_pages_name_is_there() -> None:
     assert [path for path in named if not path.exists()] == []
 
 
-def test_the_map_in_the_readme_names_every_file() -> None:
-    text, named, package = (ROOT / "README.md").read_text(), set(), "registry"
+def test_the_layout_in_architecture_names_every_file() -> None:
+    text, named, package = (ROOT / "docs/architecture.md").read_text(), set(), "registry"
     for line in text.partition("```\nregistry/ ")[2].partition("```")[0].splitlines():
         if found := re.match(r"(\w+)/ |  ([\w./]+\.py) ", line):
             package = found[1] or package
