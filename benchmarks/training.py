@@ -118,7 +118,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="benchmarks.training", description=__doc__.partition("\n")[0])
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--images", type=int, help="train on so many images only, to try it out")
-    options.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    options.add_argument("--models", nargs="+", default=list(FORWARD_MACS), choices=list(FORWARD_MACS))
     options.add_argument("--artifacts", type=Path, default=Path(os.environ.get("ARTIFACTS", "artifacts")))
     arguments = options.parse_args()
     dataset = load("fashion_mnist", arguments.artifacts / "data")

@@ -119,9 +119,8 @@ def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
         given = {"learning_rate": DEFAULT_RATES[given["optimizer"]], **given}
     if given.get("dataset", recipe.dataset).partition(":")[0] != recipe.dataset:
         given = {"mirror": False, **given}  # clothes may be mirrored, but left and right or letters may not
-    models = (
-        [given.pop("model", recipe.model)] if "model" in given or recipe.model not in PAPER_MODELS else PAPER_MODELS
-    )
+    both = "model" not in given and recipe.model in PAPER_MODELS
+    models = PAPER_MODELS if both else [given.pop("model", recipe.model)]
     return [replace(recipe, model=model, **given) for model in models]
 
 

@@ -41,6 +41,12 @@ def test_a_named_model_trains_alone() -> None:
     assert [config.model for config in chosen("--model", "deep")] == ["deep"]
 
 
+def test_the_residual_network_trains_with_its_own_recipe_however_it_is_asked_for() -> None:
+    assert chosen("--model", "residual") == chosen("--recipe", "residual") == [RECIPES["residual"]]
+    (plain,) = chosen("--model", "residual", "--recipe", "paper")
+    assert (plain.model, plain.optimizer) == ("residual", "sgd")
+
+
 def test_naming_an_optimizer_starts_from_the_papers_plain_settings() -> None:
     (config,) = chosen("--model", "basic", "--optimizer", "adam", "--learning-rate", "0.0003")
     assert config == TrainConfig(model="basic", optimizer="adam", learning_rate=3e-4)
@@ -70,7 +76,7 @@ def test_options_can_take_the_default_recipe_apart() -> None:
     [
         (["--model", "resnet"], "`model` must be one of basic, deep, residual. Received: resnet."),
         (["--optimizer", "lion"], "`optimizer` must be one of sgd, momentum, rmsprop, adam, adamw. Received: lion."),
-        (["--recipe", "best"], "`recipe` must be one of default, paper. Received: best."),
+        (["--recipe", "best"], "`recipe` must be one of default, robust, residual, paper. Received: best."),
         (["--learning-rate", "0"], "`learning_rate` must be above 0 and at most 10. Received: 0.0."),
         (["--epochs", "0"], "`epochs` must be at least 1 and at most 10000. Received: 0."),
         (["--dataset", "imagenet1"], "`dataset` must be"),
@@ -106,7 +112,7 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
         "`python -m trainer push RUN --force --reason TEXT` pushes it without training again.\n"
     )
     assert "Augmentation may be the cause" in done.stdout
-    assert "Without it: --no-mirror --erase 0\n" in done.stdout
+    assert "Without it: --no-mirror --shift 0 --erase 0\n" in done.stdout
     (verdict,) = tmp_path.glob("runs/*/verdict.json")
     assert str(verdict) in done.stdout
     assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
