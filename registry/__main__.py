@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from registry.card import CardError
-from registry.store import ModelStore, RegistryError, models
+from registry.store import ModelStore, RegistryError, models, newest_pushed
 from registry.text import comparison, explanation, listing
 
 
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--models", type=Path, metavar="DIR", help="the models' directory ($MODELS, else $ARTIFACTS/models)"
     )
-    where.add_argument("--name", help="the model; needed where there are several")
+    where.add_argument("--name", help="the model; else `list` and `verify` do all, others the newest pushed")
     top = _Parser(prog="python -m registry", description="Manage the versions of a model.", parents=[where])
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -54,28 +54,48 @@ def _models(options: argparse.Namespace) -> Path:
     return getattr(options, "models", usual)
 
 
-def find_store(root: Path, name: str | None) -> ModelStore:
-    """The store of the model `name`, or of the only one. Raises RegistryError when that is not one model."""
+def find_stores(root: Path, name: str | None) -> list[ModelStore]:
+    """The store of the model `name`, or those of all models, by name.
+
+    Raises:
+        RegistryError: there is no such model, or none at all.
+    """
     names = models(root)
-    there_are = f"there are {', '.join(names)}" if names else "there are none"
     if name is not None:
         store = ModelStore(root, name)
         # A directory is enough: a model whose only version is damaged can still be verified.
         if not store.directory.is_dir():
+            there_are = f"there are {', '.join(names)}" if names else "there are none"
             raise RegistryError(f"There is no model {name} in {root}: {there_are}.")
-        return store
-    if len(names) > 1:
-        raise RegistryError(f"Expected one model in {root}; {there_are}. Choose one with --name.")
+        return [store]
     if not names:
         raise RegistryError(f"There are no models in {root}. Run `make train`, or say where they are with --models.")
-    return ModelStore(root, names[0])
+    return [ModelStore(root, each) for each in names]
 
 
-def run(store: ModelStore, options: argparse.Namespace) -> tuple[str, int]:
-    """Do one command. Returns what to print, and the exit code."""
+def run(stores: Sequence[ModelStore], options: argparse.Namespace) -> tuple[str, int]:
+    """Do one command, on all `stores` or on that of the model pushed last. Returns what to print, and the exit code."""
     match options.command:
         case "list":
-            return listing(store), 0
+            return listing(stores), 0
+        case "verify" if options.version is None:
+            return verified(stores)
+    return run_on(_pushed_last(stores), options)
+
+
+def _pushed_last(stores: Sequence[ModelStore]) -> ModelStore:
+    """The store of the newest pushed model; where there are others, stderr says so."""
+    by_name = {store.name: store for store in stores}
+    if len(stores) > 1:
+        newest = by_name.pop(newest_pushed(stores[0].root, by_name))
+        print(f"note: this is about {newest.name}, pushed last; --name chooses {' or '.join(by_name)}", file=sys.stderr)
+        return newest
+    return stores[0]
+
+
+def run_on(store: ModelStore, options: argparse.Namespace) -> tuple[str, int]:
+    """Do a command that is about one model."""
+    match options.command:
         case "show":
             return store.card(options.version).to_json(), 0
         case "explain":
@@ -90,10 +110,17 @@ def run(store: ModelStore, options: argparse.Namespace) -> tuple[str, int]:
             return f"Nothing is pinned; the newest version of {store.name}, {store.newest()}, is served.", 0
         case "prune":
             removed = store.prune(options.keep)
-            return f"Removed {_counted(removed)}." if removed else "There was nothing to remove.", 0
+            return f"Removed {_counted(removed)} of {store.name}." if removed else "There was nothing to remove.", 0
     problems = store.verify(options.version)
-    checked = store.versions() if options.version is None else [options.version]
-    return "\n".join(problems) or f"Whole: {_counted(checked)}.", 1 if problems else 0
+    return "\n".join(problems) or f"Whole: version {options.version}.", 1 if problems else 0
+
+
+def verified(stores: Sequence[ModelStore]) -> tuple[str, int]:
+    """What is damaged in any of `stores`, or that all is whole; and the exit code."""
+    found = {store.name: store.verify() for store in stores}
+    lines = {store.name: found[store.name] or [f"Whole: {_counted(store.versions())}."] for store in stores}
+    texts = [f"{name}: {line}" if len(stores) > 1 else line for name in lines for line in lines[name]]
+    return "\n".join(texts), 1 if any(found.values()) else 0
 
 
 def _counted(versions: list[int]) -> str:
@@ -105,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without block characters shows "?" instead
     try:
-        text, code = run(find_store(_models(options), getattr(options, "name", None)), options)
+        text, code = run(find_stores(_models(options), getattr(options, "name", None)), options)
     except (RegistryError, CardError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

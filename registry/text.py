@@ -1,12 +1,13 @@
 """Versions as plain text: a list of all, what one is, what two differ in; all of it from what is on disk."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from registry.card import CardError, ModelCard, TensorSpec
+from registry.errors import RegistryError
 from registry.store import ModelStore
 
 _WIDEST = 40  # characters of a value in a comparison; a sha256 is cut, and its beginning tells it apart
@@ -32,20 +33,31 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def listing(store: ModelStore) -> str:
-    """One line a version, oldest first; the mark says which one is served, and whether a pin says so."""
-    served, pinned = store.served(), store.pinned()
-    rows = [["version", "created (UTC)", "model", "test accuracy", ""]]
-    for version in store.versions():
-        mark = ("served, pinned" if pinned else "served") if version == served else ""
+def listing(stores: Sequence[ModelStore]) -> str:
+    """One line a version, oldest first, with what the gate said and a mark on the version that is served.
+
+    What is wrong with a pin is said below the table.
+    """
+    rows, notes = [["name", "version", "created (UTC)", "model", "test accuracy", "gate", ""]], []
+    for store in stores:
         try:
-            card = store.card(version)
-        except CardError:
-            rows.append([str(version), "?", "?", "?", f"damaged card: see verify {version}"])
-        else:
-            model = _value(card.config.get("model", "-"))
-            rows.append([str(version), _time(card.created), model, _accuracy(card), mark])
-    return table(rows)
+            served, pinned = store.served(), store.pinned()
+        except RegistryError as error:
+            served = pinned = None
+            notes.append(str(error))
+        for version in store.versions():
+            mark = ("served, pinned" if pinned else "served") if version == served else ""
+            rows.append([store.name, str(version), *_row(store, version, mark)])
+    return "\n".join([table(rows), *notes])
+
+
+def _row(store: ModelStore, version: int, mark: str) -> list[str]:
+    try:
+        card = store.card(version)
+    except (CardError, RegistryError):  # damaged, or pruned meanwhile
+        return ["?", "?", "?", "?", f"damaged card: see verify {version}"]
+    model = _value(card.config.get("model", "-"))
+    return [_time(card.created), model, _accuracy(card), _outcome(card.verdict), mark]
 
 
 def comparison(store: ModelStore, first: int, second: int) -> str:
@@ -122,13 +134,19 @@ def _sparkline(values: list[float | None]) -> str:
     return "".join(" " if value is None else _BLOCKS[round((value - low) * scale)] for value in values)
 
 
-def _verdict(verdict: dict[str, Any] | None) -> str:
+def _outcome(verdict: dict[str, Any] | None) -> str:
     if verdict is None:
         return "not judged"
-    outcome = "accepted" if verdict.get("accepted") else "refused"
+    return ("accepted" if verdict.get("accepted") else "refused") + (", forced" if verdict.get("forced") else "")
+
+
+def _verdict(verdict: dict[str, Any] | None) -> str:
+    outcome = _outcome(verdict)
+    if verdict is None:
+        return outcome
     if verdict.get("forced"):
         by = f" by {verdict['forced_by']}" if verdict.get("forced_by") else ""
-        outcome = f"{outcome}, forced{by}: {verdict['forced']}"
+        outcome = f"{outcome}{by}: {verdict['forced']}"
     compared = f", compared with version {verdict['against']}" if verdict.get("against") else ""
     rows = [
         [

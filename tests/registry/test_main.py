@@ -35,18 +35,33 @@ def run(store: ModelStore, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def test_list_is_an_aligned_table_that_marks_the_served_version(store: ModelStore, publish: Publish, run: Run) -> None:
     publish(metrics={})
-    publish()
+    publish(verdict=VERDICT | {"accepted": True, "forced": None})
     assert run("list") == (
         0,
-        "version  created (UTC)     model  test accuracy\n"
-        "1        2026-01-31 12:00  basic  -\n"
-        "2        2026-01-31 12:00  basic  0.9000 [0.8900, 0.9100]  served\n",
+        "name           version  created (UTC)     model  test accuracy            gate\n"
+        "fashion_mnist  1        2026-01-31 12:00  basic  -                        not judged\n"
+        "fashion_mnist  2        2026-01-31 12:00  basic  0.9000 [0.8900, 0.9100]  accepted    served\n",
         "",
     )
     store.pin(1)
     lines = run("list")[1].splitlines()
     assert lines[1].endswith("served, pinned")
-    assert lines[2].endswith("0.9100]")
+    assert lines[2].endswith("accepted")
+
+
+def test_list_without_a_name_lists_every_model_and_shows_which_versions_were_forced(
+    store: ModelStore, publish: Publish, run: Run
+) -> None:
+    publish(), publish()
+    publish(ModelStore(store.root, "cifar10"), name="cifar10", verdict=VERDICT)
+    (store.directory / "pinned").write_text("7")
+    code, out, _ = run("list")
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert code == 0
+    assert [row[:2] for row in rows[:3]] == [["cifar10", "1"], ["fashion_mnist", "1"], ["fashion_mnist", "2"]]
+    assert out.splitlines()[1].endswith("refused, forced  served")
+    assert out.splitlines()[-1].startswith(f"{store.directory}/pinned names version 7, which is not there")
+    assert run("list", "--name", "cifar10")[1].count("\n") == 2
 
 
 def test_list_shows_a_damaged_card_among_the_others(store: ModelStore, publish: Publish, run: Run) -> None:
@@ -166,7 +181,7 @@ def test_pin_unpin_and_prune_do_what_they_say(store: ModelStore, publish: Publis
         publish()
     assert run("pin", "1")[:2] == (0, "Version 1 of fashion_mnist is pinned and served from now on.\n")
     assert store.served() == 1
-    assert run("prune", "--keep", "1")[:2] == (0, "Removed version 2.\n")
+    assert run("prune", "--keep", "1")[:2] == (0, "Removed version 2 of fashion_mnist.\n")
     assert run("prune", "--keep", "1")[:2] == (0, "There was nothing to remove.\n")
     assert run("unpin")[:2] == (0, "Nothing is pinned; the newest version of fashion_mnist, 3, is served.\n")
     assert store.served() == 3
@@ -212,11 +227,29 @@ def test_a_card_that_cannot_be_read_is_a_mistake_too(store: ModelStore, publish:
     assert "upgrade" in err
 
 
-def test_the_model_must_be_named_where_there_are_several(store: ModelStore, publish: Publish, run: Run) -> None:
-    publish()
-    publish(ModelStore(store.root, "cifar10"), name="cifar10")
-    assert "there are cifar10, fashion_mnist. Choose one with --name" in run("list")[2]
-    assert run("list", "--name", "cifar10")[0] == 0
+def test_of_several_models_a_command_is_about_the_one_pushed_last_unless_another_is_named(
+    store: ModelStore, publish: Publish, run: Run
+) -> None:
+    publish(), publish()
+    publish(ModelStore(store.root, "cifar10"), name="cifar10", created="2026-02-28T12:00:00+00:00")
+    note = "note: this is about cifar10, pushed last; --name chooses fashion_mnist\n"
+    assert run("pin", "1") == (0, "Version 1 of cifar10 is pinned and served from now on.\n", note)
+    assert run("unpin")[0] == run("explain", "1")[0] == run("prune", "--keep", "5")[0] == 0
+    assert run("show", "2")[0] == 2
+    assert run("explain", "2", "--name", "fashion_mnist")[2] == ""
+
+
+def test_verify_without_a_name_verifies_every_model(store: ModelStore, publish: Publish, run: Run) -> None:
+    publish(), publish()
+    other = ModelStore(store.root, "cifar10")
+    publish(other, name="cifar10")
+    assert run("verify")[:2] == (0, "cifar10: Whole: version 1.\nfashion_mnist: Whole: versions 1, 2.\n")
+    (other.path(1) / "saved_model.pb").write_bytes(b"")
+    (store.path(2) / CARD_PATH).write_text("{")
+    code, out, _ = run("verify")
+    assert code == 1
+    assert "cifar10: version 1: saved_model.pb has changed\n" in out
+    assert "fashion_mnist: version 2: The model card" in out
 
 
 def test_no_models_at_all_says_where_it_looked(tmp_path: Path, run: Run) -> None:
