@@ -25,6 +25,7 @@ from serving.app import create_app
 from serving.model import predictions
 from serving.model.assets import NoveltyScore
 from serving.model.batcher import Batcher
+from serving.model.models import Models
 from serving.model.runtimes import loader
 from serving.model.served import Served
 from serving.observe import ENVIRON_KEY, Exchange
@@ -47,7 +48,7 @@ def main() -> None:
     version = served_version(options.models)
     settings = Settings(models=version.parents[1], runtime=options.runtime)
     served = Served(loader(settings)(version, int(version.name)))
-    app, bare = create_app(served, settings), _bare()
+    app, bare = create_app(Models(settings, served), settings), _bare()
     seconds: dict[str, list[float]] = defaultdict(list)
     for name, owner, function in PARTS:
         setattr(owner, function, _timed(getattr(owner, function), seconds[name]))

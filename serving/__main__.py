@@ -15,7 +15,7 @@ from registry.card import CardError
 from registry.store import ModelStore, RegistryError
 from serving import metrics
 from serving.keys import Keys
-from serving.model.served import ManyModelsError, NoModelError, find
+from serving.model.served import ManyModelsError, NoModelError, names_to_serve
 from serving.settings import Settings, SettingsError, describe
 
 SAMPLE = Path(__file__).parent / "samples" / "ankle-boot.png"
@@ -33,7 +33,7 @@ def main() -> None:
     try:
         settings = Settings.from_environ(os.environ)
         check_runtime(settings)
-        found = model_to_serve(settings)
+        found = models_to_serve(settings)
         Keys(settings)
         listener = listen(settings)
         share_metrics(settings)
@@ -42,7 +42,7 @@ def main() -> None:
         sys.exit(2)
     url = _url(settings.host, listener.getsockname()[1])
     sample = shlex.quote(f"image=@{os.path.relpath(SAMPLE)}")
-    serving = f"Serving {found}" if found else f"Waiting for a model in {settings.model_root}"
+    serving = f"Serving {' and '.join(found)}" if found else f"Waiting for a model in {settings.model_root}"
     announce(f"{serving} at {url}; try: curl -F {sample} {url}/predict")
     # Threads that take turns need no memory arena each.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
@@ -64,21 +64,19 @@ def announce(sentence: str) -> None:
             print(f"warning: stdout: {error.strerror}. {sentence}", file=sys.stderr)
 
 
-def model_to_serve(settings: Settings) -> str:
-    """The name of the model that will be served; nothing if there is none and WAIT_FOR_MODEL is set.
+def models_to_serve(settings: Settings) -> tuple[str, ...]:
+    """The names of the models that will be served; none if there are none and WAIT_FOR_MODEL is set.
 
-    Raises CardError when no version has a card that can be read: the newest one's.
+    Raises CardError when no version of the default one has a card that can be read: the newest one's.
     """
     try:
-        store = find(settings)
+        names = names_to_serve(settings)
     except NoModelError as error:
         if isinstance(error, ManyModelsError) or not settings.wait_for_model:
             raise
-        return ""
-    _check_cards(store)
-    # The workers serve this model even when a second one is pushed meanwhile.
-    os.environ["MODEL_NAME"] = store.name
-    return store.name
+        return ()
+    _check_cards(ModelStore(settings.model_root, names[0]))
+    return names
 
 
 def _check_cards(store: ModelStore) -> None:

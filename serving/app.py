@@ -14,9 +14,7 @@ from werkzeug.routing import BaseConverter, MapAdapter
 from registry.errors import RegistryError
 from serving.api import description, native, open_inference, pages, tensorflow_serving
 from serving.errors import ServiceError, problem
-from serving.model.assets import CurrentAssets
-from serving.model.inference import Inference
-from serving.model.served import Served
+from serving.model.models import Models
 from serving.observe import exchange_of
 from serving.settings import Settings
 
@@ -64,8 +62,8 @@ class ModelName(BaseConverter):
     regex = "[^/:]+"
 
 
-def create_app(served: Served, settings: Settings) -> Flask:
-    """The application over the predictor in `served`, which may still be empty.
+def create_app(models: Models, settings: Settings) -> Flask:
+    """The application over `models`, whose places may still be empty.
 
     Each request's environ must hold an `Exchange` (see `serving.observe`), which `http/bridge.py` puts there.
     """
@@ -77,12 +75,8 @@ def create_app(served: Served, settings: Settings) -> Flask:
         MAX_FORM_MEMORY_SIZE=settings.max_body_bytes,
         MAX_FORM_PARTS=settings.max_images + 1,  # one more, so that `images/files.py` is who counts them
     )
-    inference = Inference(served, settings)
-    assets = CurrentAssets(settings)
-    for api in (native, description):
-        app.register_blueprint(api.blueprint(inference, assets))
-    for protocol in (tensorflow_serving, open_inference):
-        app.register_blueprint(protocol.blueprint(inference))
+    for api in (native, description, tensorflow_serving, open_inference):
+        app.register_blueprint(api.blueprint(models, settings))
     app.register_blueprint(pages.blueprint(settings))
     _translate_errors(app, settings)
     return app

@@ -1,4 +1,4 @@
-"""What gunicorn loads in each worker: the application at once, and its model in a thread beside it."""
+"""What gunicorn loads in each worker: the application at once, and its models in a thread beside it."""
 
 import logging
 import os
@@ -6,13 +6,15 @@ import threading
 from functools import partial
 from pathlib import Path
 
+from registry.store import ModelStore
 from serving import tracing
 from serving.app import create_app
 from serving.http.bridge import Bridge
 from serving.model import first_start
 from serving.model.follow import Follower, Load
+from serving.model.models import Models
 from serving.model.runtimes import loader
-from serving.model.served import Predictor, Served, find
+from serving.model.served import Predictor, names_to_serve
 from serving.settings import Settings
 from serving.trial import try_out
 
@@ -22,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 
 def worker_app() -> Bridge:
-    """The application of one worker. It answers /healthz at once, and /readyz once its model is warm."""
+    """The application of one worker. It answers /healthz at once, and /readyz once its default model is warm."""
     settings = Settings.from_environ(os.environ)
-    served = Served()
+    models = Models(settings)
     # Not a daemon: a worker that stops while TensorFlow is being imported could crash in its C++.
-    threading.Thread(target=_follow, args=(served, settings), name="follow the registry").start()
-    app = create_app(served, settings)
+    threading.Thread(target=_follow, args=(models, settings), name="follow the registry").start()
+    app = create_app(models, settings)
     tracing.install(app)
-    return Bridge(app, served, settings)
+    return Bridge(app, models, settings)
 
 
 def _tried(load: Load, settings: Settings) -> Load:
@@ -43,20 +45,35 @@ def _tried(load: Load, settings: Settings) -> Load:
     return load_and_try
 
 
-def _follow(served: Served, settings: Settings) -> None:
-    """Keep `served` at the version to serve until this worker ends.
+def _follow(models: Models, settings: Settings) -> None:
+    """Keep each of `models` at the version to serve until this worker ends, the default one first.
 
-    Where no worker was ready yet and none can be, this ends the worker, and with it the service, with the reason.
+    Where no worker was ready yet and the default model cannot be served, this ends the worker, and with it the
+    service, with the reason.
     """
     main = threading.main_thread()
-    follower = Follower(served, partial(find, settings), _tried(loader(settings), settings))
+    load = _tried(loader(settings), settings)
+    default, others = models.default.served, list[Follower]()
+
+    def find() -> ModelStore:
+        names = first_start.noted_names() or first_start.note_names(names_to_serve(settings))
+        models.name(names)
+        default_name, *other_names = names
+        for name in other_names:
+            others.append(Follower(models.of(name).served, partial(ModelStore, settings.model_root, name), load))
+        return ModelStore(settings.model_root, default_name)
+
+    follower = Follower(default, find, load)
     while main.is_alive():
         follower.poll()
-        if served.ready:
+        if default.ready:
             first_start.note_ready()
-            if not settings.reload_seconds:
-                return
         elif not settings.wait_for_model and not first_start.was_ready():
-            logger.error("cannot serve: %s", served.trouble or "; ".join(served.failures.values()))
+            logger.error("cannot serve: %s", default.trouble or "; ".join(default.failures.values()))
             os._exit(WORKER_BOOT_ERROR)
-        main.join(settings.reload_seconds if served.ready else 1)
+        for each in others:
+            if main.is_alive():
+                each.poll()
+        if default.ready and not settings.reload_seconds:
+            return
+        main.join(settings.reload_seconds if default.ready else 1)

@@ -54,8 +54,8 @@ _SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 
 REQUESTS = Counter(
     "serving_requests",
-    "Requests by protocol, status code and version that answered.",
-    ("protocol", "code", "version"),
+    "Requests by protocol, status code, and model and version that answered.",
+    ("protocol", "code", "model", "version"),
     registry=REGISTRY,
 )
 LATENCY = Histogram(
@@ -76,10 +76,14 @@ BATCH = Histogram(
 )
 QUEUE = Gauge("serving_queue_requests", "Requests that wait for a thread or for the model.", registry=REGISTRY)
 REJECTED = Counter("serving_rejected", "Requests that were not served in time.", ("reason",), registry=REGISTRY)
-CLASSES = Counter("serving_predicted_classes", "Images by predicted class.", ("label",), registry=REGISTRY)
-CONFIDENCE = Histogram("serving_confidence", "Highest probability of each image.", buckets=_SHARES, registry=REGISTRY)
+CLASSES = Counter("serving_predicted_classes", "Images by predicted class.", ("model", "label"), registry=REGISTRY)
+CONFIDENCE = Histogram(
+    "serving_confidence", "Highest probability of each image.", ("model",), buckets=_SHARES, registry=REGISTRY
+)
 VERSION = Gauge("serving_model_version", "Version that is served, by process.", ("model",), registry=REGISTRY)
-LOADING = Gauge("serving_model_load_seconds", "Seconds that its loading took, by process.", registry=REGISTRY)
+LOADING = Gauge(
+    "serving_model_load_seconds", "Seconds that its loading took, by process.", ("model",), registry=REGISTRY
+)
 FAILURES = Counter("serving_model_load_failures", "Attempts to load a version that failed.", registry=REGISTRY)
 LOOK_FAILURES = Counter("serving_registry_look_failures", "Reads of the registry that failed.", registry=REGISTRY)
 
@@ -89,6 +93,7 @@ _requests: Any = cache(REQUESTS.labels)
 _latency: Any = cache(LATENCY.labels)
 _phases: Any = cache(PHASES.labels)
 _classes: Any = cache(CLASSES.labels)
+_confidence: Any = cache(CONFIDENCE.labels)
 
 
 def later(count: Callable[..., None], *arguments: Any) -> None:
@@ -105,26 +110,26 @@ def _count_pending() -> None:
             count(*arguments)
 
 
-def count_reply(protocol: str, code: int, version: str, seconds: float, rejected: str | None) -> None:
+def count_reply(protocol: str, code: int, model: str, version: str, seconds: float, rejected: str | None) -> None:
     """Count a reply and the seconds since its request arrived."""
-    _requests(protocol, code, version).inc()
+    _requests(protocol, code, model, version).inc()
     _latency(protocol).observe(seconds)
     if rejected:
         REJECTED.labels(rejected).inc()
 
 
 def count_prediction(
-    phases: dict[str, float], batch: int, probabilities: NDArray[np.float32], classes: tuple[str, ...]
+    phases: dict[str, float], batch: int, probabilities: NDArray[np.float32], classes: tuple[str, ...], model: str
 ) -> None:
-    """Count a prediction: seconds by phase, images of its run, and probabilities of shape (n, classes)."""
+    """Count a prediction: seconds by phase, images of its run, and the model's probabilities (n, classes)."""
     for phase, seconds in phases.items():
         _phases(phase).observe(seconds)
     BATCH.observe(batch)
     for index, count in Tally(probabilities.argmax(axis=1).tolist()).items():
-        _classes(classes[index]).inc(count)
+        _classes(model, classes[index]).inc(count)
     for confidence in probabilities.max(axis=1).tolist():
         if confidence == confidence:  # a broken model may answer NaN, which would stay in the sum
-            CONFIDENCE.observe(confidence)
+            _confidence(model).observe(confidence)
 
 
 def prepare(named: Path | None) -> Path:

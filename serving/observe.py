@@ -45,7 +45,7 @@ class Exchange:
         deadline: when it is too late to begin with it; the time that its client took to send it does not count.
         started: when it had a thread, or its turn in the event loop.
         rejected: why it was not served in time, None where it was.
-        version: that answered, empty where none did.
+        model, version: that answered, empty where none did.
         prediction: the arguments of `metrics.count_prediction`, None where the model was not asked.
     """
 
@@ -57,6 +57,7 @@ class Exchange:
     deadline: float = math.inf
     started: float = 0.0
     rejected: str | None = None
+    model: str = ""
     version: str = ""
     prediction: tuple[Any, ...] | None = None
 
@@ -76,20 +77,21 @@ class Exchange:
 
     def predicted(self, predictor: Predictor, answer: Answer, asked: float) -> None:
         """Note and trace the model's answer, for which the request's images were ready when it `asked`."""
-        self.version = str(predictor.version)
+        self.model, self.version = predictor.card.name, str(predictor.version)
         queued = self.started - self.received + answer.queued
         phases = {"parse": asked - self.started, "queue": queued, "compute": answer.computed}
-        self.prediction = phases, answer.batch, answer.probabilities, predictor.card.classes
-        tracing.add_phases(phases, self.started, self.version)
+        self.prediction = phases, answer.batch, answer.probabilities, predictor.card.classes, self.model
+        tracing.add_phases(phases, self.started, self.model, self.version)
 
     def end(self, code: int, access_log: bool) -> None:
         """Count and, with ACCESS_LOG, log the reply."""
         seconds, protocol = time.monotonic() - self.began, self.protocol
-        metrics.later(metrics.count_reply, protocol, code, self.version, seconds, self.rejected)
+        metrics.later(metrics.count_reply, protocol, code, self.model, self.version, seconds, self.rejected)
         if self.prediction:
             metrics.later(metrics.count_prediction, *self.prediction)
         if access_log:
-            fields = {"protocol": protocol, "code": code, "version": self.version, "seconds": round(seconds, 6)}
+            fields = {"protocol": protocol, "code": code, "model": self.model, "version": self.version}
+            fields["seconds"] = round(seconds, 6)
             logger.info("%s %s", self.method, quote(self.path), extra={"fields": fields})
 
 

@@ -6,6 +6,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from registry.names import normalized
+
 # Scheme, host and port, as a browser names the site of a page (RFC 6454, section 6.2).
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/@?#]+")
 
@@ -48,7 +50,12 @@ class Settings:
     artifacts: Path = field(default=Path("artifacts"), metadata=_about("where the trainer keeps its work"))
     models: Path | None = field(default=None, metadata=_about("where pushed models lie [ARTIFACTS/models]"))
     wait_for_model: int = field(default=0, metadata=_about("1: start without a model, and wait for one", 0, 1))
-    model_name: str | None = field(default=None, metadata=_about("model to serve [the only one in MODELS]"))
+    model_name: str | None = field(
+        default=None,
+        metadata=_about("model to serve, or several with commas; the first is the default one [all, the newest first]"),
+    )
+    # Each has its own copy of what its runtime needs in each worker.
+    max_models: int = field(default=4, metadata=_about("most models to serve; more are refused at start", 1, 64))
     max_body_bytes: int = field(default=16 * 2**20, metadata=_about("largest request body", 1, 2**31 - 1))
     max_images: int = field(default=256, metadata=_about("most images in one request", 1, 65536))
     # 4096 x 4096: a 12-megapixel photo fits, and decoded in colour it takes 64 MiB at most.
@@ -107,6 +114,11 @@ class Settings:
     def model_root(self) -> Path:
         """The directory that holds one directory a model."""
         return self.models or self.artifacts / "models"
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Each of MODEL_NAME in its one spelling; empty where none is named."""
+        return tuple(dict.fromkeys(map(normalized, (self.model_name or "").replace(",", " ").split())))
 
     @property
     def origins(self) -> tuple[str, ...]:

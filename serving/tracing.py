@@ -41,13 +41,13 @@ def follow(app: Flask, provider: Any) -> None:
     FlaskInstrumentor().instrument_app(app, tracer_provider=provider)
 
 
-def add_phases(seconds: Mapping[str, float], started: float, version: str) -> None:
-    """Add a span for each phase of a prediction of `version`, one after the other since `started`, monotonic."""
+def add_phases(seconds: Mapping[str, float], started: float, model: str, version: str) -> None:
+    """Add a span for each phase of a prediction of that version, one after the other since `started`, monotonic."""
     if _tracer is None:
         return
     from opentelemetry.trace import get_current_span
 
-    get_current_span().set_attribute("model.version", version)
+    get_current_span().set_attributes({"model.name": model, "model.version": version})
     begin = started + time.time() - time.monotonic()  # spans are dated by the wall clock, in nanoseconds
     for phase, length in seconds.items():
         span = _tracer.start_span(phase, start_time=int(begin * 1e9))

@@ -12,6 +12,7 @@ from PIL import Image
 from registry.card import ModelCard
 from serving.app import create_app
 from serving.model.assets import Assets
+from serving.model.models import Models
 from serving.model.served import ModelError, Predictor, Served
 from serving.observe import ENVIRON_KEY, Exchange
 from serving.settings import Settings
@@ -29,7 +30,7 @@ def try_out(predictor: Predictor, settings: Settings) -> None:
     # The limits are for clients: no key, and as much time and as large a body as the model needs.
     limitless = Settings(models=settings.model_root, max_body_bytes=2**31 - 1, deadline_ms=10**7)
     Assets(predictor, limitless)
-    client = create_app(Served(predictor), limitless).test_client()
+    client = create_app(Models(limitless, Served(predictor)), limitless).test_client()
     for path, body, headers in _requests(predictor.card):
         exchange = Exchange("POST", path, "", 0.0)
         reply = client.post(path, data=body, headers=headers, environ_overrides={ENVIRON_KEY: exchange})

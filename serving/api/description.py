@@ -11,23 +11,34 @@ from registry.store import ModelStore
 from serving.api.pages import samples
 from serving.errors import NotServedError
 from serving.keys import Keys
-from serving.model.assets import FOLDER, CurrentAssets
-from serving.model.inference import Inference
+from serving.model.assets import FOLDER
+from serving.model.models import Models
+from serving.settings import Settings
 
 LIMITS = ("max_body_bytes", "max_images", "max_image_pixels")
 
 
-def blueprint(inference: Inference, current_assets: CurrentAssets) -> Blueprint:
-    """The routes GET /model, GET /model/versions and GET /model/files/... over `inference`."""
+def blueprint(models: Models, settings: Settings) -> Blueprint:
+    """The routes GET /models, GET /model, GET /model/versions and GET /model/files/... over `models`.
+
+    `?model=NAME` asks the latter three for another model than the default one.
+    """
     described = Blueprint("description", __name__)
-    settings = inference.settings
     keys_needed = Keys(settings).needed
+
+    @described.get("/models")
+    def all_models() -> dict[str, Any]:
+        """The models that are served, the default one first, each with the version that answers now; null for none."""
+        places = {name: inference.served for name, inference in models.by_name.items()}
+        versions = {name: served.predictor().version if served.ready else None for name, served in places.items()}
+        return {"models": [{"name": name, "version": version} for name, version in versions.items()]}
 
     @described.get("/model")
     def model() -> Response:
-        """The model that answers now: its card, the names of its files, and what a request may hold."""
+        """The version that answers now: its card, the names of its files, and what a request may hold."""
+        inference = models.chosen(request.args)
         predictor = inference.served.predictor()
-        assets = current_assets.of(predictor)
+        assets = inference.assets.of(predictor)
         card = asdict(predictor.card)
         files = sorted(name.removeprefix(f"{FOLDER}/") for name in card.pop("files") if name.startswith(FOLDER))
         return _cached(
@@ -46,8 +57,9 @@ def blueprint(inference: Inference, current_assets: CurrentAssets) -> Blueprint:
     @described.get("/model/versions")
     def versions() -> Response:
         """Every version in the registry, newest first, with what the gate said of it."""
+        inference = models.chosen(request.args)
         predictor = inference.served.predictor()
-        store = current_assets.of(predictor).store
+        store = inference.assets.of(predictor).store
         failures = inference.served.failures
         rows = [_version(store, each) for each in reversed(store.versions())]
         for row in rows:
@@ -57,7 +69,8 @@ def blueprint(inference: Inference, current_assets: CurrentAssets) -> Blueprint:
     @described.get("/model/files/<path:name>")
     def file(name: str) -> Response:
         """A file in `assets.extra` of the version that answers now, such as evaluation.json."""
-        path = current_assets.of(inference.served.predictor()).file(name)
+        inference = models.chosen(request.args)
+        path = inference.assets.of(inference.served.predictor()).file(name)
         if path is None:
             raise NotServedError(f"The file must be one of those that /model lists. Received: {name:.60}.")
         return _cached(send_file(path.resolve(), conditional=True))

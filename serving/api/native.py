@@ -11,8 +11,7 @@ from serving.api.replies import reply
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 from serving.images.files import Batch, from_files, from_json, from_raw
 from serving.images.photographs import Look
-from serving.model.assets import CurrentAssets
-from serving.model.inference import Inference
+from serving.model.models import Models
 from serving.model.predictions import predictions
 from serving.observe import exchange_of
 from serving.settings import Settings
@@ -21,8 +20,8 @@ from serving.settings import Settings
 UNDECLARED_TYPES = {"", "application/x-www-form-urlencoded"}
 
 
-def blueprint(inference: Inference, current_assets: CurrentAssets) -> Blueprint:
-    """The routes POST /predict, GET /healthz and GET /readyz over `inference`."""
+def blueprint(models: Models, settings: Settings) -> Blueprint:
+    """The routes POST /predict, GET /healthz and GET /readyz over `models`."""
     native = Blueprint("native", __name__)
 
     @native.post("/predict")
@@ -32,16 +31,18 @@ def blueprint(inference: Inference, current_assets: CurrentAssets) -> Blueprint:
         The body is JSON (`images` or `image`: pixels, or an image file as a data URL), an image file (PNG, JPEG,
         GIF, BMP, WebP or TIFF, whatever its media type says), a form with such files, or raw pixels
         (`application/octet-stream`, uint8 in rows, image after image). The reply's `predictions` are in the order of
-        the request (of a form: field by field).
+        the request (of a form: field by field). `?model=NAME` asks another model than the default one.
 
         Raises the errors of `serving.errors`, which `app.py` translates.
         """
-        predictor = inference.predictor()
-        card, assets = predictor.card, current_assets.of(predictor)
         environ = request.environ  # taken once: `request` looks its request up at each use
-        switches = _switches(environ["QUERY_STRING"], inference.settings)
+        query = environ["QUERY_STRING"]  # parsing it takes longer than it seems
+        inference = models.chosen(request.args, wait=True) if query else models.default
+        predictor = inference.predictor()
+        card, assets = predictor.card, inference.assets.of(predictor)
+        switches = _switches(query, settings)
         look = assets.look if switches["preprocess"] else None
-        batch = _read_batch(environ, card.input.shape, inference.settings, look)
+        batch = _read_batch(environ, card.input.shape, settings, look)
         answer = inference.run(exchange_of(environ), predictor, batch.images)
         found = predictions(batch, answer.probabilities, card.classes, assets.novelty)
         if switches["pixels"]:
@@ -56,11 +57,11 @@ def blueprint(inference: Inference, current_assets: CurrentAssets) -> Blueprint:
 
     @native.get("/readyz")
     def readyz() -> dict[str, Any]:
-        """Ready: a model is loaded and warm; else status 503."""
-        predictor = inference.served.predictor()
-        inference.check_ready()
+        """Ready: the default model is loaded and warm; else status 503."""
+        models.check_ready(models.default)
+        predictor = models.default.served.predictor()
         ready = {"status": "ready", "model": predictor.card.name, "version": predictor.version}
-        if inference.served.trouble:
+        if any(each.served.trouble for each in models.by_name.values()):
             # It answers, but a push or a pin would not reach it.
             ready["registry"] = "The registry cannot be followed; the log says why."
         return ready
@@ -71,7 +72,7 @@ def blueprint(inference: Inference, current_assets: CurrentAssets) -> Blueprint:
 def _switches(query: str, settings: Settings) -> dict[str, bool]:
     """The switches of the query, such as `?pixels=1`: whether to treat photographs, and to return the pixels."""
     switches = {"preprocess": bool(settings.preprocess), "pixels": False}
-    if query:  # parsing it takes longer than it seems
+    if query:
         for name in switches.keys() & request.args.keys():
             if (given := request.args[name]) not in ("0", "1"):
                 raise InvalidImageError(f"`{name}` in the query must be 0 or 1. Received: {given:.40}.")

@@ -19,7 +19,7 @@ from serving.api.tensors import as_bytes, classes_of, member, read_images
 from serving.errors import InvalidImageError
 from serving.images.json_body import parse
 from serving.images.pixels import brief
-from serving.model.inference import Inference
+from serving.model.models import Models
 from serving.model.served import Predictor
 from serving.observe import exchange_of
 from serving.settings import Settings
@@ -29,8 +29,8 @@ EXTENSIONS = ("binary_tensor_data", "classification")
 HEADER = "Inference-Header-Content-Length"  # bytes of the JSON, where tensors follow it
 
 
-def blueprint(inference: Inference) -> Blueprint:
-    """The routes under /v2 over `inference`. Errors leave as {"error": sentence}."""
+def blueprint(models: Models, settings: Settings) -> Blueprint:
+    """The routes under /v2 over `models`. Errors leave as {"error": sentence}."""
     routes = Blueprint("open_inference", __name__, url_prefix="/v2")
 
     @routes.get("")
@@ -42,33 +42,35 @@ def blueprint(inference: Inference) -> Blueprint:
     def live() -> dict[str, bool]:
         """Whether the server lives."""
         # Both words at both places, since clients differ in which they read.
-        return {"live": True, "ready": inference.ready}
+        return {"live": True, "ready": models.ready}
 
     @routes.get("/health/ready")
     def ready() -> tuple[dict[str, bool], int]:
-        """Whether it is ready, else status 503."""
-        return {"live": True, "ready": inference.ready}, 200 if inference.ready else 503
+        """Whether the default model is ready, else status 503."""
+        return {"live": True, "ready": models.ready}, 200 if models.ready else 503
 
     @routes.get("/models/<name>")
     @routes.get("/models/<name>/versions/<version>")
     def model(name: str, version: str | None = None) -> dict[str, Any]:
         """The model's inputs and outputs."""
-        return _metadata(inference.predictor_of(name, version))
+        return _metadata(models.of(name).predictor_of(version))
 
     @routes.get("/models/<name>/ready")
     @routes.get("/models/<name>/versions/<version>/ready")
     def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
         """Whether the model is ready, else status 503."""
-        predictor = inference.predictor_of(name, version)
-        inference.check_ready()
+        inference = models.of(name)
+        predictor = inference.predictor_of(version)
+        models.check_ready(inference)
         return {"name": predictor.card.name, "ready": True}
 
     @routes.post("/models/<name>/infer")
     @routes.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str | None = None) -> Response:
         """One input of images, answered with their probabilities, or with their best classes."""
-        predictor = inference.predictor_of(name, version, wait=True)
-        environ, settings = request.environ, inference.settings
+        inference = models.of(name, wait=True)
+        predictor = inference.predictor_of(version, wait=True)
+        environ = request.environ
         content, binary = _split(environ, settings, predictor.card.input.shape)
         card = predictor.card
         output = _wanted_output(content, card)

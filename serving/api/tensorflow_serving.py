@@ -17,7 +17,7 @@ from serving.errors import InvalidImageError
 from serving.images.files import from_base64, from_files
 from serving.images.json_body import parse, plain_pixels
 from serving.images.pixels import Images, brief, check_count, from_lists, keys_of
-from serving.model.inference import Inference
+from serving.model.models import Models
 from serving.model.served import Predictor
 from serving.observe import exchange_of
 from serving.settings import Settings
@@ -25,16 +25,17 @@ from serving.settings import Settings
 SIGNATURE = "serving_default"
 
 
-def blueprint(inference: Inference) -> Blueprint:
-    """The routes under /v1/models over `inference`. Errors leave as {"error": sentence}."""
+def blueprint(models: Models, settings: Settings) -> Blueprint:
+    """The routes under /v1/models over `models`. Errors leave as {"error": sentence}."""
     routes = Blueprint("tensorflow_serving", __name__, url_prefix="/v1/models")
 
     @routes.post("/<model:name>:predict")
     @routes.post("/<model:name>/versions/<model:version>:predict")
     def predict(name: str, version: str | None = None) -> Response:
         """{"instances": [...]} is answered with {"predictions": [...]}, {"inputs": ...} with {"outputs": ...}."""
-        predictor = inference.predictor_of(name, version, wait=True)
-        exchange, settings = exchange_of(request.environ), inference.settings
+        inference = models.of(name, wait=True)
+        predictor = inference.predictor_of(version, wait=True)
+        exchange = exchange_of(request.environ)
         text = body.read(request.environ, settings.max_body_bytes)
         key, images = _read(text, predictor, settings, exchange.deadline)
         probabilities = inference.run(exchange, predictor, images).probabilities
@@ -44,14 +45,14 @@ def blueprint(inference: Inference) -> Blueprint:
     @routes.get("/<model:name>/versions/<model:version>")
     def status(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelStatusResponse as JSON: each version that is served, or failed to be."""
-        states = inference.states(name, version)
+        states = models.of(name).states(version)
         return {"model_version_status": [_status(number, reason) for number, reason in states.items()]}
 
     @routes.get("/<model:name>/metadata")
     @routes.get("/<model:name>/versions/<model:version>/metadata")
     def metadata(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelMetadataResponse as JSON."""
-        predictor = inference.predictor_of(name, version)
+        predictor = models.of(name).predictor_of(version)
         card = predictor.card
         signature = {
             "inputs": {card.input.name: _tensor_info(card.input, f"{SIGNATURE}_{card.input.name}:0")},

@@ -28,7 +28,7 @@ from serving.http.body import Bodies, ClientGoneError, Receive, linger, overload
 from serving.http.environ import Environ, wsgi_environ
 from serving.keys import Keys
 from serving.metrics import QUEUE, share
-from serving.model.served import Served
+from serving.model.models import Models
 from serving.observe import ENVIRON_KEY, HEADERS, Exchange
 from serving.settings import Settings
 
@@ -50,13 +50,13 @@ class Bridge:
 
     Args:
         app: the Flask application.
-        served: the model, and whether it is fast enough for the event loop.
+        models: what is served, and whether each model is fast enough for the event loop.
         settings: its limits.
     """
 
-    def __init__(self, app: Flask, served: Served, settings: Settings) -> None:
+    def __init__(self, app: Flask, models: Models, settings: Settings) -> None:
         self.app = app
-        self.served = served
+        self.models = models
         self.settings = settings
         self._keys = Keys(settings)
         self._origins = settings.origins
@@ -81,7 +81,7 @@ class Bridge:
         environ = wsgi_environ(scope)
         exchange = Exchange.begin(scope["method"], scope["path"], environ.get("HTTP_X_REQUEST_ID", ""))
         environ[ENVIRON_KEY] = exchange
-        draining = self.served.draining
+        draining = self.models.draining
         try:
             self._check(environ)
             if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
@@ -92,7 +92,7 @@ class Bridge:
             exchange.received = exchange.started = monotonic()
             exchange.deadline = exchange.received + self.settings.deadline_ms / 1000
             # Asked once before the answer, so that no probe is told "ready" on a connection that ends.
-            draining = self.served.draining
+            draining = self.models.draining
             status, headers, content = await self._answer(environ, exchange)
         except ServiceError as error:
             status, headers, content = self._refusal(error, exchange)
@@ -139,7 +139,7 @@ class Bridge:
             return await loop.run_in_executor(self._pages, copy_context().run, self._call, environ)
         self._present += 1
         try:
-            if await self._may_run_here(int(environ.get("CONTENT_LENGTH", 0))):
+            if await self._may_run_here(environ, exchange.path):
                 return self._call(environ)
             if self._full:
                 raise overloaded()
@@ -155,11 +155,14 @@ class Bridge:
     def _full(self) -> bool:
         return self._admitted >= self.settings.threads + self.settings.max_queue
 
-    async def _may_run_here(self, size: int) -> bool:
+    async def _may_run_here(self, environ: Environ, path: str) -> bool:
         """Whether a prediction may run in the event loop: it is small, the model quick, and batches gain nothing."""
-        if size > LOOP_BYTES or not self.served.quick:
+        if int(environ.get("CONTENT_LENGTH", 0)) > LOOP_BYTES:
             return False
-        if not self.served.batches:
+        served = self.models.asked_by(path, environ["QUERY_STRING"])
+        if not served.quick:
+            return False
+        if not served.batches:
             return True
         await asyncio.sleep(0)  # others that have arrived by now are counted
         return self._present == 1

@@ -75,7 +75,7 @@ class DrainingServer(Server):
         if sig != signal.SIGTERM:
             self.should_exit = self.force_exit = True
         elif self.sigterm_at is None:
-            self.bridge.served.draining = True
+            self.bridge.models.draining = True
             self.sigterm_at = time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:

@@ -94,8 +94,8 @@ class Follower:
             metrics.FAILURES.inc()
             # An unexpected error comes with its traceback.
             known = isinstance(error, ModelError | CardError | RegistryError)
-            sentence = "version %s is not served: %s; next attempt in %d s"
-            logger.error(sentence, version, error, delay, exc_info=not known)
+            sentence = "%s version %s is not served: %s; next attempt in %d s"
+            logger.error(sentence, store.name, version, error, delay, exc_info=not known)
             return False
         finally:
             # A version hangs together in cycles: the replaced one, which a last request may still use, or the refused.
@@ -111,10 +111,12 @@ class Follower:
             if problems := store.verify(version):
                 raise ModelError(f"{store.path(version)} is damaged: {'; '.join(problems)}")
             predictor = self._load(store.path(version), version)
+            if predictor.card.name != store.name:
+                raise ModelError(f"{store.path(version)} has the card of another model, {predictor.card.name}")
         finally:
             sys.setswitchinterval(interval)
         seconds = time.monotonic() - begin
         self._served.replace(predictor)
         metrics.VERSION.labels(store.name).set(version)
-        metrics.LOADING.set(seconds)
+        metrics.LOADING.labels(store.name).set(seconds)
         logger.info("%s version %s is ready after %.1f s", store.name, version, seconds)

@@ -1,10 +1,10 @@
-"""What every protocol asks for predictions: the served version, behind the queue of this worker."""
+"""What every protocol asks one model for: its version of now, behind the queue that this worker has for it."""
 
 import time
 
-from registry.names import normalized
-from serving.errors import NotReadyError, NotServedError
+from serving.errors import NotServedError
 from serving.images.pixels import Images
+from serving.model.assets import CurrentAssets
 from serving.model.batcher import Answer, Batcher
 from serving.model.served import Predictor, Served
 from serving.observe import Exchange
@@ -20,53 +20,42 @@ class Inference:
     def __init__(self, served: Served, settings: Settings) -> None:
         self.served = served
         self.settings = settings
+        self.assets = CurrentAssets(settings)
         self.batcher = Batcher(LARGEST_RUN)
 
     def predictor(self) -> Predictor:
         """The predictor of now, waited for while it loads. Raises NotReadyError when none came in time."""
         return self.served.predictor(self.settings.ready_timeout)
 
-    @property
-    def ready(self) -> bool:
-        """Whether a version is loaded and warm, and the worker is not ending."""
-        return self.served.ready and not self.served.draining
-
-    def check_ready(self) -> None:
-        """Raises NotReadyError unless `ready`."""
-        self.served.predictor()
-        if not self.ready:
-            raise NotReadyError("The server is shutting down. Ask another one.")
-
-    def predictor_of(self, name: str, version: str | None, wait: bool = False) -> Predictor:
-        """The predictor of now, if it is that of the model `name` and of `version`, where one is asked for.
+    def predictor_of(self, version: str | None, wait: bool = False) -> Predictor:
+        """The predictor of now, if it is that of `version`, where one is asked for.
 
         Args:
-            name: as the path has it.
             version: as the path has it, None where it has none.
             wait: whether to wait while a first version loads.
 
         Raises:
             NotReadyError: none came in time.
-            NotServedError: another model, or another version.
+            NotServedError: another version.
         """
         predictor = self.predictor() if wait else self.served.predictor()
-        if normalized(name) != predictor.card.name:
-            raise NotServedError(f"The model must be {predictor.card.name}. Received: {name:.60}.")
         if version is not None and version != str(predictor.version):
-            raise NotServedError(f"The version of {name} must be {predictor.version}. Received: {version:.20}.")
+            raise NotServedError(
+                f"The version of {predictor.card.name} must be {predictor.version}. Received: {version:.20}."
+            )
         return predictor
 
-    def states(self, name: str, version: str | None) -> dict[int, str | None]:
+    def states(self, version: str | None) -> dict[int, str | None]:
         """Version number -> None where it is served, the reason where it could not be; all, or the one asked for.
 
         Raises:
             NotReadyError, NotServedError: as `predictor_of`.
         """
-        predictor = self.predictor_of(name, None)
+        predictor = self.served.predictor()
         states = {**self.served.failures, predictor.version: None}
         wanted = {number: states[number] for number in sorted(states) if version in (None, str(number))}
         if not wanted:
-            self.predictor_of(name, version)  # raises
+            self.predictor_of(version)  # raises
         return wanted
 
     def run(self, exchange: Exchange, predictor: Predictor, images: Images) -> Answer:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
-from registry.names import is_name, normalized
-from registry.store import ModelStore, models
+from registry.names import is_name
+from registry.store import ModelStore, models, newest_pushed
 from serving.errors import NotReadyError
 from serving.images.pixels import Images
 from serving.settings import Settings
@@ -20,7 +20,7 @@ class NoModelError(RuntimeError):
 
 
 class ManyModelsError(NoModelError):
-    """There is no telling which model to serve, and waiting would not tell."""
+    """There are more models than may be served, and waiting would not change that."""
 
 
 class ModelError(RuntimeError):
@@ -60,7 +60,6 @@ class Served:
         self._predictor = predictor
         self._filled = threading.Event()
         self.quick = False  # one image takes so little time that the event loop can wait for it
-        self.draining = False  # the worker is shutting down: it answers, but is not ready for more
         # Version -> why it could not be served; replaced whole, never changed, so that readers need no lock.
         self.failures: dict[int, str] = {}
         self.trouble = ""  # why the registry cannot be followed now, if so
@@ -97,24 +96,41 @@ class Served:
 
 
 def find(settings: Settings) -> ModelStore:
-    """The store of the model to serve.
+    """The store of the default model: the first of MODEL_NAME, or the newest pushed.
 
     Raises:
         NoModelError: no model pushed yet, or none of that name.
-        ManyModelsError: several, and none named.
         RegistryError: the disk refuses.
     """
-    root, name = settings.model_root, settings.model_name
-    name = name and normalized(name)
+    return ModelStore(settings.model_root, _pushed(settings)[0])
+
+
+def names_to_serve(settings: Settings) -> tuple[str, ...]:
+    """The names of the models to serve, the default one first.
+
+    Raises:
+        ManyModelsError: more than MAX_MODELS.
+        NoModelError, RegistryError: as `find`.
+    """
+    names = _pushed(settings)
+    if len(names) > settings.max_models:
+        raise ManyModelsError(
+            f"MAX_MODELS must be at least the number of models to serve. Received: {settings.max_models} for "
+            f"{', '.join(sorted(names))} in {settings.model_root}. Raise it, or choose models with MODEL_NAME"
+        )
+    return names
+
+
+def _pushed(settings: Settings) -> tuple[str, ...]:
+    """Those of MODEL_NAME as they are named, or all there are: the newest pushed, then the others by name."""
+    root, named = settings.model_root, settings.model_names
     pushed = models(root)
     if not pushed:
         mount = f", or mount a directory of pushed models, such as artifacts/models, at {root}"
         raise NoModelError(_nothing_in(settings) + mount * settings.wait_for_model)
-    if name is None and len(pushed) > 1:
-        raise ManyModelsError(f"several models in {root} ({', '.join(pushed)}): choose one with MODEL_NAME")
-    if name is not None and name not in pushed:
-        raise NoModelError(f"MODEL_NAME must be a model in {root} ({', '.join(pushed)}). Received: {name!r}")
-    return ModelStore(root, name or pushed[0])
+    if absent := [name for name in named if name not in pushed]:
+        raise NoModelError(f"MODEL_NAME must be a model in {root} ({', '.join(pushed)}). Received: {absent[0]!r}")
+    return named or tuple(dict.fromkeys([newest_pushed(root, pushed), *pushed]))
 
 
 def _nothing_in(settings: Settings) -> str:

@@ -10,6 +10,7 @@ from werkzeug.test import Client
 
 from serving.app import create_app
 from serving.http.bridge import Bridge
+from serving.model.models import Models
 from serving.model.served import Served
 from serving.settings import Settings
 
@@ -65,5 +66,6 @@ class BridgeClient(Client):
 def bridged(served: Served, settings: Settings | None = None) -> BridgeClient:
     """A client of what a worker serves."""
     settings = settings or Settings()
-    app = create_app(served, settings)
-    return BridgeClient(app, Bridge(app, served, settings))
+    models = Models(settings, served)
+    app = create_app(models, settings)
+    return BridgeClient(app, Bridge(app, models, settings))

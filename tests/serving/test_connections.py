@@ -212,7 +212,8 @@ def test_one_scrape_shows_what_all_workers_did(models: Path, start: Start) -> No
                 opened.append(Connection(server.port))
                 reply = opened[-1].ask(predict())
                 asked += reply.status == 200  # a worker that has not yet loaded its model answers 503
-            wanted = f'serving_requests_total{{code="200",protocol="native",version="1"}} {float(asked)}'
+            series = 'code="200",model="fashion_mnist",protocol="native",version="1"'
+            wanted = f"serving_requests_total{{{series}}} {float(asked)}"
             while wanted not in scraper.ask(get("/metrics")).body.decode().splitlines():
                 assert time.monotonic() < end, wanted
                 time.sleep(0.1)

@@ -88,7 +88,7 @@ def test_idle_connections_do_not_hold_up_the_end(models: Path, start: Start) -> 
 
 
 def test_a_worker_that_ends_leaves_its_last_figures_to_the_others(models: Path, start: Start) -> None:
-    name = 'serving_requests_total{code="200",protocol="native",version="1"} 3.0'
+    name = 'serving_requests_total{code="200",model="fashion_mnist",protocol="native",version="1"} 3.0'
     with start(models, **LITE) as server:
         server.wait_until_ready()
         (worker,) = server.workers()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from serving.app import create_app
 from serving.http.bridge import Bridge
+from serving.model.models import Models
 from serving.model.served import Served
 from serving.settings import Settings
 from tests.serving.conftest import FakePredictor
@@ -42,7 +43,8 @@ def worker(predictor: TimedPredictor, settings: Settings = Settings()) -> Bridge
     served = Served()
     served.replace(predictor)
     predictor.threads.clear()
-    return Bridge(create_app(served, settings), served, settings)
+    models = Models(settings, served)
+    return Bridge(create_app(models, settings), models, settings)
 
 
 async def ask(bridge: Bridge, method: str, path: str, body: bytes = b"") -> tuple[int, dict[bytes, bytes]]:

@@ -15,11 +15,11 @@ from tests.serving.wire import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 FAULTY = """
-from serving.model.served import Served
+from serving.model.models import Models
 from serving.settings import Settings
 
 class Faulty:
-    served, settings = Served(), Settings()
+    models, settings = Models(Settings()), Settings()
 
     def tick(self): ...
 

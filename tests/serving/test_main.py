@@ -12,7 +12,7 @@ import pytest
 import serving
 from registry.card import CARD_PATH, CardError, ModelCard
 from registry.store import ModelStore
-from serving.__main__ import ListenError, check_runtime, listen, model_to_serve
+from serving.__main__ import ListenError, check_runtime, listen, models_to_serve
 from serving.settings import Settings, SettingsError
 
 
@@ -61,10 +61,7 @@ def test_a_damaged_card_is_named(pushed: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_start_needs_one_readable_card_and_not_that_of_the_newest(
-    tmp_path: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MODEL_NAME", "")  # which it sets for the workers
+def test_a_start_needs_one_readable_card_and_not_that_of_the_newest(tmp_path: Path, card: ModelCard) -> None:
     store = ModelStore(tmp_path, card.name)
     for _ in range(2):
         with store.stage() as staged:
@@ -72,10 +69,10 @@ def test_a_start_needs_one_readable_card_and_not_that_of_the_newest(
             store.publish(staged, card)
     (store.path(2) / CARD_PATH).write_text("{")
     (store.directory / "pinned").write_text("nine")  # nor a good pin
-    assert model_to_serve(Settings(models=tmp_path)) == "fashion_mnist"
+    assert models_to_serve(Settings(models=tmp_path)) == ("fashion_mnist",)
     (store.path(1) / CARD_PATH).write_text("{")
     with pytest.raises(CardError, match=f"{store.path(2)}.* is not JSON"):
-        model_to_serve(Settings(models=tmp_path))
+        models_to_serve(Settings(models=tmp_path))
 
 
 def test_a_place_for_metrics_that_is_none_is_named(pushed: Path) -> None:
@@ -91,11 +88,15 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_extra(monkeypatch: py
         check_runtime(Settings(runtime="litert"))
 
 
-def test_several_models_are_no_reason_to_wait(pushed: Path) -> None:
+@pytest.mark.parametrize("wait", ["0", "1"])
+def test_more_models_than_may_be_served_are_refused_in_one_sentence(pushed: Path, wait: str) -> None:
     shutil.copytree(pushed / "fashion_mnist", pushed / "second")
-    done = serve(MODELS=str(pushed), PORT="0", WAIT_FOR_MODEL="1")
+    done = serve(MODELS=str(pushed), PORT="0", WAIT_FOR_MODEL=wait, MAX_MODELS="1")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("(fashion_mnist, second): choose one with MODEL_NAME\n")
+    assert done.stderr == (
+        "error: MAX_MODELS must be at least the number of models to serve. Received: 1 for fashion_mnist, second "
+        f"in {pushed}. Raise it, or choose models with MODEL_NAME\n"
+    )
 
 
 def test_help_lists_the_variables_and_their_defaults() -> None:

@@ -61,7 +61,7 @@ def test_a_disk_that_fills_up_under_the_metrics_ends_no_worker(
             for size in (1, 784, 17 * 2**20):
                 requests.post(f"{server.url}{path}", data=bytes(size), headers=RAW, timeout=DEADLINE)
         text = requests.get(f"{server.url}/metrics", timeout=DEADLINE).text
-        assert 'serving_requests_total{code="413",protocol="open_inference",version=""} 1.0' in text
+        assert 'serving_requests_total{code="413",model="",protocol="open_inference",version=""} 1.0' in text
         assert server.workers() == before
         replace_a_worker(server)
         server.wait_until_ready()
@@ -105,7 +105,7 @@ def test_the_sums_of_a_worker_that_ended_still_count(
         (line,) = (
             line
             for line in requests.get(f"{server.url}/metrics", timeout=DEADLINE).text.splitlines()
-            if line.startswith('serving_requests_total{code="200",protocol="native"')
+            if line.startswith('serving_requests_total{code="200",model="fashion_mnist",protocol="native"')
         )
         return float(line.rpartition(" ")[2])
 

@@ -10,7 +10,7 @@ import pytest
 from registry.card import ModelCard
 from registry.store import ModelStore
 from serving.errors import NotReadyError
-from serving.model.served import NoModelError, Served, find
+from serving.model.served import NoModelError, Served, find, names_to_serve
 from serving.settings import Settings
 
 
@@ -52,12 +52,17 @@ def test_models_that_are_looked_for_in_the_wrong_place_are_told_so(
     assert str(caught.value).endswith(reason.format(tmp_path))
 
 
-def test_of_several_models_one_must_be_named(tmp_path: Path, card: ModelCard) -> None:
-    push(tmp_path, card)
-    push(tmp_path, replace(card, name="shoes"))
-    with pytest.raises(NoModelError, match=r"\(fashion_mnist, shoes\): choose one with MODEL_NAME$"):
-        find(Settings(models=tmp_path))
-    assert find(Settings(models=tmp_path, model_name="shoes")).name == "shoes"
+def test_of_several_models_the_default_one_is_the_first_that_is_named_or_the_one_pushed_last(
+    tmp_path: Path, card: ModelCard
+) -> None:
+    for name, month in (("bags", 1), ("shoes", 3), ("coats", 2)):
+        push(tmp_path, replace(card, name=name, created=f"2026-{month:02}-28T12:00:00+00:00"))
+    assert find(Settings(models=tmp_path)).name == "shoes"
+    assert names_to_serve(Settings(models=tmp_path)) == ("shoes", "bags", "coats")
+    push(tmp_path, replace(card, name="bags", created="2026-04-28T12:00:00+00:00"))
+    assert names_to_serve(Settings(models=tmp_path)) == ("bags", "coats", "shoes")
+    assert names_to_serve(Settings(models=tmp_path, model_name="shoes")) == ("shoes",)
+    assert names_to_serve(Settings(models=tmp_path, model_name="shoes,bags")) == ("shoes", "bags")
 
 
 @pytest.mark.parametrize("name", ["bags", "../fashion_mnist", "."])

@@ -31,14 +31,14 @@ def value(name: str, **labels: str) -> float:
 
 def test_a_prediction_is_counted_timed_and_looked_at(client: BridgeClient) -> None:
     names: list[tuple[str, dict[str, str]]] = [
-        ("requests_total", {"protocol": "native", "code": "200", "version": "7"}),
+        ("requests_total", {"protocol": "native", "code": "200", "model": "fashion_mnist", "version": "7"}),
         ("request_seconds_count", {"protocol": "native"}),
         ("phase_seconds_count", {"phase": "parse"}),
         ("phase_seconds_count", {"phase": "queue"}),
         ("phase_seconds_count", {"phase": "compute"}),
         ("batch_images_count", {}),
-        ("predicted_classes_total", {"label": "Sandal"}),
-        ("confidence_count", {}),
+        ("predicted_classes_total", {"model": "fashion_mnist", "label": "Sandal"}),
+        ("confidence_count", {"model": "fashion_mnist"}),
     ]
     before = [value(name, **labels) for name, labels in names]
     client.post("/predict", data=PIXELS, content_type=OCTETS)
@@ -49,20 +49,29 @@ def test_a_prediction_is_counted_timed_and_looked_at(client: BridgeClient) -> No
 @pytest.mark.parametrize("count", [1, metrics.MAX_PENDING + 1])
 def test_a_scrape_counts_every_request_before_it(client: BridgeClient, count: int) -> None:
     names = ["requests_total", "request_seconds_count", "confidence_count"]
-    labels = [{"protocol": "native", "code": "200", "version": "7"}, {"protocol": "native"}, {}]
+    labels = [
+        {"protocol": "native", "code": "200", "model": "fashion_mnist", "version": "7"},
+        {"protocol": "native"},
+        {"model": "fashion_mnist"},
+    ]
     before = [value(name, **each) for name, each in zip(names, labels, strict=True)]
     for _ in range(count):
         client.post("/predict", data=PIXELS, content_type=OCTETS)
     text = client.get("/metrics").text.splitlines()
-    assert f'serving_requests_total{{code="200",protocol="native",version="7"}} {float(before[0] + count)}' in text
-    assert f'serving_request_seconds_count{{protocol="native"}} {float(before[1] + count)}' in text
-    assert f"serving_confidence_count {float(before[2] + count)}" in text
+    counted, timed, sure = (float(each + count) for each in before)
+    series = 'code="200",model="fashion_mnist",protocol="native",version="7"'
+    assert f"serving_requests_total{{{series}}} {counted}" in text
+    assert f'serving_request_seconds_count{{protocol="native"}} {timed}' in text
+    assert f'serving_confidence_count{{model="fashion_mnist"}} {sure}' in text
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models/fashion_mnist", "/v2/health/ready", "/model", "/metrics"])
 def test_probes_and_descriptions_do_not_count_as_predictions(client: BridgeClient, path: str) -> None:
     names: list[tuple[str, dict[str, str]]] = [
-        *(("requests_total", {"protocol": protocol, "code": "200", "version": ""}) for protocol in PROTOCOLS),
+        *(
+            ("requests_total", {"protocol": protocol, "code": "200", "model": "", "version": ""})
+            for protocol in PROTOCOLS
+        ),
         *(("request_seconds_count", {"protocol": protocol}) for protocol in PROTOCOLS),
     ]
     before = [value(name, **labels) for name, labels in names]
@@ -75,7 +84,7 @@ def test_metrics_are_in_prometheus_format(client: BridgeClient) -> None:
     client.post("/v1/models/fashion_mnist:predict", data="{")
     reply = client.get("/metrics")
     assert reply.content_type.startswith("text/plain; version=")
-    assert 'serving_requests_total{code="400",protocol="tensorflow_serving",version=""}' in reply.text
+    assert 'serving_requests_total{code="400",model="",protocol="tensorflow_serving",version=""}' in reply.text
 
 
 def test_a_request_id_is_kept_or_given_and_a_forged_one_is_not_printed(client: BridgeClient) -> None:

@@ -98,7 +98,7 @@ def test_a_newer_version_is_swapped_in(follower: Follower, served: Served, store
     push(store, card)
     follower.poll()
     assert served.predictor().version == 2
-    assert (REGISTRY.get_sample_value("serving_model_load_seconds") or 0) > 0
+    assert (metric("serving_model_load_seconds", model=card.name)) > 0
 
 
 def test_a_pin_leads_back_and_its_end_forth(

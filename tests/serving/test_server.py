@@ -139,7 +139,7 @@ def test_a_body_over_the_limit_is_refused_with_the_limit(server: Any, chunked: b
 
 
 def test_metrics_add_up_what_the_workers_did(server: Any) -> None:
-    sample = 'serving_requests_total{code="400",protocol="native",version=""}'
+    sample = 'serving_requests_total{code="400",model="",protocol="native",version=""}'
     counts = []
     for _ in range(2):
         requests.post(f"{server.url}/predict", json={"image": 3}, timeout=TIMEOUT)
