@@ -1,9 +1,20 @@
 // The one place that talks to the service; what goes wrong leaves as an Error whose message is a sentence.
 
 let key = "";
+let model = ""; // that is asked, empty for the default one
 
 export function setKey(value) {
   key = value.trim();
+}
+
+export function setModel(name) {
+  model = name;
+}
+
+// The address of a path that is about one model.
+export function address(path, query = {}) {
+  const text = new URLSearchParams(model ? { ...query, model } : query).toString();
+  return text ? `${path}?${text}` : path;
 }
 
 export async function get(path) {
@@ -14,8 +25,7 @@ export async function get(path) {
 export async function predict(body, query = {}) {
   const headers = key ? { "X-API-Key": key } : {};
   if (!(body instanceof FormData)) headers["Content-Type"] = "application/octet-stream";
-  const text = new URLSearchParams(query).toString();
-  return read(await send(text ? `predict?${text}` : "predict", { method: "POST", headers, body }));
+  return read(await send(address("predict", query), { method: "POST", headers, body }));
 }
 
 async function send(path, options) {

@@ -1,17 +1,17 @@
 // The page's frame: which model is served, the two tabs, the key; each tab has its own file.
 
-import { get, setKey } from "./api.js";
-import { byId } from "./dom.js";
+import { address, get, setKey, setModel } from "./api.js";
+import { byId, make } from "./dom.js";
 import * as predicting from "./predict.js";
 
 const LOOK_SECONDS = 2;
 const TABS = ["predict", "model"];
 
-let version; // that the page has described
-let described;
+let described; // what GET /model told of the model on the page
 
 predicting.listen();
 byId("key").oninput = (event) => setKey(event.target.value);
+byId("chosen").onchange = choose;
 byId("key-form").onsubmit = (event) => event.preventDefault();
 for (const name of TABS) {
   byId(`tab-${name}`).onclick = () => select(name);
@@ -37,28 +37,49 @@ function select(name) {
     byId(`tab-${each}`).tabIndex = each === name ? 0 : -1;
     byId(each).hidden = each !== name;
   }
-  history.replaceState(null, "", name === "model" ? "#model" : location.pathname);
+  history.replaceState(null, "", name === "model" ? "#model" : location.pathname + location.search);
   if (name === "model") showModel();
 }
 
-// See whether another version answers now; the page goes on meanwhile, and after the server was away.
 async function look() {
+  if (!document.hidden) await refresh();
+  setTimeout(look, 1000 * LOOK_SECONDS);
+}
+
+// See whether another version answers now; the page goes on meanwhile, and after the server was away.
+async function refresh() {
   try {
-    if (!document.hidden) {
-      const ready = await get("readyz");
-      if (ready.version !== version) await describe();
-      say(`${described.model} version ${version} answers, with one of ${described.card.classes.length} classes.`);
-    }
+    const { models } = await get("models");
+    offer(models.map((each) => each.name));
+    const { name, version } = models[byId("chosen").selectedIndex] ?? {};
+    if (!described || described.model !== name || described.version !== version) await describe();
+    say(`${described.model} version ${described.version} answers, with one of ${described.card.classes.length} classes.`);
   } catch (error) {
     say(error.message);
-  } finally {
-    setTimeout(look, 1000 * LOOK_SECONDS);
   }
 }
 
+// Let the visitor choose where there are several models; the first of `names` is the default one.
+function offer(names) {
+  const select = byId("chosen");
+  if (String([...select.options].map((each) => each.value)) !== String(names)) {
+    const before = select.value || new URLSearchParams(location.search).get("model");
+    select.replaceChildren(...names.map((name) => make("option", { value: name }, name)));
+    if (names.includes(before)) select.value = before;
+  }
+  byId("choice").hidden = names.length < 2;
+  setModel(select.selectedIndex > 0 ? select.value : "");
+}
+
+function choose() {
+  const { selectedIndex, value } = byId("chosen");
+  const query = selectedIndex > 0 ? `?${new URLSearchParams({ model: value })}` : "";
+  history.replaceState(null, "", location.pathname + query + location.hash);
+  refresh();
+}
+
 async function describe() {
-  described = await get("model");
-  version = described.version;
+  described = await get(address("model"));
   byId("key-panel").hidden = !described.keys_needed;
   predicting.describe(described);
   if (!byId("model").hidden) await showModel();

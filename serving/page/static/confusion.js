@@ -1,5 +1,6 @@
 // The confusion matrix as a table of buttons; choosing one shows some test images of that cell.
 
+import { address } from "./api.js";
 import { make, percent } from "./dom.js";
 
 const SCALE = 3; // of the small images below the matrix
@@ -68,7 +69,7 @@ function examples(index, truth, guess, counts, classes) {
     const [left, top] = [(at % index.columns) * width, Math.floor(at / index.columns) * height];
     canvas.getContext("2d").drawImage(sheet, left, top, width, height, 0, 0, width, height);
   });
-  sheet.src = "model/files/examples.png";
+  sheet.src = address("model/files/examples.png");
   canvases.forEach((canvas) => { canvas.style.width = `${Math.min(96, SCALE * width)}px`; canvas.style.height = "auto"; });
   return [make("p", { className: "note" }, `${said} The first ${found.count} of them:`), make("div", { className: "examples" }, ...canvases)];
 }

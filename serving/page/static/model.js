@@ -1,19 +1,20 @@
 // The tab "Model": what the version's own files say of it. What an older version did not bring is named as missing.
 
-import { get } from "./api.js";
+import { address, get } from "./api.js";
 import { calibration, curves } from "./charts.js";
 import { confusion } from "./confusion.js";
 import { byId, make, percent } from "./dom.js";
 
-let shown; // version on the page
+let shown; // model and version on the page
 
 export async function show(described) {
   byId("model-problem").textContent = "";
   try {
     await showVersions();
-    if (described.version === shown) return;
+    const wanted = `${described.model} ${described.version}`;
+    if (wanted === shown) return;
     const has = (name) => described.files.includes(name);
-    const file = (name) => (has(name) ? get(`model/files/${name}`) : null);
+    const file = (name) => (has(name) ? get(address(`model/files/${name}`)) : null);
     const [evaluation, examples] = await Promise.all([file("evaluation.json"), file("examples.json")]);
     const { card } = described;
     showCard(described);
@@ -21,7 +22,7 @@ export async function show(described) {
     fill("confusion", evaluation && confusion(evaluation.confusion, card.classes, examples, byId("examples")), "confusion matrix");
     fill("classes", card.metrics.per_class && byClass(card.metrics.per_class), "figures by class");
     fill("calibration", evaluation && calibration(evaluation.calibration ?? evaluation), "calibration");
-    shown = described.version;
+    shown = wanted;
   } catch (error) {
     byId("model-problem").textContent = error.message;
   }
@@ -67,7 +68,7 @@ function byClass(classes) {
 }
 
 async function showVersions() {
-  const { versions, pinned } = await get("model/versions");
+  const { versions, pinned } = await get(address("model/versions"));
   byId("versions").replaceChildren(...versions.map((each) => version(each, pinned)));
 }
 

@@ -1,6 +1,6 @@
 // The tab "Predict": an image comes in one of five ways, the answer is shown beside it, errors where they happen.
 
-import { predict } from "./api.js";
+import { address, predict } from "./api.js";
 import { byId, make, paint, percent } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { drawHeat, occlusion } from "./occlusion.js";
@@ -12,10 +12,19 @@ let shown; // {pixels, label} of the answer on the page
 
 export function describe(description) {
   const first = !model || String(model.card.input.shape) !== String(description.card.input.shape);
+  if (model && model.model !== description.model) forget();
   model = description;
   if (first) drawing = new Drawing(model.card.input.shape, paperOf(model), classifyDrawing);
   byId("preprocess").closest("label").hidden = !model.preprocessing;
   showSamples();
+}
+
+// What another model answered is neither shown nor explained any more.
+function forget() {
+  asked++;
+  complain("");
+  byId("empty").hidden = false;
+  byId("answer").hidden = true;
 }
 
 export function listen() {
@@ -102,7 +111,7 @@ function show(reply, query, name, milliseconds) {
   hideHeat();
   showBars(prediction);
   byId("facts").textContent = `${reply.model} version ${reply.version}, shown ${milliseconds.toFixed(0)} ms after the image came.`;
-  showCode(name, query.preprocess === 0 ? "?preprocess=0" : "");
+  showCode(name, query.preprocess === 0 ? { preprocess: 0 } : {});
   byId("verdict").scrollIntoView({ block: "nearest" }); // on a phone the answer is below
 }
 
@@ -136,10 +145,10 @@ function showBars({ probabilities, label }) {
 
 // The name is quoted for curl, which splits it at commas else, and then for the shell.
 function showCode(name, query) {
-  const url = new URL("predict", location.href).href.replace(/[?#].*/, "") + query;
+  const url = new URL(address("predict", query), location.href).href;
   const file = `'image=@${JSON.stringify(name).replaceAll("'", "'\\''")}'`;
   const header = model.keys_needed ? "-H 'X-API-Key: KEY' " : "";
-  byId("curl").textContent = `curl ${header}-F ${file} ${query ? `'${url}'` : url}`;
+  byId("curl").textContent = `curl ${header}-F ${file} ${url.includes("?") ? `'${url}'` : url}`;
   byId("python").textContent = [
     "import requests",
     "",

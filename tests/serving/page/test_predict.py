@@ -6,11 +6,13 @@ import shutil
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
 from registry.store import ModelStore
@@ -189,3 +191,37 @@ def test_where_keys_are_set_the_page_asks_for_one_and_keeps_it_in_memory(
         answered(page)
         assert page.text_content("#curl").startswith("curl -H 'X-API-Key: KEY' ")
         assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+def test_of_several_models_one_is_chosen_on_the_page(
+    copied: ModelStore, start_quickly: Callable[..., Any], visit: Callable[..., Any]
+) -> None:
+    other, card = ModelStore(copied.root, "second"), copied.card(1)
+    with other.stage() as staged:
+        shutil.copytree(copied.path(1), staged, dirs_exist_ok=True)
+        other.publish(
+            staged, replace(card, name="second", classes=card.classes[::-1], created="2020-01-01T00:00+00:00")
+        )
+    with start_quickly(copied.root) as server:
+        server.wait_until_ready()
+        page = visit(server.url)
+        page.click("#samples button[title='Ankle boot']")
+        first = answered(page)
+        assert page.locator("#chosen option").all_inner_texts() == ["fashion_mnist_sample", "second"]
+        page.select_option("#chosen", "second")
+        page.wait_for_selector("#answer", state="hidden")
+        page.click("#samples button[title='Ankle boot']")
+        assert answered(page) == card.classes[::-1][card.classes.index(first)]
+        assert page.text_content("#facts").startswith("second version 1, shown ")
+        assert page.text_content("#curl").endswith(f"'{server.url}/predict?model=second'")
+        page.click("#occlude")
+        page.wait_for_selector("#heat-words:has-text('cover')")
+        page.reload()
+        page.wait_for_selector("#status:has-text('second version 1 answers')")
+        page.click("#tab-model")
+        page.wait_for_selector("#confusion button")
+        assert "second version 1" in page.text_content("#card")
+        page.wait_for_selector("#versions details")
+        assert Axe().run(page).violations_count == 0
+        page.select_option("#chosen", "fashion_mnist_sample")
+        page.wait_for_selector("#card:has-text('fashion_mnist_sample version 1')")
