@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from registry.store import ModelStore, models
 from serving.settings import Settings
 from tests.conftest import ROOT
 
@@ -87,15 +88,29 @@ def test_the_tutorial_leads_from_a_clone_to_answers(reader: Reader) -> None:
     reader.leave()
 
 
+def push_another(root: Path) -> None:
+    """Push a copy of the only model under another name, as if long after."""
+    (name,) = models(root)
+    store, other = ModelStore(root, name), ModelStore(root, "another")
+    with other.stage() as staged:
+        shutil.copytree(store.path(1), staged, dirs_exist_ok=True)
+        other.publish(staged, replace(store.card(1), name="another", created="2100-01-01T00:00+00:00"))
+
+
 @pytest.mark.slow
-def test_the_operations_page_says_what_can_be_done(reader: Reader, artifacts: Path) -> None:
-    shutil.copytree(artifacts / "models", Path(reader.environment["ARTIFACTS"]) / "models")
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_operations_page_says_what_can_be_done(reader: Reader, artifacts: Path, count: int) -> None:
+    root = Path(reader.environment["ARTIFACTS"]) / "models"
+    shutil.copytree(artifacts / "models", root)
+    if count == 2:
+        push_another(root)
     said = "\n".join(reader.type(block) for block in blocks("operations.md"))
     assert "MAX_IMAGE_PIXELS" in said
     assert '"status":"ready"' in said
     assert "serving_requests_total" in said
     assert re.search(r"^[0-9a-f]{64}$", said, re.MULTILINE)
     assert '"state":"served"' in said
+    assert said.count('{"name":') == count
     reader.leave()
 
 
