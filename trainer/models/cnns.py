@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from trainer.models.layers import PixelBlock
@@ -13,6 +15,7 @@ Shape = tuple[int, int, int]
 # The deviation, in levels of 255, that is added (by its square) to an image's own before standardizing divides by it:
 # a blank image stays blank instead of becoming noise.
 LEAST_DEVIATION = 8
+NORMALIZED = "_normalized"  # ends the name of a batch normalization, after the name of the convolution before it
 
 
 def basic_cnn(
@@ -89,10 +92,35 @@ MODELS: dict[str, Callable[..., keras.Model]] = {"basic": basic_cnn, "deep": dee
 
 
 def fast_form(model: keras.Model) -> keras.Model:
-    """A copy of one of these models with a `PixelBlock` as its first block."""
+    """A copy of one of these models that answers alike in less time on a CPU; it cannot be trained further.
+
+    A `PixelBlock` is its first block, and its convolutions do what batch normalization did after them.
+    """
     normalization = model.layers[1].name
     copy = MODELS[model.name](model.input_shape[1:], model.output_shape[-1], normalization=normalization, fast=True)
     copy.set_weights(model.get_weights())
+    return _folded(copy)
+
+
+def _folded(model: keras.Model) -> keras.Model:
+    """A copy without batch normalization: its scale and shift are in the kernel and bias of the convolution before."""
+    normalizations = {each.name: each for each in model.layers if isinstance(each, layers.BatchNormalization)}
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        bias = {"use_bias": True} if f"{layer.name}{NORMALIZED}" in normalizations else {}
+        return type(layer).from_config(layer.get_config() | bias)
+
+    def call(layer: keras.Layer, x: Any, **options: Any) -> Any:
+        return x if layer.name in normalizations else layer(x, **options)
+
+    copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
+    for layer in copy.layers:
+        weights = model.get_layer(layer.name).get_weights()
+        if normalization := normalizations.get(f"{layer.name}{NORMALIZED}"):
+            gamma, beta, mean, variance = normalization.get_weights()
+            scale = gamma / np.sqrt(variance + normalization.epsilon)
+            weights = [weights[0] * scale, beta - mean * scale]
+        layer.set_weights(weights)
     return copy
 
 
@@ -127,7 +155,7 @@ def _normalized_convolution(
 ) -> keras.KerasTensor:
     x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False, name=name)(x)
     # A tenth a step: an epoch of a small set has few, and its statistics must be of the weights as they are now.
-    return layers.BatchNormalization(momentum=0.9, name=f"{name}_normalized")(x)
+    return layers.BatchNormalization(momentum=0.9, name=f"{name}{NORMALIZED}")(x)
 
 
 def _head(x: keras.KerasTensor, widths: list[int], dropout: float) -> keras.KerasTensor:

@@ -36,13 +36,20 @@ def test_every_model_that_a_config_may_name_builds_for_other_images_and_classes(
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_fast_form_has_the_weights_and_the_answers_of_the_model(name: str, normalization: str) -> None:
+def test_the_fast_form_has_the_answers_of_the_model(name: str, normalization: str) -> None:
+    generator = np.random.default_rng(0)
     model = MODELS[name]((28, 28, 1), 10, normalization=normalization)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):  # as if it had been trained
+            layer.set_weights([generator.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
     fast = fast_form(model)
-    for ours, theirs in zip(fast.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    images = np.random.default_rng(0).integers(0, 256, (8, 28, 28, 1)).astype(np.float32)
+    images = generator.integers(0, 256, (8, 28, 28, 1)).astype(np.float32)
     np.testing.assert_allclose(fast(images), model(images), atol=1e-5)
+
+
+def test_the_fast_form_has_no_batch_normalization() -> None:
+    kinds = {type(layer) for layer in fast_form(residual_cnn((28, 28, 1), 10)).layers}
+    assert keras.layers.BatchNormalization not in kinds
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (9, 30, 3), (64, 64, 3)])
