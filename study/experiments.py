@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from trainer.config import TrainConfig
 
@@ -66,8 +67,13 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """Equal for two jobs only if they train and measure the same."""
-        of = [VERSION, self.config.asdict(), self.experiment.prepare, self.experiment.robust and STRENGTHS]
-        return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:8]
+        return fingerprint(self.config.asdict(), self.experiment)
+
+
+def fingerprint(config: Mapping[str, Any], experiment: Experiment) -> str:
+    """Eight hexadecimal digits of an experiment with these training settings, which include the seed."""
+    of = [VERSION, config, experiment.prepare, experiment.robust and STRENGTHS]
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def jobs(experiments: Iterable[Experiment], seeds: int) -> list[Job]:

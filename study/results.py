@@ -13,7 +13,8 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from registry.disk import write_whole
-from study.experiments import Job
+from study.experiments import Job, fingerprint
+from trainer.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,11 @@ def load(folder: Path, job: Job) -> Result | str | None:
     path = folder / f"{job.name}.json"
     try:
         result = Result(**json.loads(path.read_text("utf-8")))
+        config = TrainConfig(**result.config)  # a setting that is newer than the result has its default, as before
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
         return f"{job.name}: its result is not readable; it is computed again."
-    if result.fingerprint != job.fingerprint:
+    if config != job.config or result.fingerprint != fingerprint(result.config, job.experiment):
         return f"{job.name}: its result is of another version of the experiment; it is computed again."
     return result

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from study.experiments import Job
+from study.experiments import Job, fingerprint
 from study.pipeline import finished
 from study.results import load, save
 from tests.study.conftest import EXPERIMENTS, MakeResult
@@ -24,6 +24,17 @@ def test_a_result_of_another_version_is_reported_and_not_used(tmp_path: Path, re
     longer = replace(JOB.experiment, config=replace(JOB.experiment.config, epochs=50))
     assert "another version" in str(load(tmp_path, Job(longer, 0)))
     assert finished([longer], tmp_path.parent) == {}
+
+
+def test_a_result_from_before_a_setting_existed_is_used_while_the_setting_is_off(
+    tmp_path: Path, result: MakeResult
+) -> None:
+    config = {name: value for name, value in JOB.config.asdict().items() if name not in ("normalization", "noise")}
+    older = result("basic-adam", config=config, fingerprint=fingerprint(config, JOB.experiment))
+    save(tmp_path, older, JOB)
+    assert load(tmp_path, JOB) == older
+    noisy = replace(JOB.experiment, config=replace(JOB.experiment.config, noise=8))
+    assert "another version" in str(load(tmp_path, Job(noisy, 0)))
 
 
 def test_a_damaged_result_is_reported_and_not_used(tmp_path: Path) -> None:
