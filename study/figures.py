@@ -15,23 +15,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from study.experiments import AUGMENTED, IN_ORDER, STRENGTHS
+from study.experiments import IN_ORDER
 from study.intervals import Runs
 from study.paper import PUBLISHED
 from study.results import Result
-from trainer.evaluation.figures import BLUE, VERMILION
+from trainer.evaluation.figures import BLUE, GREEN, STRENGTHS, VERMILION
 
-COLOURS = {"basic": BLUE, "deep": VERMILION}
+COLOURS = {"basic": BLUE, "deep": VERMILION, "residual": GREEN}
 TRAINING = "0.45"
 LINES = {0.1: "-", 0.01: "--", 0.5: ":"}
 ADAM = "-."
-Place = Literal["best", "lower left", "lower right"]
+Place = Literal["best", "lower right"]
 LEGEND: dict[str, Place] = {"accuracy": "lower right", "loss": "best"}  # where the curves leave space
-UNITS = {
-    "rotation": "Degrees, to either side",
-    "shift": "Share of the side",
-    "noise": "Standard deviation, grey levels",
+# Marker and line of each experiment whose robustness is measured; its colour shows the model here too.
+ROBUSTNESS = {
+    "basic-adam": ("o", ADAM),
+    "deep-default-scale": ("o", ":"),
+    "deep-default": ("s", "-"),
+    "deep-robust": ("D", "--"),
+    "residual": ("^", "-"),
 }
+DRAWN = ("rotation", "shift", "noise", "blur", "contrast")  # mirroring has one strength only
+NONE = {"contrast": 1.0}  # the strength of a corruption that changes nothing, where it is not 0
 
 
 def curves(runs: Sequence[Result], metric: str, path: Path) -> None:
@@ -53,17 +58,19 @@ def validation(runs: Runs, ids: Sequence[str], metric: str, path: Path) -> None:
     _save(figure, axes, path, LEGEND[metric])
 
 
-def robustness(runs: Runs, ids: Sequence[str], corruption: str, path: Path) -> None:
-    """Test accuracy by strength of a corruption; filled markers: trained on such images."""
+def robustness(runs: Runs, corruption: str, path: Path) -> None:
+    """Test accuracy by strength of a corruption; the mildest is none."""
     figure, axes = _panel(f"Test images with {corruption}", "Test accuracy")
-    for name in ids:
-        colour, line = _style(runs[name][0])
-        found = [[run.test_accuracy, *run.robustness[corruption].values()] for run in runs[name]]
-        filled = colour if name == AUGMENTED.id else "white"
-        (drawn,) = axes.plot([0.0, *STRENGTHS[corruption]], np.mean(found, axis=0), label=name, marker="o")
-        drawn.set(markerfacecolor=filled, color=colour, linestyle=line)
-    axes.set(xlabel=UNITS[corruption])
-    _save(figure, axes, path, "lower left")
+    for name, (marker, line) in ((name, style) for name, style in ROBUSTNESS.items() if name in runs):
+        results = runs[name]
+        found = [[run.test_accuracy, *run.robustness[corruption].values()] for run in results]
+        strengths = [NONE.get(corruption, 0.0), *map(float, results[0].robustness[corruption])]
+        colour = COLOURS[results[0].config["model"]]
+        axes.plot(strengths, np.mean(found, axis=0), label=name, color=colour, marker=marker, linestyle=line)
+    axes.set(xlabel=STRENGTHS[corruption].capitalize())
+    if corruption in NONE:
+        axes.invert_xaxis()  # so that the corruption is stronger to the right
+    _save(figure, axes, path, "best")
 
 
 def _panel(title: str, ylabel: str) -> tuple[Figure, Axes]:

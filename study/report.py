@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from study import figures, tables
 from study.claims import FOUR, RATES
-from study.experiments import AUGMENTED, IN_ORDER, PAPER
+from study.experiments import IN_ORDER, PAPER, RESIDUAL_EPOCHS
 from study.intervals import Runs
 from study.tables import Table
 from trainer.evaluation.figures import confusion_matrix
@@ -53,7 +53,7 @@ def sections(runs: Runs, folder: Path) -> list[Section]:
         Section("The paper's figures", FIGURES, figures=list(_figures(runs, folder))),
         Section("Outlook 1: Shirt against T-shirt/top", SHIRTS, [tables.shirt(runs)]),
         Section("Outlook 2: corrupted images", ROBUST, [tables.robustness(runs)], list(_robustness(runs, folder))),
-        Section("Outlook 3: a second data set", DIGITS, [tables.digits(runs)]),
+        Section("Outlook 3: a better algorithm, and harder images", HARDER, [tables.harder(runs)]),
     ]
     filled = [each for each in found if each.figures or any(table.rows for table in each.tables)]
     return [*filled, Section("How it was measured", _circumstances(runs))]
@@ -88,15 +88,22 @@ SHIRTS = [
 ]
 
 ROBUST = [
-    "The paper suggests models that are robust to rotated and mirrored images. Augmented: basic-adam, trained with "
-    "seed 0 on images mirrored, rotated by up to 45 degrees, shifted by up to 4 pixels and, every other one, noisy "
-    "(standard deviation 16). Tested on rotation in degrees, shift as a share of the side, noise as a standard "
-    "deviation in grey levels."
+    "The paper suggests models that are robust to rotated and mirrored images. basic-adam is the paper's best, trained "
+    "on images as they are. The deep CNN by the trainer's recipes: deep-default-scale with pixels divided by 255, "
+    "deep-default with each image standardized instead, deep-robust with more augmentation too. residual is the "
+    "network of outlook 3. Seed 0; of basic-adam the mean over seeds.",
+    "Measured on 5,000 test images (the row none: on all), as by the gate and in the model cards: rotation in degrees, "
+    "shift as a share of the side, noise as a standard deviation in grey levels, blur as one in pixels, contrast as "
+    "the share left. The last row is the mean over corruptions of the mean over their strengths.",
 ]
 
-DIGITS = [
-    "Both CNNs with Adam at 0.0003 on the 1,797 handwritten digits of scikit-learn, resized from 8x8 to 28x28 pixels, "
-    "as a folder of pictures; a fifth of each class is for testing, a fifth of the rest chooses the epoch."
+HARDER = [
+    "The paper expects that larger or harder data need better algorithms. Both CNNs by the default recipe, beside a "
+    f"residual network by its own, shortened to {RESIDUAL_EPOCHS} epochs, seed 0: on Fashion-MNIST, and on photographs: "
+    "each image in a colour of its own on a piece of one of scikit-learn's two photographs, 9,600 images to train on. "
+    "The pieces behind the test images are of another part of the photographs.",
+    "The last column is positive where the residual network is better; its interval is a bootstrap's, over the test "
+    "images alone.",
 ]
 
 
@@ -136,8 +143,7 @@ def _figures(runs: Runs, folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _robustness(runs: Runs, folder: Path) -> Iterator[tuple[Path, str]]:
-    ids = ("basic-adam", AUGMENTED.id)
-    for corruption in figures.UNITS if all(name in runs for name in ids) else ():
+    for corruption in figures.DRAWN if any(name in runs for name in figures.ROBUSTNESS) else ():
         path = folder / f"robustness-{corruption}.svg"
-        figures.robustness(runs, ids, corruption, path)
-        yield path, f"Accuracy by {corruption}; hollow: trained on plain images, filled: on augmented ones."
+        figures.robustness(runs, corruption, path)
+        yield path, f"Accuracy by {corruption}. The colour shows the model; marker and line, the experiment."

@@ -59,6 +59,11 @@ class Result:
         """bool (n,): whether each test image is classified correctly."""
         return np.equal(self.labels, self.predicted)
 
+    @property
+    def corrupted(self) -> float:
+        """Accuracy on corrupted images, the mean over corruptions of the mean over their strengths."""
+        return float(np.mean([np.mean(list(strengths.values())) for strengths in self.robustness.values()]))
+
     def summary(self) -> dict[str, Any]:
         """The run's entry in `results.json`."""
         left_out = ("fingerprint", "config", "classes", "labels", "predicted")

@@ -9,18 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras
-import numpy as np
 from joblib import cpu_count
 
-from study import digits
-from study.experiments import STRENGTHS, Job
+from study.experiments import Job
 from study.preparations import PREPARATIONS
 from study.results import Result, save
 from trainer.config import TrainConfig
-from trainer.data.dataset import ImageDataset, Split
+from trainer.data.dataset import ImageDataset
 from trainer.data.load import load
 from trainer.evaluation.metrics import evaluate
-from trainer.evaluation.robustness import corrupted
+from trainer.evaluation.robustness import robustness
 from trainer.release.card import LIBRARIES, commit
 from trainer.training.fit import train
 
@@ -28,12 +26,8 @@ _load = cache(load)
 
 
 def data(config: TrainConfig, study: Path) -> ImageDataset:
-    """An experiment's data set; the digits are written into the study's directory first."""
-    name = config.dataset
-    if name == digits.DATASET:
-        digits.write(study / "digits")
-        name = f"folder:{study / 'digits'}"
-    return _load(name, study.parent / "data", image_size=config.image_size)
+    """An experiment's data set."""
+    return _load(config.dataset, study.parent / "data", image_size=config.image_size)
 
 
 def run(job: Job, study: Path) -> None:
@@ -64,7 +58,9 @@ def run(job: Job, study: Path) -> None:
         classes=list(dataset.classes),
         labels=dataset.test.labels.tolist(),
         predicted=tested.predicted.tolist(),
-        robustness=_robustness(trained.model, dataset.test) if job.experiment.robust else {},
+        robustness=(
+            robustness(trained.model.predict_on_batch, dataset.test).to_json() if job.experiment.robust else {}
+        ),
         seconds=None if resumed else round(trained.seconds, 1),
         environment=environment(),
     )
@@ -80,16 +76,6 @@ def environment() -> dict[str, str]:
         "versions": ", ".join([f"Python {platform.python_version()}", *libraries]),
         "commit": commit() or "not from a git checkout",
     }
-
-
-def _robustness(model: keras.Model, split: Split) -> dict[str, dict[str, float]]:
-    """Accuracy on all images of a split, by corruption and strength."""
-    images, classes = np.asarray(split.images), model.output_shape[-1]
-
-    def accuracy(name: str, strength: float) -> float:
-        return evaluate(model, Split(corrupted(images, name, strength), split.labels), classes).accuracy
-
-    return {name: {f"{each:g}": accuracy(name, each) for each in strengths} for name, strengths in STRENGTHS.items()}
 
 
 def _processor() -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from study.claims import epochs_to, judge
-from study.experiments import AUGMENTED, DIGITS, IN_ORDER, PAIR, PAPER, SHIRT, SPECIALIST, STRENGTHS
-from study.intervals import Runs, accuracy
+from study.experiments import ALL, IN_ORDER, PAIR, PAPER, SETS, SHIRT, SPECIALIST
+from study.intervals import Runs, accuracy, difference, paired
 from study.paper import EPOCHS_READ, PUBLISHED
 from study.results import Result
 from trainer.release.significance import holm, mcnemar
@@ -105,23 +105,31 @@ def shirt(runs: Runs) -> Table:
 
 
 def robustness(runs: Runs) -> Table:
-    """Accuracy on corrupted test images, without and with training on such images."""
-    names = ("basic-adam", AUGMENTED.id)
+    """Accuracy on corrupted test images, the mean over seeds, a column for each experiment that measured it."""
+    names = [each.id for each in ALL if each.robust and each.id in runs]
+    columns = [runs[name] for name in names]
     rows = []
-    if all(name in runs for name in names):
-        rows = [["none", "", *(f"{accuracy(runs[name]).mean:.4f}" for name in names)]]
-        for corruption, strength in ((name, each) for name, strengths in STRENGTHS.items() for each in strengths):
-            found = [np.mean([run.robustness[corruption][f"{strength:g}"] for run in runs[name]]) for name in names]
-            rows.append([corruption, f"{strength:g}", *(f"{each:.4f}" for each in found)])
+    if columns:
+        rows = [["none", "", *(f"{accuracy(results).mean:.4f}" for results in columns)]]
+        for corruption, strengths in columns[0][0].robustness.items():
+            for strength in strengths:
+                found = [np.mean([run.robustness[corruption][strength] for run in results]) for results in columns]
+                rows.append([corruption, strength, *(f"{each:.4f}" for each in found)])
+        rows.append(["mean", "", *(f"{np.mean([run.corrupted for run in results]):.4f}" for results in columns)])
     return Table("Test accuracy on corrupted images", ["corruption", "strength", *names], rows)
 
 
-def digits(runs: Runs) -> Table:
-    rows = [
-        [name, f"{accuracy(runs[name]):.4f}", f"{len(runs[name][0].labels)}"]
-        for name in (each.id for each in DIGITS if each.id in runs)
-    ]
-    return Table("scikit-learn's digits", ["experiment", "test accuracy (95 % interval)", "test images"], rows)
+def harder(runs: Runs) -> Table:
+    """The residual network beside both CNNs, on each set of images."""
+    rows = []
+    for images, names in SETS.items():
+        *others, residual = names
+        for name in (each for each in names if each in runs):
+            compared = name in others and residual in runs
+            ahead = f"{difference(paired(runs[residual], runs[name])):+.4f}" if compared else ""
+            rows.append([images, name, f"{accuracy(runs[name]):.4f}", ahead])
+    header = ["images", "experiment", "test accuracy (95 % interval)", "residual minus it (95 % interval)"]
+    return Table("Three CNNs on two sets of images", header, rows)
 
 
 def _used(name: str, after: Result, before: Result) -> Result:

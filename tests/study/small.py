@@ -4,7 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from study.experiments import DIGITS, PAPER, Experiment
+from study.experiments import PAPER, PHOTOGRAPHS, Experiment
 from study.pipeline import study
 
 # Not from tests.conftest, which would bring TensorFlow into the process that is to need none.
@@ -15,7 +15,7 @@ SMALL = [
 ]
 QUICK: list[Experiment] = [
     replace(SMALL[0], config=replace(SMALL[0].config, epochs=2, batch_size=32)),
-    replace(DIGITS[0], config=replace(DIGITS[0].config, epochs=2)),
+    replace(PHOTOGRAPHS[0], config=replace(PHOTOGRAPHS[0].config, dataset=f"idx:{SAMPLE}", epochs=2), robust=True),
 ]
 
 if __name__ == "__main__":

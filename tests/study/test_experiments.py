@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from study.experiments import ALL, IN_ORDER, NOT_SHUFFLED, PAPER, Job, chosen, jobs
+from study.experiments import ALL, IN_ORDER, NOT_SHUFFLED, PAPER, ROBUST, SETS, Job, chosen, jobs
 from study.paper import PUBLISHED
 from study.preparations import PREPARATIONS
 
@@ -26,6 +26,20 @@ def test_the_experiments_in_order_differ_from_the_papers_in_the_order_alone() ->
     shuffled = {each.id: each.config for each in PAPER}
     for each in NOT_SHUFFLED:
         assert each.config == replace(shuffled[each.id.removesuffix(IN_ORDER)], shuffle=False)
+
+
+def test_standardizing_is_all_that_two_experiments_on_robustness_differ_in() -> None:
+    scaled, default, _ = (each.config for each in ROBUST)
+    assert scaled == replace(default, normalization="scale")
+    assert default.normalization == "standardize"
+
+
+def test_the_three_models_are_compared_on_each_set_of_images() -> None:
+    known = {each.id: each for each in ALL}
+    for names in SETS.values():
+        compared = [known[name] for name in names]
+        assert [each.config.model for each in compared] == ["basic", "deep", "residual"]
+        assert len({each.prepare for each in compared}) == 1
 
 
 def test_every_experiment_has_a_name_of_its_own_and_a_known_preparation() -> None:

@@ -32,7 +32,7 @@ def test_a_mistake_is_one_line_with_exit_code_2(tmp_path: Path, options: list[st
 
 def test_a_backend_that_the_trainer_does_not_have_is_named(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "study", "--only", "digits-basic", "--artifacts", str(tmp_path)],
+        [sys.executable, "-m", "study", "--only", "basic-adam", "--artifacts", str(tmp_path)],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": "torch"},
         capture_output=True,

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.tensorflow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a finished study of the sample, and of the digits as a folder of pictures."""
+    """The directory of a finished study of the sample, as it is and on photographs."""
     folder = tmp_path_factory.mktemp("artifacts") / "study"
     study(QUICK, folder, workers=1, summary=folder.parent / "RESULTS.md")
     return folder
@@ -38,6 +38,7 @@ def test_results_json_has_settings_and_measures_of_each_run(folder: Path) -> Non
     assert 0 <= first["test_accuracy"] <= 1
     assert first["seconds"] > 0
     assert len(second["confusion"]) == 10
+    assert second["robustness"].keys() == {"mirror", "rotation", "shift", "noise", "blur", "contrast"}
 
 
 def test_the_report_needs_no_other_file(folder: Path) -> None:

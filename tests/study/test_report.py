@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from study import figures, report, tables
-from tests.study.conftest import MakeResult
+from tests.study.conftest import LABELS, MakeResult
 
 
 def test_a_published_accuracy_outside_the_interval_is_explained(result: MakeResult) -> None:
@@ -39,6 +39,47 @@ def test_a_model_has_its_colour_and_a_rate_its_line(
     curve = next(line for line in svg.splitlines() if "stroke: #d55e00" in line)
     assert "#0072b2" not in svg
     assert ("stroke-dasharray" in curve) == dashes
+
+
+ROBUSTNESS = {"mirror": {"1": 0.6}, **{name: {"0.5": 0.8, "0.25": 0.6} for name in figures.DRAWN}}
+
+
+def test_robustness_has_a_column_for_each_experiment_and_its_mean(result: MakeResult) -> None:
+    weaker = {name: dict.fromkeys(strengths, 0.5) for name, strengths in ROBUSTNESS.items()}
+    runs = {
+        "deep-default": [result("deep-default", robustness=ROBUSTNESS, accuracy=0.9)],
+        "basic-adam": [result("basic-adam", robustness=weaker)],
+    }
+    table = tables.robustness(runs)
+    assert table.header == ["corruption", "strength", "basic-adam", "deep-default"]
+    assert table.rows[0] == ["none", "", "0.8000", "0.9000"]
+    assert ["contrast", "0.25", "0.5000", "0.6000"] in table.rows
+    assert table.rows[-1] == ["mean", "", "0.5000", "0.6833"]  # five corruptions of 0.7, mirroring of 0.6
+
+
+def test_the_figures_of_robustness_have_each_model_in_its_colour(tmp_path: Path, result: MakeResult) -> None:
+    runs = {name: [result(name, robustness=ROBUSTNESS)] for name in ("basic-adam", "deep-robust", "residual")}
+    figures.robustness(runs, "contrast", tmp_path / "figure.svg")
+    svg = (tmp_path / "figure.svg").read_text().lower()
+    assert all(f"stroke: {colour}" in svg for colour in ("#0072b2", "#d55e00", "#009e73"))
+
+
+def test_the_residual_network_is_compared_with_both_cnns_on_each_set(result: MakeResult) -> None:
+    wrong = [0] * len(LABELS)
+    runs = {
+        "basic-default": [result("basic-default", predicted=wrong)],
+        "deep-default": [result("deep-default", predicted=LABELS)],
+        "residual": [result("residual", predicted=LABELS)],
+        "photographs-deep": [result("photographs-deep")],
+    }
+    rows = tables.harder(runs).rows
+    assert [row[:2] for row in rows] == [
+        ["Fashion-MNIST", "basic-default"],
+        ["Fashion-MNIST", "deep-default"],
+        ["Fashion-MNIST", "residual"],
+        ["on photographs", "photographs-deep"],
+    ]
+    assert [row[3][:7] for row in rows] == ["+0.7000", "+0.0000", "", ""]
 
 
 def test_what_was_not_run_is_left_out(tmp_path: Path, result: MakeResult) -> None:
