@@ -1,7 +1,12 @@
-"""Every command in docs/ does what its page says: they are run in order, as a reader would, on a model of their own."""
+"""README and docs/ hold what they promise.
+
+Every `sh` and `python` block of the tutorial, of operations and of the API is run, in order, on a model of their own;
+of the other pages, whose commands take minutes or a cluster, the options are parsed.
+"""
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -9,22 +14,36 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from registry import __main__ as registry
 from registry.store import ModelStore, models
 from serving.settings import Settings
+from study import __main__ as study
 from tests.conftest import ROOT
+from trainer import options as training
+from tuning import __main__ as tuning
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+PAGES = [README, *sorted(DOCS.glob("*.md"))]
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^```(\w*)\n(.*?)^```|`([^`]+)`", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:make [a-z]|\.venv/bin/python -m ).*")
 SECONDS = 120
 
 
-def blocks(page: str) -> list[str]:
-    return BLOCK.findall((ROOT / "docs" / page).read_text())
+def blocks(page: Path, section: str = "") -> list[str]:
+    """The commands of a page, or of one of its sections."""
+    text = page.read_text()
+    if section:
+        text = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    programs = {"sh": "{}", "python": ".venv/bin/python - <<'PROGRAM'\n{}PROGRAM\n"}
+    return [programs[kind].format(block) for kind, block in BLOCK.findall(text)]
 
 
 class Reader:
@@ -78,7 +97,7 @@ def reader(tmp_path: Path, interruptible: None) -> Iterator[Reader]:
 
 @pytest.mark.slow
 def test_the_tutorial_leads_from_a_clone_to_answers(reader: Reader) -> None:
-    said = "\n".join(reader.type(block) for block in blocks("tutorial.md"))
+    said = "\n".join(reader.type(block) for block in blocks(DOCS / "tutorial.md"))
     assert "Pushed basic as version 1 of fashion_mnist_sample" in said
     assert '"file":"ankle-boot.png"' in said
     assert "longest side to 28, sharpened" in said
@@ -88,13 +107,13 @@ def test_the_tutorial_leads_from_a_clone_to_answers(reader: Reader) -> None:
     reader.leave()
 
 
-def push_another(root: Path) -> None:
+def push_copy(root: Path, name: str) -> None:
     """Push a copy of the only model under another name, as if long after."""
-    (name,) = models(root)
-    store, other = ModelStore(root, name), ModelStore(root, "another")
+    (only,) = models(root)
+    store, other = ModelStore(root, only), ModelStore(root, name)
     with other.stage() as staged:
         shutil.copytree(store.path(1), staged, dirs_exist_ok=True)
-        other.publish(staged, replace(store.card(1), name="another", created="2100-01-01T00:00+00:00"))
+        other.publish(staged, replace(store.card(1), name=name, created="2100-01-01T00:00+00:00"))
 
 
 @pytest.mark.slow
@@ -103,14 +122,28 @@ def test_the_operations_page_says_what_can_be_done(reader: Reader, artifacts: Pa
     root = Path(reader.environment["ARTIFACTS"]) / "models"
     shutil.copytree(artifacts / "models", root)
     if count == 2:
-        push_another(root)
-    said = "\n".join(reader.type(block) for block in blocks("operations.md"))
+        push_copy(root, "another")
+    said = "\n".join(reader.type(block) for block in blocks(DOCS / "operations.md"))
     assert "MAX_IMAGE_PIXELS" in said
     assert '"status":"ready"' in said
     assert "serving_requests_total" in said
     assert re.search(r"^[0-9a-f]{64}$", said, re.MULTILINE)
     assert '"state":"served"' in said
     assert said.count('{"name":') == count
+    reader.leave()
+
+
+@pytest.mark.slow
+def test_the_api_page_and_the_readme_show_requests_that_are_answered(reader: Reader, artifacts: Path) -> None:
+    root = Path(reader.environment["ARTIFACTS"]) / "models"
+    shutil.copytree(artifacts / "models", root)
+    push_copy(root, "fashion_mnist")
+    said = "\n".join(reader.type(block) for block in [*blocks(DOCS / "api.md"), *blocks(README, "Call it")])
+    assert '"file":"ankle-boot.png"' in said
+    assert '"model_version_status"' in said
+    assert "must be a list of 28 x 28 numbers" in said
+    assert '{"error":"The model must be : ' in said
+    assert re.search(r"^\['0\.\d+:\d:", said, re.MULTILINE)
     reader.leave()
 
 
@@ -153,7 +186,7 @@ def test_every_file_that_the_pages_name_is_there() -> None:
 
 
 def test_the_layout_in_architecture_names_every_file() -> None:
-    text, named, package = (ROOT / "docs/architecture.md").read_text(), set(), "registry"
+    text, named, package = (DOCS / "architecture.md").read_text(), set(), "registry"
     for line in text.partition("```\nregistry/ ")[2].partition("```")[0].splitlines():
         if found := re.match(r"(\w+)/ |  ([\w./]+\.py) ", line):
             package = found[1] or package
@@ -161,3 +194,41 @@ def test_the_layout_in_architecture_names_every_file() -> None:
     packages = ("registry", "decoding", "trainer", "tuning", "study", "serving", "deploy", "benchmarks")
     files = {str(file.relative_to(ROOT)) for package in packages for file in (ROOT / package).rglob("*.py")}
     assert named == {file for file in files if not file.endswith(("__init__.py", "__main__.py"))}
+
+
+def commands() -> set[str]:
+    """Every command of the pages that begins with make or with a module of ours."""
+    found = [each for page in PAGES for each in CODE.findall(page.read_text())]
+    code = [fenced or inline for kind, fenced, inline in found if kind in ("sh", "bash", "")]
+    return {line for text in code for line in COMMAND.findall(text.replace("\\\n", " "))}
+
+
+def module_and_options(command: str) -> list[str]:
+    """What follows `python -m` in a command, or in the one that make runs for it; empty where make runs another."""
+    words = shlex.split(command, comments=True)
+    if words[0] == "make":
+        done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        words = shlex.split(done.stdout.splitlines()[-1])
+    return words[words.index("-m") + 1 :] if "-m" in words else []
+
+
+def parse(module: str, *options: str) -> None:
+    """Read the options as `python -m MODULE` does, as far as that needs neither data nor TensorFlow."""
+    if module == "trainer" and options[:1] == ("push",):
+        training.push_parser().parse_args(options[1:])
+    elif module == "trainer":
+        training.configs(training.parser().parse_args(options), Path("runs"))
+    elif module == "tuning":
+        tuning.search_of(tuning.parser().parse_args(options))
+    elif module in ("study", "registry"):
+        {"study": study, "registry": registry}[module].parser().parse_args(options)
+    else:
+        assert find_spec(module), module
+
+
+@pytest.mark.parametrize("command", sorted(commands()))
+def test_every_command_that_the_pages_name_is_understood(command: str) -> None:
+    if words := module_and_options(command):
+        with suppress(SystemExit) if "--help" in words else nullcontext():
+            parse(*words)
