@@ -99,8 +99,8 @@ ROBUST = [
 
 HARDER = [
     "The paper expects that larger or harder data need better algorithms. Both CNNs by the default recipe, beside a "
-    f"residual network by its own, shortened to {RESIDUAL_EPOCHS} epochs, seed 0: on Fashion-MNIST, and on photographs: "
-    "each image in a colour of its own on a piece of one of scikit-learn's two photographs, 9,600 images to train on. "
+    f"residual network by its own, shortened to {RESIDUAL_EPOCHS} epochs, seed 0: on Fashion-MNIST and on photographs, "
+    "where each image is in a colour of its own on a piece of one of scikit-learn's two, 9,600 images to train on. "
     "The pieces behind the test images are of another part of the photographs.",
     "The last column is positive where the residual network is better; its interval is a bootstrap's, over the test "
     "images alone.",
