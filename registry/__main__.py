@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from registry.card import CardError
 from registry.store import ModelStore, RegistryError, models, newest_pushed
-from registry.text import comparison, explanation, listing
+from registry.text import comparison, explanation, listing, whole_explanation
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
 
     command("list", "list the versions")
     command("show", "print a version's card as JSON", "version")
-    command("explain", "show all that is known of a version", "version")
+    command("explain", "show what a version is and what the gate said, on one screen", "version").add_argument(
+        "--all", action="store_true", help="show all that is known: data, config, libraries, training, every figure"
+    )
     command("compare", "show what two versions differ in", "version", "other")
     command("pin", "serve this version from now on", "version")
     command("unpin", "serve the newest version from now on")
@@ -99,7 +101,7 @@ def run_on(store: ModelStore, options: argparse.Namespace) -> tuple[str, int]:
         case "show":
             return store.card(options.version).to_json(), 0
         case "explain":
-            return explanation(store, options.version), 0
+            return (whole_explanation if options.all else explanation)(store, options.version), 0
         case "compare":
             return comparison(store, options.version, options.other), 0
         case "pin":

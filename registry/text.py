@@ -11,6 +11,7 @@ from registry.errors import RegistryError
 from registry.store import ModelStore
 
 _WIDEST = 40  # characters of a value in a comparison; a sha256 is cut, and its beginning tells it apart
+_SCREEN = 100  # of one where a version is explained on one screen
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _POINTS = 60  # of a training curve; a longer training is thinned to as many
 
@@ -20,6 +21,11 @@ def table(rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Such as `1 epoch` and `1,000 epochs`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -73,6 +79,18 @@ def comparison(store: ModelStore, first: int, second: int) -> str:
 
 
 def explanation(store: ModelStore, version: int) -> str:
+    """What matters of `version` on one screen: what it is, how good, what the gate said, and what it replaced."""
+    card = store.card(version)
+    facts = {**_overview(store, version, card), **_results(card)}
+    sections = {
+        f"{card.name} version {version}": _pairs({name: _cut(fact, _SCREEN) for name, fact in facts.items() if fact}),
+        "Gate": _verdict(card.verdict, short=True),
+        "More": f"python -m registry explain {version} --all",
+    }
+    return _sections(sections)
+
+
+def whole_explanation(store: ModelStore, version: int) -> str:
     """All that is known of `version`: data, config, code, training, evaluation, verdict, and what it replaced."""
     card = store.card(version)
     sections = {
@@ -84,7 +102,30 @@ def explanation(store: ModelStore, version: int) -> str:
         "Evaluation": _pairs(_measures(card)),
         "Gate": _verdict(card.verdict),
     }
+    return _sections(sections)
+
+
+def _sections(sections: dict[str, str]) -> str:
     return "\n\n".join(f"{title}\n{_indented(text)}" for title, text in sections.items() if text)
+
+
+def _results(card: ModelCard) -> dict[str, str]:
+    """The data, the model and how good it is, a line each; empty where the card does not have it."""
+    data, metrics, images = card.data, card.metrics, card.data.get("images", {})
+    history, recalls = metrics.get("history", {}).get("val_accuracy", []), metrics.get("per_class", {})
+    lowest = min(recalls, key=lambda name: recalls[name]["recall"], default=None)
+    return {
+        "data": ", ".join([str(data.get("dataset", "")), *(f"{count:,} {split}" for split, count in images.items())]),
+        "model": ", ".join(
+            [
+                str(card.config.get("model", "")),
+                *([f"{metrics['parameters']:,} parameters"] if "parameters" in metrics else []),
+                *([counted(len(history), "epoch")] if history else []),
+            ]
+        ),
+        "accuracy": f"{_accuracy(card)} on test images" if "test_accuracy" in metrics else "",
+        "lowest recall": f"{_value(recalls[lowest]['recall'])}, of {lowest}" if lowest else "",
+    }
 
 
 def _overview(store: ModelStore, version: int, card: ModelCard) -> dict[str, str]:
@@ -140,7 +181,8 @@ def _outcome(verdict: dict[str, Any] | None) -> str:
     return ("accepted" if verdict.get("accepted") else "refused") + (", forced" if verdict.get("forced") else "")
 
 
-def _verdict(verdict: dict[str, Any] | None) -> str:
+def _verdict(verdict: dict[str, Any] | None, short: bool = False) -> str:
+    """The outcome and a line a check, with its sentence; `short`: only where it failed."""
     outcome = _outcome(verdict)
     if verdict is None:
         return outcome
@@ -153,7 +195,7 @@ def _verdict(verdict: dict[str, Any] | None) -> str:
             "passed" if check["passed"] else "FAILED",
             check["name"],
             f"{_value(check['value'])} against {_value(check['threshold'])}",
-            check["sentence"],
+            "" if short and check["passed"] else check["sentence"],
         ]
         for check in verdict.get("checks", [])
     ]
@@ -171,9 +213,16 @@ def _facts(card: ModelCard) -> dict[str, Any]:
 
 
 def _measures(card: ModelCard) -> dict[str, Any]:
-    """The metrics without lists, but for the interval: no values by epoch, no confusion matrix."""
+    """The metrics without lists, but for the interval: no values by epoch, no confusion matrix.
+
+    `best_epoch` of older cards counts from 0; the training curves tell it.
+    """
     leaves = flatten(card.metrics)
-    return {key: value for key, value in leaves.items() if key == "test_interval" or not isinstance(value, list)}
+    return {
+        key: value
+        for key, value in leaves.items()
+        if key == "test_interval" or (key != "best_epoch" and not isinstance(value, list))
+    }
 
 
 def _accuracy(card: ModelCard) -> str:
@@ -206,8 +255,8 @@ def _pairs(facts: dict[str, Any]) -> str:
     return table([[key, _value(value)] for key, value in flatten(facts).items()])
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+def _cut(text: str, widest: int = _WIDEST) -> str:
+    return text if len(text) <= widest else text[: widest - 3] + "..."
 
 
 def _indented(text: str) -> str:

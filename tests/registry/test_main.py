@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from registry.__main__ import main
-from registry.card import CARD_PATH, ModelCard
+from registry.card import CARD_PATH, ModelCard, TensorSpec
 from registry.store import ModelStore
 from tests.conftest import ROOT
 
@@ -107,7 +107,7 @@ def test_explain_shows_all_that_is_known_of_a_version(
         metrics=card.metrics | {"history": history, "per_class": {"Trouser": {"recall": 0.97}}},
         verdict=VERDICT,
     )
-    code, out, _ = run("explain", "2")
+    code, out, _ = run("explain", "2", "--all")
     assert code == 0
     for line in (
         "fashion_mnist version 2",
@@ -127,6 +127,33 @@ def test_explain_shows_all_that_is_known_of_a_version(
         "  FAILED  floor  0.9 against 0.95  Accuracy is below the floor.",
     ):
         assert line in out.splitlines()
+
+
+def test_explain_fits_one_screen_and_tells_the_failed_checks(
+    card: ModelCard, store: ModelStore, publish: Publish, run: Run
+) -> None:
+    passed = [{**VERDICT["checks"][0], "name": f"check{number}", "passed": True} for number in range(6)]
+    publish()
+    publish(
+        classes=tuple(f"class {number}" for number in range(1000)),
+        output=TensorSpec("probabilities", (1000,), "float32"),
+        metrics=card.metrics
+        | {"history": {"val_accuracy": [0.5, 0.6]}, "parameters": 1234, "per_class": {"Trouser": {"recall": 0.75}}},
+        verdict=VERDICT | {"checks": [*VERDICT["checks"], *passed]},
+    )
+    lines = run("explain", "2")[1].splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 120
+    for line in (
+        "  replaced       version 1, test accuracy 0.9000 [0.8900, 0.9100]",
+        "  model          basic, 1,234 parameters, 2 epochs",
+        "  accuracy       0.9000 [0.8900, 0.9100] on test images",
+        "  lowest recall  0.75, of Trouser",
+        "  FAILED  floor   0.9 against 0.95  Accuracy is below the floor.",
+        "  passed  check0  0.9 against 0.95",
+        "  python -m registry explain 2 --all",
+    ):
+        assert line in lines
 
 
 def test_explain_says_which_version_was_served_before_and_not_which_has_the_number_before(
@@ -153,7 +180,7 @@ def test_explain_leaves_out_what_the_card_does_not_have(store: ModelStore, publi
 
 def test_a_long_training_is_still_one_line(publish: Publish, run: Run) -> None:
     publish(metrics={"history": {"accuracy": [i / 200 for i in range(200)]}})
-    (line,) = (line for line in run("explain", "1")[1].splitlines() if "█" in line)
+    (line,) = (line for line in run("explain", "1", "--all")[1].splitlines() if "█" in line)
     assert len(line) < 130
 
 
@@ -262,7 +289,7 @@ def test_the_command_runs_on_its_own_in_a_plain_terminal(store: ModelStore, publ
     publish(metrics={"history": {"loss": [2.0, 1.0]}})
     environment: dict[str, Any] = os.environ | {"ARTIFACTS": str(tmp_path), "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
-        [sys.executable, "-m", "registry", "--name", "fashion_mnist", "explain", "1"],
+        [sys.executable, "-m", "registry", "--name", "fashion_mnist", "explain", "1", "--all"],
         cwd=Path(__file__).parent.parent.parent,
         env=environment,
         capture_output=True,
