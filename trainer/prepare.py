@@ -72,13 +72,27 @@ def prepare_push(run: Path, options: RunOptions) -> tuple[TrainConfig, Prepared]
         card = ModelCard.read(run / "export")
     except CardError as error:
         raise CheckpointError(f"{run}: expected a finished run, with an export and its card. {error}") from error
-    verdict = run / "verdict.json"
-    before = json.loads(verdict.read_text())["thresholds"] if verdict.is_file() else {}
-    options = replace(options, name=options.name or card.name, overrides=before | dict(options.overrides))
+    overrides = _last_thresholds(run / "verdict.json") | dict(options.overrides)
+    options = replace(options, name=options.name or card.name, overrides=overrides)
     prepared = prepare(config, options)
     if prepared.dataset.sha256 != card.data["sha256"]:
         raise CheckpointError(f"{run}: its data has changed since, so that it cannot be judged. Train again.")
     return config, prepared
+
+
+def _last_thresholds(verdict: Path) -> dict[str, Any]:
+    """The thresholds of a run's last verdict; none where it has not been judged yet."""
+    if not verdict.is_file():
+        return {}
+    try:
+        thresholds = json.loads(verdict.read_text())["thresholds"]
+        Thresholds(**thresholds)
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{verdict}: expected a verdict of the gate with its thresholds ({type(error).__name__}: {error}). "
+            "Remove the file to judge the run by the data set's own thresholds."
+        ) from error
+    return dict(thresholds)
 
 
 def loaded(config: TrainConfig, options: RunOptions) -> ImageDataset:

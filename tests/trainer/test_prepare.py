@@ -1,6 +1,7 @@
 """Options and data are checked before TensorFlow is imported."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,34 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, SAMPLE
+from trainer.config import RunOptions
+from trainer.prepare import prepare_push
+from trainer.training.checkpoint import CheckpointError
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{}", "KeyError: 'thresholds'"),
+        ("[]", "TypeError"),
+        ("no JSON", "JSONDecodeError"),
+        ('{"thresholds": {"accuracy_floor": 80}}', "`accuracy_floor` must be at least 0 and at most 1. Received: 80."),
+        ('{"thresholds": {"floor": 0.8}}', "unexpected keyword argument 'floor'"),
+    ],
+)
+def test_a_verdict_that_was_edited_is_named_before_the_run_is_judged_again(
+    content: str, reason: str, artifacts: Path, tmp_path: Path
+) -> None:
+    (finished,) = (artifacts / "runs").iterdir()
+    run = shutil.copytree(finished, tmp_path / finished.name)
+    (run / "verdict.json").write_text(content)
+    with pytest.raises(CheckpointError) as refused:
+        prepare_push(run, RunOptions(artifacts))
+    assert str(refused.value).startswith(
+        f"{run / 'verdict.json'}: expected a verdict of the gate with its thresholds ("
+    )
+    assert reason in str(refused.value)
 
 
 @pytest.mark.parametrize(
