@@ -96,7 +96,7 @@ def _evaluated(config: TrainConfig, prepared: Prepared, directory: Path, result:
         "computed": {"backend": keras.backend.backend(), "precision": resolved(config.precision)},
         "parameters": result.model.count_params(),
         "seconds": round(result.seconds, 1),
-        "best_epoch": result.best_epoch,
+        "kept_epoch": result.best_epoch + 1,
         "history": result.history,
         "diverged": result.diverged,
     }

@@ -18,13 +18,16 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from registry.names import normalized
+from trainer import advice
+from trainer.adaptation import Counts
 from trainer.backend import import_tensorflow
 from trainer.config import TrainConfig
 from trainer.data.load import model_name
 from trainer.options import configs, exit_code, run_options
 from trainer.options import parser as training_parser
+from trainer.prepare import loaded
 from tuning.options import SearchOptions
-from tuning.space import SPACES, Search
+from tuning.space import EPOCHS, SPACES, Search
 from tuning.workers import end_with_the_search
 
 
@@ -45,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add("--space", default="default", help="default: learning rate, optimizer, model; full: all that matters")
     add("--algorithm", default="bayesian", help="random, bayesian, hyperband or grid (bayesian)")
     add("--trials", type=int, help="how many trials; left out: 24, or all of a grid")
-    add("--epochs", type=int, default=4, help="epochs of a trial (4)")
+    add("--epochs", type=int, help=f"epochs of a trial ({EPOCHS}; of a small set, more as its full training has more)")
     add("--final-epochs", type=int, help="epochs of the full training of the finalists; else the recipe's")
     add("--finalists", type=int, default=2, help="how many of the best trials are trained anew in full (2)")
     add("--final-seeds", type=int, default=2, help="from how many seeds each (2)")
@@ -57,8 +60,8 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def search_of(arguments: argparse.Namespace) -> Search:
-    """The search that the options describe.
+def search_of(arguments: argparse.Namespace, counts: Counts | None = None) -> Search:
+    """The search that the options describe, its base adapted to a data set of such counts.
 
     Raises:
         ValueError: an unknown name or a value out of range.
@@ -72,14 +75,17 @@ def search_of(arguments: argparse.Namespace) -> Search:
         if field.name in searched and getattr(arguments, field.name) is not None
     )
     plain = argparse.Namespace(**{**vars(arguments), "epochs": arguments.final_epochs})
-    base = configs(plain, Path("runs"))[0]
+    recipe = configs(plain, Path("runs"))[0]
+    base = configs(plain, Path("runs"), counts)[0]
+    # Trials have the same share of a full training whatever the size of the set.
+    epochs = EPOCHS if arguments.final_epochs else round(EPOCHS * base.epochs / recipe.epochs)
     return Search(
         base=base,
         fixed=fixed,
         space=arguments.space,
         algorithm=arguments.algorithm,
         trials=arguments.trials,
-        epochs=arguments.epochs,
+        epochs=epochs if arguments.epochs is None else arguments.epochs,
         seed=base.seed,
     )
 
@@ -110,6 +116,10 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     search, part = search_of(arguments), role()
     options = options_of(arguments, search)
+    counts = Counts.of(loaded(search.base, options.runs))
+    recipe, search = search.base, search_of(arguments, counts)
+    if part != "worker" and (adapted := advice.adaptation(recipe, search.base, counts)):
+        print(adapted, flush=True)
     import_tensorflow()
     from tuning import pipeline
 

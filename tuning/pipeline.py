@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from registry.disk import write_json
-from registry.text import flatten
+from registry.text import counted, flatten
 from trainer import pipeline
 from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset
@@ -151,9 +151,10 @@ def _search(search: Search, options: SearchOptions, oracle: SavedOracle, alone: 
     """
     directory, count = options.directory, options.workers
     if oracle.end_order:
-        print(f"Going on after {len(oracle.end_order)} trials of {directory}", flush=True)
-    trials = f"{search.limit or 'all'} trials of {search.epochs} epochs"
-    who = f"{count} worker{'s' if count > 1 else ''} here" if alone else "workers that come to the chief"
+        print(f"Going on after {counted(len(oracle.end_order), 'trial')} of {directory}", flush=True)
+    trials = counted(search.limit, "trial") if search.limit else "all trials"
+    trials += f" of {counted(search.epochs, 'epoch')}"
+    who = f"{counted(count, 'worker')} here" if alone else "workers that come to the chief"
     print(f"Searching {', '.join(search.free)}: {trials}, {search.algorithm}, {who}; kept in {directory}", flush=True)
     if options.runs.tensorboard:
         print(f"Logs for TensorBoard's HParams page: {directory / 'tensorboard'}", flush=True)
@@ -193,7 +194,8 @@ def _retrain(search: Search, options: SearchOptions, oracle: SavedOracle) -> int
     _check_unchanged(prepared.dataset, options)
     configs = finalists.finalists(search, oracle.finished, options.finalists, options.final_seeds)
     count = len(configs) // options.final_seeds
-    print(f"\nTraining the best {count} in full, from {options.final_seeds} seeds each", flush=True)
+    best, seeds = "trial" if count == 1 else f"{count} trials", counted(options.final_seeds, "seed")
+    print(f"\nTraining the best {best} in full, {'each ' if count > 1 else ''}from {seeds}", flush=True)
     try:
         runs, version, store = pipeline.run(list(configs), prepared, options.runs)
         said, code = summary(runs, version, store), 0

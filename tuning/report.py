@@ -12,6 +12,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from registry.disk import write_whole
+from registry.text import counted
+from trainer.adaptation import ADAPTED
 from trainer.config import TrainConfig
 from tuning import figures
 from tuning.importance import METHOD, importance
@@ -19,8 +21,8 @@ from tuning.space import Search
 from tuning.trials import Record
 
 PAGE, TABLE = "report.html", "trials.csv"
-# What the trainer chooses by other options where it is left out.
-ALWAYS = ("model", "optimizer", "learning_rate")
+# What the trainer chooses by other options, or by the size of the data set, where it is left out.
+ALWAYS = ("optimizer", *ADAPTED)
 
 
 def command(config: TrainConfig) -> str:
@@ -46,7 +48,7 @@ def write_table(search: Search, finished: Sequence[Record], directory: Path) -> 
         config = search.config(record.values, record.number)
         settings = [getattr(config, name) for name in search.free]
         found = [record.status, record.score, len(record.history), record.stopped, record.seconds, record.message]
-        writer.writerow([record.number, *settings, *found])
+        writer.writerow([record.number + 1, *settings, *found])
     write_whole(directory / TABLE, text.getvalue())
 
 
@@ -73,6 +75,7 @@ def write(search: Search, finished: Sequence[Record], kept: dict[str, Any], dire
         verdict=f"pushed as version {kept['version']}" if kept["version"] else "refused by the gate, see verdict.json",
         figures=figures,
         importance=importance(search.free, scored),
+        counted=counted,
         method=METHOD,
     )
     write_whole(directory / PAGE, page)

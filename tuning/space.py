@@ -22,6 +22,7 @@ SPACES: dict[str, tuple[str, ...]] = {
     ),
 }
 TRIALS = 24
+EPOCHS = 4  # of a trial
 LARGEST_SEED = 2**31 - 1
 
 
@@ -34,13 +35,14 @@ def sample_config(hp: HyperParameters, base: TrainConfig, free: Collection[str])
 
     A new `hp` learns the space from the call. Learning rates are 17 steps from 1e-4 to 1, four a decade.
     """
+    smallest = min(32, base.batch_size)  # that of a small set suits its size
     adamw = {"parent_name": "optimizer", "parent_values": ["adamw"]} if "optimizer" in free else {}
     samplers = {
         "learning_rate": lambda: hp.Float("learning_rate", 1e-4, 1, step=10**0.25, sampling="log"),
         "optimizer": lambda: hp.Choice("optimizer", list(OPTIMIZERS)),
-        "model": lambda: hp.Choice("model", list(PAPER_MODELS)),
+        "model": lambda: hp.Choice("model", list(dict.fromkeys((*PAPER_MODELS, base.model)))),
         "schedule": lambda: hp.Choice("schedule", list(SCHEDULES)),
-        "batch_size": lambda: hp.Choice("batch_size", [32, 64, 128, 256]),
+        "batch_size": lambda: hp.Choice("batch_size", [smallest, 2 * smallest, 4 * smallest, 8 * smallest]),
         "dropout": lambda: hp.Choice("dropout", [0.0, 0.15, 0.3, 0.45]),
         "weight_decay": lambda: hp.Float("weight_decay", 1e-4, 1e-1, step=10**0.5, sampling="log", **adamw),
         "label_smoothing": lambda: hp.Choice("label_smoothing", [0.0, 0.05, 0.1]),
@@ -76,7 +78,7 @@ class Search:
     space: str = "default"
     algorithm: str = "bayesian"
     trials: int | None = None
-    epochs: int = 4
+    epochs: int = EPOCHS
     seed: int = 0
 
     def __post_init__(self) -> None:

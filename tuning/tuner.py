@@ -84,7 +84,7 @@ class TrainerTuner(keras_tuner.Tuner):
     def _train(self, trial: Trial, dataset: ImageDataset) -> None:
         values, number = trial.hyperparameters.values, int(trial.trial_id)
         config = self._settings.config(values, number)
-        print(f"\nTrial {number}: {config}", flush=True)
+        print(f"\nTrial {number + 1}: {config}", flush=True)  # people count from 1, keras-tuner from 0
         directory = self._directory(trial)
         directory.mkdir(parents=True, exist_ok=True)
         if (past := values.get("tuner/trial_id")) and not (directory / "checkpoint").exists():

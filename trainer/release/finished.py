@@ -44,6 +44,8 @@ def read(directory: Path, config: TrainConfig, dataset: ImageDataset) -> Run:
     """A finished run from its directory, its model tested again on the same images."""
     metrics = ModelCard.read(directory / EXPORT).metrics
     model = keras.saving.load_model(directory / "model.keras", compile=False)
-    result = TrainResult(model, **{name: metrics[name] for name in ("history", "best_epoch", "seconds", "diverged")})
+    # Runs of earlier versions have `best_epoch`, counted from 0.
+    best = metrics["kept_epoch"] - 1 if "kept_epoch" in metrics else metrics["best_epoch"]
+    result = TrainResult(model, metrics["history"], best, metrics["seconds"], metrics["diverged"])
     evaluation = evaluate(model, dataset.test, len(dataset.classes), metrics["calibration"]["temperature"])
     return Run(config, directory, result, evaluation, robustness(model.predict_on_batch, dataset.test), metrics)

@@ -4,22 +4,22 @@ import { draw, make, percent } from "./dom.js";
 
 const [WIDE, HIGH, LEFT, BOTTOM] = [320, 180, 40, 26];
 
-export function curves(history, best) {
+export function curves(history, kept) {
   const epochs = history.loss.length;
   const last = (key) => history[key].at(-1);
   return make("div", {}, ...["loss", "accuracy"].map((key) => {
     const both = [history[key], history[`val_${key}`]];
     const [low, high] = [Math.min(...both.flat()), Math.max(...both.flat())];
-    const words = `${key} over ${epochs} epochs: training ends at ${last(key).toFixed(3)}, validation at ${last(`val_${key}`).toFixed(3)}; epoch ${best + 1} was kept`;
+    const words = `${key} over ${epochs} epochs: training ends at ${last(key).toFixed(3)}, validation at ${last(`val_${key}`).toFixed(3)}; epoch ${kept} was kept`;
     const [x, y] = scales([0, Math.max(1, epochs - 1)], [low, high]);
     const line = (values, kind) => draw("polyline", { class: kind, points: values.map((each, i) => `${x(i)},${y(each)}`).join(" ") });
     const svg = frame(words, [[x(0), "1"], [x(epochs - 1), String(epochs)]], [[y(low), low.toFixed(2)], [y(high), high.toFixed(2)]]);
     svg.append(line(both[0], "training"), line(both[1], "validation"));
-    svg.append(draw("line", { class: "axis", x1: x(best), x2: x(best), y1: 8, y2: HIGH - BOTTOM }));
+    svg.append(draw("line", { class: "axis", x1: x(kept - 1), x2: x(kept - 1), y1: 8, y2: HIGH - BOTTOM }));
     svg.append(label(LEFT + 8, 20, key[0].toUpperCase() + key.slice(1)), label(WIDE - 130, key === "loss" ? 20 : HIGH - 58, "training", "training"));
     svg.append(label(WIDE - 130, key === "loss" ? 34 : HIGH - 44, "validation (dashed)", "validation"));
     return svg;
-  }), make("p", { className: "note" }, `The upright line is the epoch that was kept, ${best + 1} of ${epochs}.`));
+  }), make("p", { className: "note" }, `The upright line is the epoch that was kept, ${kept} of ${epochs}.`));
 }
 
 export function calibration({ calibrated, raw, temperature }) {

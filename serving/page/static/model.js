@@ -18,7 +18,7 @@ export async function show(described) {
     const [evaluation, examples] = await Promise.all([file("evaluation.json"), file("examples.json")]);
     const { card } = described;
     showCard(described);
-    fill("curves", card.metrics.history?.loss && curves(card.metrics.history, card.metrics.best_epoch), "training history");
+    fill("curves", card.metrics.history?.loss && curves(card.metrics.history, card.metrics.kept_epoch ?? card.metrics.best_epoch + 1), "training history");
     fill("confusion", evaluation && confusion(evaluation.confusion, card.classes, examples, byId("examples")), "confusion matrix");
     fill("classes", card.metrics.per_class && byClass(card.metrics.per_class), "figures by class");
     fill("calibration", evaluation && calibration(evaluation.calibration ?? evaluation), "calibration");
