@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from scipy.stats import binomtest
 
 from trainer.data import batches
 from trainer.data.dataset import Split
 from trainer.evaluation.calibration import Calibration, calibration, fit_temperature, softmax
+from trainer.evaluation.intervals import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -106,16 +106,6 @@ def calibrated_temperature(model: keras.Model, validation: Split) -> float:
 def predict_logits(model: keras.Model, split: Split) -> np.ndarray:
     """The model's logits (n, classes) for a split, in its order."""
     return model.predict(batches.evaluation_batches(split), verbose=0)
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a proportion.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    Journal of the American Statistical Association 22 (1927), 209-212.
-    """
-    low, high = binomtest(successes, trials).proportion_ci(method="wilson")
-    return float(low), float(high)
 
 
 def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:

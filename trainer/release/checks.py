@@ -14,6 +14,7 @@ import numpy as np
 
 from registry.card import ModelCard
 from trainer.evaluation.calibration import chance_error
+from trainer.evaluation.intervals import Share
 from trainer.evaluation.metrics import Evaluation
 from trainer.evaluation.robustness import Robustness
 from trainer.release.significance import binomial_tail, bootstrap_interval, holm, mcnemar
@@ -65,18 +66,23 @@ class Verdict:
 
 
 def accuracy_floor(evaluation: Evaluation, thresholds: Thresholds) -> Check:
-    """The whole interval of the accuracy lies above the floor."""
-    images = evaluation.confusion.sum()
-    guessing = float(evaluation.confusion.sum(axis=1).max() / images)
-    known = thresholds.accuracy_floor
-    floor, what = (guessing, "what guessing gets") if known is None else (known, "the floor")
-    low, high = evaluation.interval
+    """The whole interval of the accuracy lies above the floor; without one, that of the classes' mean recall."""
+    share, floor = thresholds.share(evaluation.confusion.diagonal(), evaluation.confusion.sum(axis=1))
+    what = "what guessing gets" if thresholds.accuracy_floor is None else "the floor"
+    low, high = share.interval
     passed = low > floor
     sentence = (
-        f"Accuracy on {images:,} test images is {evaluation.accuracy:.4f} ({low:.4f} to {high:.4f}), "
-        f"{'above' if passed else 'not significantly above'} {what}, {floor:.4f}."
+        f"{'Accuracy' if share.is_plain else 'The mean recall of the classes'} on {share.images:,} test images is "
+        f"{share.value:.4f} ({low:.4f} to {high:.4f}), {'' if passed else 'not significantly '}above {what}, "
+        f"{floor:.4f}{'' if passed else _to_pass(share, floor)}."
     )
     return Check("accuracy_floor", passed, low, floor, sentence)
+
+
+def _to_pass(share: Share, floor: float) -> str:
+    """Whether there are too few images to tell, and what would have been clearly above the floor on as many."""
+    few = ": too few images to tell" if share.value > floor else ""
+    return f"{few}; on so few, none would be" if share.needed(floor) >= 1 else f"{few}; {share.passing(floor)} would be"
 
 
 def recall_floor(evaluation: Evaluation, classes: Classes, thresholds: Thresholds) -> Check:
@@ -87,11 +93,16 @@ def recall_floor(evaluation: Evaluation, classes: Classes, thresholds: Threshold
     lost = [index for index, p in enumerate(p_values) if p < thresholds.recall_level]
     recall = np.where(images > 0, evaluation.recall, np.inf)  # a class without test images has none
     lowest = int(recall.argmin())
-    found = f"No class has recall significantly below {floor:.4f}"
+    sentence = (
+        f"The lowest recall is {recall[lowest]:.4f}, of {classes[lowest]} ({right[lowest]} of {images[lowest]:,} "
+    )
     if lost:
         named = ", ".join(f"{classes[i]} ({right[i]} of {images[i]:,} images)" for i in lost)
-        found = f"Recall is significantly below {floor:.4f} for {named}"
-    sentence = f"{found}; the lowest is {recall[lowest]:.4f}, of {classes[lowest]}."
+        sentence = f"Recall is significantly below the floor of {floor:.4f} for {named}."
+    elif recall[lowest] < floor:
+        sentence += f"images): too few images to tell whether it is below the floor of {floor:.4f}."
+    else:
+        sentence += f"images), above the floor of {floor:.4f}."
     return Check("recall_floor", not lost, float(recall[lowest]), floor, sentence)
 
 
@@ -133,14 +144,15 @@ def accuracy_kept(new: np.ndarray, old: np.ndarray, thresholds: Thresholds) -> C
     """Not significantly less accurate than the served version; `new` and `old` bool (n,), right on each image."""
     won, lost = _won_and_lost(new, old)
     p = mcnemar(won, lost, thresholds.accuracy_drop * len(new))
-    low, high = bootstrap_interval(new.astype(float) - old)
+    difference, (low, high) = new.mean() - old.mean(), bootstrap_interval(new.astype(float) - old)
     passed = p >= thresholds.accuracy_level
     sentence = (
-        f"Accuracy differs by {new.mean() - old.mean():+.4f} from the served version's "
-        f"(bootstrap interval {low:+.4f} to {high:+.4f}): {won:,} images won, {lost:,} lost; "
-        f"it is {'not ' if passed else ''}{_worse(thresholds.accuracy_drop)} (exact McNemar p {_p(p)})."
+        f"Accuracy is {_compared(difference)} the served version's (bootstrap interval of the difference "
+        f"{low:+.4f} to {high:+.4f}): {won:,} images won, {lost:,} lost"
     )
-    return Check("accuracy_kept", passed, p, thresholds.accuracy_level, sentence)
+    if lost > won:
+        sentence += f"; {_outcome(difference, thresholds.accuracy_drop, passed)} (exact McNemar p {_p(p)})"
+    return Check("accuracy_kept", passed, p, thresholds.accuracy_level, f"{sentence}.")
 
 
 def recall_kept(
@@ -160,11 +172,16 @@ def recall_kept(
         changes.append((won - lost) / max(1, images))
     corrected = holm(p_values)
     worse = [index for index, p in enumerate(corrected) if p < thresholds.recall_level]
-    worst = min(range(len(classes)), key=lambda index: (corrected[index], changes[index]))
-    named = ", ".join(f"{classes[i]} ({changes[i]:+.4f}, p {_p(corrected[i])})" for i in worse or [worst])
-    found = f"is {_worse(thresholds.recall_drop)} than the served version's"
-    found = f"Recall {found}" if worse else f"No class's recall {found}; the lowest p-value is"
-    return Check("recall_kept", not worse, corrected[worst], thresholds.recall_level, f"{found} for {named}.")
+    most = min(range(len(classes)), key=changes.__getitem__)
+    named = ", ".join(f"{classes[i]} ({changes[i]:+.4f}, p {_p(corrected[i])})" for i in worse or [most])
+    if worse:
+        worst = _outcome(changes[most], thresholds.recall_drop, False)
+        sentence = f"Recall is {worst} than the served version's for {named}."
+    elif changes[most] < 0:
+        sentence = f"Recall fell most for {named}: {_outcome(changes[most], thresholds.recall_drop, True)}."
+    else:
+        sentence = "No class's recall is lower than the served version's."
+    return Check("recall_kept", not worse, min(corrected), thresholds.recall_level, sentence)
 
 
 def robustness_kept(new: Robustness, old: Robustness, thresholds: Thresholds) -> Check:
@@ -173,10 +190,17 @@ def robustness_kept(new: Robustness, old: Robustness, thresholds: Thresholds) ->
     low, high = bootstrap_interval(differences, 1 - 2 * thresholds.robustness_level)
     passed = high >= bound
     sentence = (
-        f"Accuracy on corrupted images is {new.mean:.4f}, the served version's {old.mean:.4f}: the difference, "
-        f"{low:+.4f} to {high:+.4f}, is {'not ' if passed else ''}significantly beyond the bound of {bound:+.4f}."
+        f"Accuracy on corrupted images is {new.mean:.4f}, {_compared(new.mean - old.mean)} the served version's "
+        f"({low:+.4f} to {high:+.4f})"
     )
-    return Check("robustness_kept", passed, float(differences.mean()), bound, sentence)
+    if new.mean < old.mean:
+        sentence += f": {_outcome(new.mean - old.mean, thresholds.robustness_drop, passed)}"
+    return Check("robustness_kept", passed, float(differences.mean()), bound, f"{sentence}.")
+
+
+def _compared(difference: float) -> str:
+    """As in `0.0200 lower than`."""
+    return f"{abs(difference):.4f} {'higher' if difference > 0 else 'lower'} than" if difference else "the same as"
 
 
 def _won_and_lost(new: np.ndarray, old: np.ndarray) -> tuple[int, int]:
@@ -189,8 +213,13 @@ def _shortened(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
-def _worse(drop: float) -> str:
-    return f"worse by significantly more than {drop:g}" if drop else "significantly worse"
+def _outcome(difference: float, drop: float, passed: bool) -> str:
+    """What a loss against the served version amounts to."""
+    if not passed:
+        return f"worse by significantly more than {drop:g}" if drop else "significantly worse"
+    if difference >= -drop:
+        return f"within the {drop:g} that counts as equal"
+    return f"too few images to tell whether {f'by more than {drop:g}' if drop else 'it is worse'}"
 
 
 def _p(value: float) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from trainer.config import check, setting
+from trainer.evaluation.intervals import Share, mean_recall
 
 
 def _share(default: float | None, about: str) -> Any:
@@ -22,7 +25,9 @@ class Thresholds:
     """
 
     accuracy_floor: float | None = _share(
-        None, "to be exceeded by the whole 95 % interval of the accuracy; None: the share of the most frequent class"
+        None,
+        "to be exceeded by the whole 95 % interval of the accuracy; None: the mean recall of the classes must exceed "
+        "one over their number",
     )
     recall_floor: float | None = _share(
         None, "that no class's recall may be significantly below; None: one over the number of classes"
@@ -41,6 +46,20 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         check(self)
+
+    def share(self, right: np.ndarray | Sequence[int], images: np.ndarray | Sequence[int]) -> tuple[Share, float]:
+        """What must lie above the floor, and that floor: the accuracy, or without a floor the classes' mean recall.
+
+        Guessing gets a mean recall of one over the number of classes, however unbalanced these are.
+
+        Args:
+            right: of each class, how many test images are classified correctly.
+            images: of each class, how many there are.
+        """
+        if self.accuracy_floor is None:
+            return mean_recall(right, images), 1 / int(np.count_nonzero(images))
+        total = int(np.sum(images))
+        return Share(int(np.sum(right)) / total, total, total), self.accuracy_floor
 
 
 # Where a data set is known, a floor can say more than "better than guessing". Fashion-MNIST: a linear

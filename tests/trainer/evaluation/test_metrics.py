@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from trainer.data.dataset import ImageDataset
-from trainer.evaluation.metrics import calibrated_temperature, evaluate, wilson_interval
+from trainer.evaluation.intervals import wilson_interval
+from trainer.evaluation.metrics import calibrated_temperature, evaluate
 
 pytestmark = pytest.mark.tensorflow
 

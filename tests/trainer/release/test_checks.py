@@ -8,7 +8,8 @@ import pytest
 
 from registry.card import ModelCard, TensorSpec
 from trainer.evaluation.calibration import calibration
-from trainer.evaluation.metrics import Evaluation, wilson_interval
+from trainer.evaluation.intervals import wilson_interval
+from trainer.evaluation.metrics import Evaluation
 from trainer.evaluation.robustness import Robustness
 from trainer.release import checks
 from trainer.release.checks import Check, Verdict
@@ -49,7 +50,8 @@ def test_the_floor_is_held_against_the_low_end_of_the_interval() -> None:
     assert not refused.passed
     assert refused.value == pytest.approx(0.7741, abs=1e-4)
     assert refused.sentence == (
-        "Accuracy on 1,000 test images is 0.8000 (0.7741 to 0.8236), not significantly above the floor, 0.7800."
+        "Accuracy on 1,000 test images is 0.8000 (0.7741 to 0.8236), not significantly above the floor, 0.7800: "
+        "too few images to tell; 806 right of 1,000 (0.7803 to 0.8293) would be."
     )
 
 
@@ -60,17 +62,39 @@ def test_without_a_floor_a_model_must_beat_guessing() -> None:
     assert checks.accuracy_floor(evaluation([0.4] * 4), Thresholds()).passed
 
 
+def test_a_refusal_says_what_would_have_passed_on_as_many_images() -> None:
+    refused = checks.accuracy_floor(evaluation([0.75, 0.5, 0.5], images=4), Thresholds())
+    assert refused.sentence.endswith("0.3333: too few images to tell; 8 right of 12 (0.3906 to 0.8619) would be.")
+    assert checks.accuracy_floor(evaluation([0.75, 0.75, 0.5], images=4), Thresholds()).passed
+    hopeless = checks.accuracy_floor(evaluation([1.0, 1.0], images=1), Thresholds())
+    assert hopeless.sentence.endswith("0.5000: too few images to tell; on so few, none would be.")
+
+
+def test_a_model_that_finds_a_rare_class_beats_guessing_and_one_that_always_guesses_does_not() -> None:
+    rare = np.array([[99, 1], [1, 3]])
+    assert checks.accuracy_floor(replace(evaluation([1.0, 1.0]), confusion=rare), Thresholds()).passed
+    never = np.array([[100, 0], [4, 0]])
+    refused = checks.accuracy_floor(replace(evaluation([1.0, 1.0]), confusion=never), Thresholds())
+    assert refused.sentence.startswith("The mean recall of the classes on 104 test images is 0.5000 (")
+    assert refused.sentence.endswith("not significantly above what guessing gets, 0.5000; more than 0.7498 would be.")
+
+
 def test_a_class_that_is_lost_is_named() -> None:
     assert checks.recall_floor(evaluation([0.9, 0.9, 0.25, 0.9]), CLASSES, Thresholds()).passed
     refused = checks.recall_floor(evaluation([0.9, 0.9, 0.0, 0.9]), CLASSES, Thresholds())
     assert not refused.passed
     assert refused.value == 0
-    assert "Recall is significantly below 0.2500 for Shirt (0 of 250 images)" in refused.sentence
+    assert refused.sentence == "Recall is significantly below the floor of 0.2500 for Shirt (0 of 250 images)."
 
 
 def test_too_few_images_of_a_class_prove_nothing() -> None:
     few = evaluation([1.0, 1.0, 0.0, 1.0], images=5)
-    assert checks.recall_floor(few, CLASSES, Thresholds()).passed
+    check = checks.recall_floor(few, CLASSES, Thresholds())
+    assert check.passed
+    assert check.sentence == (
+        "The lowest recall is 0.0000, of Shirt (0 of 5 images): too few images to tell whether it is below the floor "
+        "of 0.2500."
+    )
 
 
 def test_one_of_several_classes_below_the_floor_by_chance_is_none_that_is_lost() -> None:
@@ -95,8 +119,8 @@ def test_worse_on_the_same_images_is_refused_with_the_images_counted() -> None:
     refused = checks.accuracy_kept(new, old, PLAIN)
     assert not refused.passed
     assert refused.sentence == (
-        "Accuracy differs by -0.0200 from the served version's (bootstrap interval -0.0290 to -0.0115): "
-        "20 images won, 60 lost; it is significantly worse (exact McNemar p 4e-06)."
+        "Accuracy is 0.0200 lower than the served version's (bootstrap interval of the difference -0.0290 to "
+        "-0.0115): 20 images won, 60 lost; significantly worse (exact McNemar p 4e-06)."
     )
     assert checks.accuracy_kept(old, new, PLAIN).passed
     assert checks.accuracy_kept(new, old, Thresholds(accuracy_drop=0.02)).passed
@@ -107,7 +131,8 @@ def test_an_equal_model_that_errs_on_other_images_passes() -> None:
     new = np.roll(old, 100)
     check = checks.accuracy_kept(new, old, PLAIN)
     assert check.passed
-    assert "100 images won, 100 lost; it is not significantly worse" in check.sentence
+    assert "Accuracy is the same as the served version's" in check.sentence
+    assert check.sentence.endswith(": 100 images won, 100 lost.")
     assert checks.accuracy_kept(old, old, PLAIN).value == 1
 
 
@@ -122,7 +147,10 @@ def test_one_class_that_got_worse_is_named_even_if_the_rest_makes_up_for_it() ->
     assert "worse by significantly more than 0.05 than the served version's for Shirt (-0.2000" in refused.sentence
     passed = checks.recall_kept(new, old, labels, CLASSES, Thresholds(recall_drop=0.2))
     assert passed.passed
-    assert "than the served version's; the lowest p-value is for Shirt" in passed.sentence
+    assert passed.sentence.startswith("Recall fell most for Shirt (-0.2000, p ")
+    assert passed.sentence.endswith(": within the 0.2 that counts as equal.")
+    few = checks.recall_kept(new[::50], old[::50], labels[::50], CLASSES, Thresholds())
+    assert few.sentence.endswith(": too few images to tell whether by more than 0.05.")
 
 
 def test_a_small_loss_of_one_class_of_many_is_chance() -> None:
@@ -142,7 +170,7 @@ def test_robustness_may_fall_by_the_bound_and_no_more() -> None:
     refused = checks.robustness_kept(worse, old, Thresholds(robustness_drop=0.08))
     assert not refused.passed
     assert refused.value == pytest.approx(-0.1)
-    assert "Accuracy on corrupted images is 0.7000, the served version's 0.8000" in refused.sentence
+    assert "Accuracy on corrupted images is 0.7000, 0.1000 lower than the served version's (" in refused.sentence
     assert checks.robustness_kept(worse, old, Thresholds(robustness_drop=0.1)).passed
 
 
