@@ -29,10 +29,10 @@ TRAINER = (
     {"data", "models"},
     {"training", "evaluation"},
     {"release"},
-    {"prepare", "options"},
+    {"adaptation", "prepare", "options"},
     {"run"},
     {"pipeline"},
-    {"report"},
+    {"advice", "report"},
     {"__main__"},
 )
 

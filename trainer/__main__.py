@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from trainer import advice
+from trainer.adaptation import Counts
 from trainer.backend import import_tensorflow
-from trainer.options import REFUSED, configs, exit_code, fail, parser, push_parser, run_options
+from trainer.options import REFUSED, configs, exit_code, fail, push_parser, run_options, training_parser
 from trainer.prepare import prepare, prepare_push
 
 if TYPE_CHECKING:
@@ -23,14 +25,21 @@ def main() -> int:
     if given[:1] == ["push"]:
         pushed = push_parser().parse_args(given[1:])
         return exit_code(lambda: _push(pushed), "Interrupted. Nothing was pushed.")
-    trained = parser().parse_args(given)
+    trained = training_parser().parse_args(given)
     return exit_code(lambda: _train(trained), INTERRUPTION)
 
 
 def _train(arguments: argparse.Namespace) -> int:
     options = run_options(arguments)
-    chosen = configs(arguments, options.artifacts / "runs")
-    prepared = prepare(chosen[0], options)
+    recipe, *_ = configs(arguments, options.artifacts / "runs")
+    prepared = prepare(recipe, options)
+    counts = Counts.of(prepared.dataset)
+    chosen = configs(arguments, options.artifacts / "runs", counts)
+    if arguments.advise:
+        print(advice.before(prepared.dataset, recipe, chosen, prepared.thresholds))
+        return 0
+    if adapted := advice.adaptation(recipe, chosen[0], counts):
+        print(adapted, flush=True)
     import_tensorflow()
     from trainer import devices, pipeline
 

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.text import counted
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -98,13 +100,20 @@ class TrainConfig:
     warmup_epochs: float = setting(1.0, "length of the cosine schedule's linear warm-up", low=0, high=1000)
     weight_decay: float = setting(0.0, "decoupled weight decay, for adamw", low=0, high=1)
     batch_size: int = setting(64, "images per step", low=1, high=65_536)
+    passes: int = setting(
+        1, "how often an epoch goes through the training images; more than once for small sets", low=1, high=10_000
+    )
     epochs: int = setting(25, "the most epochs to train", low=1, high=10_000)
     # 1 is the paper's Algorithm 1: "keep the update if it beats every earlier one, else stop".
     patience: int = setting(
         0, "stop after so many epochs without a better validation accuracy; 0: never", low=0, high=10_000
     )
+    tie_by_loss: bool = setting(
+        False, "of epochs with equal validation accuracy, the one with the lowest loss is the best, not the first"
+    )
     dropout: float = setting(0.0, "rate of the dropout before each hidden dense layer", low=0, below=1)
     label_smoothing: float = setting(0.0, "share of the target spread over all classes", low=0, below=1)
+    class_weights: bool = setting(False, "weigh an image by one over the square root of its class's number of images")
     # The paper's scripts keep the order that the images come in.
     shuffle: bool = setting(True, "a new order of the training images each epoch")
     mirror: bool = setting(
@@ -158,7 +167,7 @@ class TrainConfig:
         parts = [
             f"{self.optimizer} {self.learning_rate:g} {self.schedule}",
             f"batch {self.batch_size}",
-            f"{self.epochs} epochs",
+            counted(self.epochs, "epoch"),
             f"seed {self.seed}",
         ]
         if self.normalization != "scale":
@@ -169,7 +178,7 @@ class TrainConfig:
             parts.append("not shuffled")
         plain = TrainConfig()
         regularised = ("weight_decay", "dropout", "label_smoothing", *AUGMENTATIONS)
-        for name in (*regularised, "patience", "deterministic"):
+        for name in (*regularised, "class_weights", "passes", "patience", "tie_by_loss", "deterministic"):
             if (value := getattr(self, name)) != getattr(plain, name):
                 parts.append(name.replace("_", " ") + ("" if value is True else f" {value:g}"))
         return f"{self.model}: " + ", ".join(parts)

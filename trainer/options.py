@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from registry.errors import RegistryError
+from trainer.adaptation import Counts, adapted, is_small
 from trainer.config import DEFAULT_RATES, PAPER_MODELS, RECIPES, RunOptions, TrainConfig
 from trainer.release.thresholds import parse
 from trainer.training.checkpoint import resumable
@@ -50,6 +51,13 @@ def parser() -> argparse.ArgumentParser:
     begin("--fresh", action="store_true", help="start over, even if the same run was interrupted")
     add("--tensorboard", action="store_true", help="write logs for TensorBoard into the run's directory")
     _add_push_options(add)
+    return options
+
+
+def training_parser() -> argparse.ArgumentParser:
+    """The trainer's own options; those of `parser` are the search's too."""
+    options = parser()
+    options.add_argument("--advise", action="store_true", help="say what would be trained on this data, and end")
     return options
 
 
@@ -95,8 +103,8 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
     )
 
 
-def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
-    """One config a model to train.
+def configs(arguments: argparse.Namespace, runs: Path, counts: Counts | None = None) -> list[TrainConfig]:
+    """One config a model to train: the recipe's, adapted to a data set of such counts, with what the options set.
 
     Raises:
         ValueError: an unknown name, a value out of range, or a run that cannot be resumed.
@@ -108,6 +116,9 @@ def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
     }
     if arguments.resume is not None:
         return [resumable(runs / arguments.resume, given)]
+    plain = not arguments.recipe and "optimizer" not in given and "model" not in given
+    if plain and counts and is_small(RECIPES["default"], counts):
+        given["model"] = "residual"
     # A recipe's rate, schedule and regularisation suit its own optimizer only.
     own = given["model"] if given.get("model") in RECIPES else "default"
     name = arguments.recipe or ("paper" if "optimizer" in given else own)
@@ -116,11 +127,13 @@ def configs(arguments: argparse.Namespace, runs: Path) -> list[TrainConfig]:
     recipe = RECIPES[name]
     if given.get("optimizer", recipe.optimizer) != recipe.optimizer:
         replace(recipe, optimizer=given["optimizer"], weight_decay=0.0)  # refuses an unknown name
-        given = {"learning_rate": DEFAULT_RATES[given["optimizer"]], **given}
+        recipe = replace(recipe, learning_rate=DEFAULT_RATES[given["optimizer"]])
     if given.get("dataset", recipe.dataset).partition(":")[0] != recipe.dataset:
-        given = {"mirror": False, **given}  # clothes may be mirrored, but left and right or letters may not
+        recipe = replace(recipe, mirror=False)  # clothes may be mirrored, but left and right or letters may not
     both = "model" not in given and recipe.model in PAPER_MODELS
     models = PAPER_MODELS if both else [given.pop("model", recipe.model)]
+    if counts:
+        return [adapted(recipe, counts, {**given, "model": model}) for model in models]
     return [replace(recipe, model=model, **given) for model in models]
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from registry.card import ModelCard
 from registry.store import ModelStore, models
 from registry.text import table
-from trainer.config import AUGMENTATIONS, TrainConfig
+from trainer import advice
 from trainer.pipeline import RefusedError
 from trainer.release.finished import Run
 
@@ -36,13 +37,13 @@ def summary(runs: Sequence[Run], version: int, store: ModelStore) -> str:
 
 
 def refusal(refused: RefusedError) -> str:
-    """The runs, why the best was not pushed, and how to push it nevertheless."""
+    """The runs, why the best was not pushed, what to try, and how to push it nevertheless."""
     directory = refused.best.directory
     artifacts = directory.parent.parent
     where = f" --artifacts {shlex.quote(str(artifacts))}" if artifacts != Path("artifacts") else ""
     return _lines(
         *_findings(refused.runs, refused.best, refused.verdict.to_json()["checks"]),
-        *_suspects(refused.best.config),
+        *advice.after(refused.best, ModelCard.read(refused.best.export), refused.verdict),
         f"The verdict is in {directory / 'verdict.json'}",
         f"To push it nevertheless:  python -m trainer push {directory.name}{where} --force --reason TEXT",
     )
@@ -89,14 +90,3 @@ def _by_class(run: Run) -> str:
     rows = sorted(run.metrics["per_class"].items(), key=lambda item: item[1]["recall"])[:CLASSES]
     header = [f"{run.config.model}, by recall", "precision", "recall", "F1"]
     return table([header, *([name, *(f"{of[key]:.4f}" for key in ("precision", "recall", "f1"))] for name, of in rows)])
-
-
-def _suspects(config: TrainConfig) -> list[str]:
-    """Augmentation, where there was any, may be why a model learned badly."""
-    on = [name for name in AUGMENTATIONS if getattr(config, name)]
-    options = ["--no-mirror" if name == "mirror" else f"--{name} 0" for name in on]
-    reason = (
-        "Augmentation may be the cause: classes that differ only by what it changes, as left and right in mirrored "
-        f"images, cannot be learned. Without it: {' '.join(options)}"
-    )
-    return [reason] if options else []

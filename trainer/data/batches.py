@@ -33,7 +33,8 @@ class TrainingBatches(keras.callbacks.Callback):
         super().__init__()
         # Where devices must share each batch evenly, the incomplete last batch is dropped.
         whole = devices.shares > 1  # whole batches only
-        self.steps = len(split) // config.batch_size if whole else math.ceil(len(split) / config.batch_size)
+        steps = len(split) // config.batch_size if whole else math.ceil(len(split) / config.batch_size)
+        self.steps = config.passes * steps
         # On the host whatever the devices: the pipeline runs there.
         with tf.device("CPU"):
             self._epoch = tf.Variable(0, dtype=tf.int64)
@@ -47,11 +48,12 @@ class TrainingBatches(keras.callbacks.Callback):
 def _training(split: Split, config: TrainConfig, epoch: tf.Variable, devices: Devices) -> tf.data.Dataset:
     read, labels = _reader(split.images), tf.constant(split.labels)
 
-    def chosen_in_order(_: tf.Tensor) -> tf.data.Dataset:
+    def chosen_in_order(before: tf.Tensor) -> tf.data.Dataset:
+        """The indices of one pass over the images, by batch; so many passes of the epoch were before."""
         order = tf.range(len(split))
         if config.shuffle:
-            # Before batching, so that every epoch sees each image once.
-            order = tf.random.experimental.stateless_shuffle(order, _seed(config, epoch, -1))
+            # Before batching, so that every pass sees each image once.
+            order = tf.random.experimental.stateless_shuffle(order, _seed(config, epoch, -1 - before))
         return tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size, drop_remainder=devices.shares > 1)
 
     def gather(step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -60,7 +62,7 @@ def _training(split: Split, config: TrainConfig, epoch: tf.Variable, devices: De
             batch = augment.augment(batch, _seed(config, epoch, step), config)
         return _share(batch, devices), _share(tf.gather(labels, chosen), devices)
 
-    batches = tf.data.Dataset.range(1).flat_map(chosen_in_order).enumerate()
+    batches = tf.data.Dataset.range(config.passes).flat_map(chosen_in_order).enumerate()
     batches = batches.map(gather, num_parallel_calls=2, deterministic=True)
     return _fixed(batches.prefetch(8))
 
@@ -90,7 +92,7 @@ def _fixed(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _seed(config: TrainConfig, epoch: tf.Variable, step: tf.Tensor | int) -> tf.Tensor:
-    """A seed for one step of one epoch; step -1 is the epoch's order."""
+    """A seed for one step of one epoch; step -1 is the order of the epoch's first pass, -2 of its second."""
     seed = tf.constant([config.seed, 0], tf.int64)
     seed = tf.random.fold_in(seed, epoch)
     return tf.random.fold_in(seed, tf.cast(step, tf.int64))

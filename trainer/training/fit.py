@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from registry.disk import replacing
+from registry.text import counted
 from trainer.config import TrainConfig
 from trainer.data import batches
 from trainer.data.dataset import ImageDataset
@@ -45,7 +47,7 @@ class TrainResult:
     Attributes:
         model: from raw pixels to logits, in float32 whatever it was trained in.
         history: one value an epoch of `accuracy`, `loss`, `val_accuracy` and `val_loss`.
-        best_epoch: 0-based; the first epoch with the highest validation accuracy.
+        best_epoch: the index in `history` of the epoch that was kept.
         seconds: wall time of the training, of this process alone if the run was resumed.
         diverged: when and at which rate the loss became NaN or infinite, which ended the training; else None.
     """
@@ -110,6 +112,7 @@ def train(
                 initial_epoch=progress.epochs,
                 epochs=config.epochs,
                 shuffle=False,  # the pipeline shuffles
+                class_weight=_class_weights(dataset) if config.class_weights else None,
                 callbacks=[train_batches, keras.callbacks.TerminateOnNaN(), progress, *callbacks],
                 verbose=1 if sys.stdout.isatty() else 2,
             )
@@ -176,13 +179,23 @@ def _loss(smoothing: float, classes: int) -> Callable[[Any, Any], Any]:
     return smoothed if smoothing else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
+def _class_weights(dataset: ImageDataset) -> dict[int, float]:
+    """What an image of each class counts in the loss: one over the square root of the class's images, 1 on average.
+
+    The square root, because weights that make up for all of the imbalance would ruin the probabilities.
+    """
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
+    weights = 1 / np.sqrt(np.maximum(counts, 1))
+    return dict(enumerate((weights * counts.sum() / (weights * counts).sum()).tolist()))
+
+
 def _keep(config: TrainConfig, dataset: ImageDataset, progress: Progress, directory: Path) -> str:
     if not progress.best:
         return f"Interrupted before the first epoch ended; nothing was learned. The config is in {directory}."
     _save(config, dataset, progress, directory)
     return (
-        f"Interrupted after {progress.epochs} epochs. Kept in {directory}: the history and the best weights so far "
-        f"(validation accuracy {max(progress.history['val_accuracy']):.4f}). Nothing was pushed. "
+        f"Interrupted after {counted(progress.epochs, 'epoch')}. Kept in {directory}: the history and the best weights "
+        f"so far (validation accuracy {max(progress.history['val_accuracy']):.4f}). Nothing was pushed. "
         "Run the same command again to resume."
     )
 
@@ -196,5 +209,6 @@ def _save(config: TrainConfig, dataset: ImageDataset, progress: Progress, direct
     with replacing(directory / "history.csv") as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", *progress.history])
-        writer.writerows([epoch, *values] for epoch, values in enumerate(zip(*progress.history.values(), strict=True)))
+        rows = zip(*progress.history.values(), strict=True)
+        writer.writerows([epoch, *values] for epoch, values in enumerate(rows, start=1))
     return model

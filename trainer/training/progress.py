@@ -34,7 +34,10 @@ class Progress(keras.callbacks.Callback):
 
     @property
     def best_epoch(self) -> int:
-        return int(np.argmax(self.history["val_accuracy"]))
+        """0-based: the first with the highest validation accuracy, or of those the one with the lowest loss."""
+        accuracies, losses = self.history["val_accuracy"], self.history["val_loss"]
+        by_loss = self._config.tie_by_loss
+        return max(range(self.epochs), key=lambda epoch: (accuracies[epoch], -losses[epoch] if by_loss else 0))
 
     @property
     def finished(self) -> bool:

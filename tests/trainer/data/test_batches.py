@@ -29,6 +29,16 @@ def test_every_epoch_sees_each_image_once(count: int) -> None:
     assert batches.steps == len(list(batches.dataset)) == int(batches.dataset.cardinality())
 
 
+def test_an_epoch_of_several_passes_sees_each_image_that_often_each_time_in_another_order() -> None:
+    batches = TrainingBatches(numbered(100), TrainConfig(batch_size=64, passes=3))
+    seen = order(batches, 0)
+    passes = [seen[start : start + 100] for start in (0, 100, 200)]
+    assert [sorted(each) for each in passes] == [list(range(100))] * 3
+    assert passes[0] != passes[1] != passes[2]
+    assert passes[0] == order(TrainingBatches(numbered(100), CONFIG), 0)
+    assert batches.steps == len(list(batches.dataset)) == 6
+
+
 def test_epochs_and_seeds_differ_in_order_and_repeat_themselves() -> None:
     batches = TrainingBatches(numbered(400), CONFIG)
     first, second = order(batches, 0), order(batches, 1)

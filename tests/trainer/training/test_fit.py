@@ -21,6 +21,7 @@ from trainer.data.dataset import ImageDataset
 from trainer.evaluation.metrics import evaluate
 from trainer.training import checkpoint
 from trainer.training.fit import train
+from trainer.training.progress import Progress
 
 pytestmark = pytest.mark.tensorflow
 
@@ -43,6 +44,27 @@ def test_the_run_directory_holds_that_model_and_every_epoch(sample: ImageDataset
     np.testing.assert_array_equal(saved.predict(images, verbose=0), result.model.predict(images, verbose=0))
     rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
     assert [float(row["val_accuracy"]) for row in rows] == result.history["val_accuracy"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+
+
+def test_of_epochs_with_equal_accuracy_the_loss_can_decide(tmp_path: Path) -> None:
+    history = {"loss": [3.0, 2.0, 1.0], "val_accuracy": [0.5, 1.0, 1.0], "val_loss": [0.9, 0.4, 0.3]}
+    for tie_by_loss, best in ((False, 1), (True, 2)):
+        progress = Progress(TrainConfig(tie_by_loss=tie_by_loss), "", tmp_path)
+        progress.history = history
+        assert progress.best_epoch == best
+
+
+def test_class_weights_make_a_rare_class_count(sample: ImageDataset, tmp_path: Path) -> None:
+    rare = (sample.train.labels == 0) | ((sample.train.labels == 1) & (np.cumsum(sample.train.labels == 1) <= 2))
+    unbalanced = replace(sample, train=sample.train[rare])
+    losses = []
+    for weights in (False, True):
+        (directory := tmp_path / str(weights)).mkdir()
+        result = train(replace(QUICK, epochs=1, class_weights=weights), unbalanced, directory)
+        losses.append(result.history["loss"][0])
+    plain, weighted = losses
+    assert weighted > plain  # from the same weights, on the same images: those of the rare class count more
 
 
 @pytest.mark.parametrize("model", MODELS)
