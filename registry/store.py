@@ -1,6 +1,7 @@
 """The store: the versions of one model on disk, each a directory that is whole as soon as it has a number.
 
-<root>/<name>/<version>/   a SavedModel and its card; TensorFlow Serving can serve <root>/<name> as it is
+<root>/<name>/<version>/   a SavedModel and its card; TensorFlow Serving can serve <root>/<name> as it is, unless a
+                           version was imported from a TFLite file, and is a flatbuffer and its card
 <root>/<name>/pinned       one version number: serve this one; absent: the newest
 <root>/.staging/           what is on its way in or out, and the locks
 """
@@ -20,6 +21,7 @@ from registry.errors import RegistryError, refusals
 from registry.names import RULE, is_name, normalized
 
 SAVED_MODEL = "saved_model.pb"
+FLATBUFFER = "assets.extra/model.tflite"  # beside a SavedModel, or, of a model that was imported as one, alone
 PINNED = "pinned"
 STAGING = ".staging"  # hidden, so no model can have this name
 
@@ -53,7 +55,7 @@ class ModelStore:
             return sorted(
                 int(name)
                 for name in names
-                if all((self.directory / name / part).is_file() for part in (SAVED_MODEL, CARD_PATH))
+                if _holds_model(self.directory / name) and (self.directory / name / CARD_PATH).is_file()
             )
 
     def newest(self) -> int | None:
@@ -100,12 +102,12 @@ class ModelStore:
             The new version's number: one more than the greatest there.
 
         Raises:
-            RegistryError: no SavedModel in `staged`, a card of another model, or the disk refuses. Nothing is
+            RegistryError: no model in `staged`, a card of another model, or the disk refuses. Nothing is
                 published then, unless the message says so.
         """
         if card.name != self.name:
             raise RegistryError(f"The card must be of the model {self.name}. Received: a card of {card.name}.")
-        if not (staged / SAVED_MODEL).is_file():
+        if not _holds_model(staged):
             raise RegistryError(f"A version must hold {SAVED_MODEL}. Received: {staged} without it; export first.")
         with refusals("publish a version", self.directory):
             replace(card, files=hashes(staged)).write(staged)
@@ -229,6 +231,10 @@ class ModelStore:
     def _there_are(self) -> str:
         versions = self.versions()
         return f"there are {', '.join(map(str, versions))}" if versions else "there are none yet"
+
+
+def _holds_model(directory: Path) -> bool:
+    return any((directory / part).is_file() for part in (SAVED_MODEL, FLATBUFFER))
 
 
 def models(root: Path) -> list[str]:

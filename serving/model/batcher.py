@@ -4,6 +4,7 @@ There is no window to tune. A request that finds the model free runs it at once;
 the next run takes all that wait. A lone request pays for one uncontended lock.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -51,12 +52,10 @@ class Batcher:
     """The queue before the model of one worker; any thread may call `predict`. How many may wait, others decide.
 
     Args:
-        largest: images that one run takes at most, unless a single request brings more.
         clock: what deadlines are measured by, in seconds.
     """
 
-    def __init__(self, largest: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._largest = largest
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._model = threading.Lock()  # held by who runs the model
         self._queue: deque[_Job] = deque()
@@ -70,6 +69,8 @@ class Batcher:
     def predict(self, predictor: Predictor, images: Images, deadline: float) -> Answer:
         """Ask `predictor`, together with other requests that wait for it.
 
+        More images than its largest run takes are answered in several runs, between which others have their turn.
+
         Args:
             predictor: the version that shall answer; different versions never share a run.
             images: of shape (n, height, width, channels), n at least 1.
@@ -78,6 +79,15 @@ class Batcher:
         Raises:
             DeadlineError: it waited until its deadline.
         """
+        most = predictor.largest
+        first = self._predict(predictor, images[:most], deadline)
+        rest = [
+            self._predict(predictor, images[start : start + most], math.inf) for start in range(most, len(images), most)
+        ]
+        return _joined([first, *rest]) if rest else first
+
+    def _predict(self, predictor: Predictor, images: Images, deadline: float) -> Answer:
+        """Answer no more images than the largest run takes."""
         joined = self._clock()
         if joined >= deadline:
             raise _too_late()
@@ -113,7 +123,7 @@ class Batcher:
         while self._queue:
             job = self._queue[0]
             images += len(job.images)
-            if batch and (job.predictor is not batch[0].predictor or images > self._largest):
+            if batch and (job.predictor is not batch[0].predictor or images > job.predictor.largest):
                 break
             self._queue.popleft()
             if job.future.set_running_or_notify_cancel():
@@ -137,6 +147,16 @@ class Batcher:
             rows = probabilities[place : place + len(each.images)]
             place += len(rows)
             each.future.set_result(Answer(rows, begin - each.joined, computed, len(together)))
+
+
+def _joined(answers: list[Answer]) -> Answer:
+    """The answers to the parts of one request as one."""
+    return Answer(
+        np.concatenate([each.probabilities for each in answers]),
+        sum(each.queued for each in answers),
+        sum(each.computed for each in answers),
+        max(each.batch for each in answers),
+    )
 
 
 def _too_late() -> DeadlineError:

@@ -10,9 +10,6 @@ from serving.model.served import Predictor, Served
 from serving.observe import Exchange
 from serving.settings import Settings
 
-# Images of one run at most: beyond, a run takes twice as long for twice as many, and everybody waits for it.
-LARGEST_RUN = 64
-
 
 class Inference:
     """The predictor in `served`, reached through one queue for all protocols."""
@@ -21,7 +18,7 @@ class Inference:
         self.served = served
         self.settings = settings
         self.assets = CurrentAssets(settings)
-        self.batcher = Batcher(LARGEST_RUN)
+        self.batcher = Batcher()
 
     def predictor(self) -> Predictor:
         """The predictor of now, waited for while it loads. Raises NotReadyError when none came in time."""

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from registry.card import ModelCard
 from serving.images.pixels import Images
-from serving.model.served import ModelError
+from serving.model.served import LONGEST_RUN, ModelError, quickest
 
 FLATBUFFER = Path("assets.extra") / "model.tflite"  # the trainer puts it there when it pushes
 # An interpreter is made for one size. Time grows with the images, so runs are split, never padded; more sizes than
-# these would save a tenth of the time between them, and take 3 MB each.
-SIZES = (32, 8, 2, 1)
+# these would save a tenth of the time between them, and take 3 MB each. Large models take hundreds of MB for 32 images
+# and save nothing, so a size is left out if its run would take too long.
+SIZES = (1, 2, 8, 32)
 
 
 class LiteRTPredictor:
@@ -40,12 +41,21 @@ class LiteRTPredictor:
         if not path.is_file():
             raise ModelError(f"{directory} holds no {FLATBUFFER}: push it again, or set RUNTIME=tensorflow")
         try:
-            self._runs = {size: _Run(path, size, self.card, threads) for size in SIZES}
+            self._runs = {1: _Run(path, 1, self.card, threads)}
+            seconds = quickest(lambda: self._runs[1].answer(np.zeros((1, *self.card.input.shape), np.uint8)))
+            for size in SIZES[1:]:
+                if size * seconds <= LONGEST_RUN and self._runs[1].any_size:
+                    self._runs[size] = _Run(path, size, self.card, threads)
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{path} does not load: {str(error).splitlines()[0]}") from error
         answer = self.predict(np.full((1, *self.card.input.shape), 255, np.uint8))
         if answer.shape != (1, len(self.card.classes)) or not np.allclose(answer.sum(axis=1), 1, atol=1e-3):
             raise ModelError(f"The flatbuffer must answer with probabilities. Received: {answer[0].tolist()}.")
+
+    @property
+    def largest(self) -> int:
+        """Images of one run at most."""
+        return max(self._runs)
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Class probabilities.
@@ -60,7 +70,7 @@ class LiteRTPredictor:
         # An interpreter has one set of tensors, so it serves one caller at a time.
         with self._lock:
             while place < len(images):
-                size = next(each for each in SIZES if each <= len(images) - place)
+                size = max(each for each in self._runs if each <= len(images) - place)
                 rows.append(self._runs[size].answer(images[place : place + size]))
                 place += size
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
@@ -74,7 +84,9 @@ class _Run:
         (wanted,) = self._interpreter.get_input_details()
         (given,) = self._interpreter.get_output_details()
         shapes = (tuple(wanted["shape_signature"]), tuple(given["shape_signature"]))
-        if shapes != ((-1, *card.input.shape), (-1, *card.output.shape)):
+        self.any_size = shapes[0][:1] == (-1,)
+        batch = -1 if self.any_size else 1
+        if shapes != ((batch, *card.input.shape), (batch, *card.output.shape)):
             raise ValueError(f"its shapes must be the card's. Received: {shapes}")
         self._input, self._output = wanted["index"], given["index"]
         self._dtype = wanted["dtype"]

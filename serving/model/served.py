@@ -1,7 +1,8 @@
 """The model that is served: which one it is on disk, and the loaded version that answers for it now."""
 
 import threading
-from timeit import repeat
+from collections.abc import Callable, Sequence
+from timeit import repeat, timeit
 from typing import Protocol
 
 import numpy as np
@@ -27,8 +28,24 @@ class ModelError(RuntimeError):
     """A version cannot be served: it does not load, or is not what its card says."""
 
 
+# A run of one model takes no longer than this, so that requests do not wait long for one another, unless a batch of
+# twice as many images takes less than this many times as long: on a GPU, a larger batch of a large model is cheap.
+LONGEST_RUN = 0.02  # seconds
+CHEAP = 1.5
+REPEATS = 5  # of a measurement, of which the quickest counts, because another process may have slowed the others
 # Probes wait for what runs in the event loop, up to a few dozen requests.
 QUICK_SECONDS = 0.002
+
+
+def quickest(run: Callable[[], object]) -> float:
+    """The seconds of the quickest of some runs; a single one of a slow model."""
+    seconds = timeit(run, number=1)
+    return seconds if seconds > 10 * LONGEST_RUN else min(seconds, *repeat(run, number=1, repeat=REPEATS - 1))
+
+
+def pays(seconds: Sequence[float]) -> bool:
+    """Whether the last of some batches, each larger than the one before, is worth running; `seconds` of each."""
+    return len(seconds) == 1 or seconds[-1] <= max(LONGEST_RUN, CHEAP * seconds[-2])
 
 
 class Predictor(Protocol):
@@ -43,6 +60,11 @@ class Predictor(Protocol):
     @property
     def batches(self) -> bool:
         """Whether several images at once take hardly longer than one."""
+        ...
+
+    @property
+    def largest(self) -> int:
+        """Images of one run at most: beyond, twice as many take twice as long, and everybody waits for them."""
         ...
 
     def predict(self, images: Images) -> NDArray[np.float32]:
@@ -69,7 +91,7 @@ class Served:
     def replace(self, predictor: Predictor) -> None:
         """Let `predictor` answer from the next request on."""
         image = np.full((1, *predictor.card.input.shape), 255, np.uint8)
-        self.quick = min(repeat(lambda: predictor.predict(image), number=1, repeat=5)) < QUICK_SECONDS
+        self.quick = quickest(lambda: predictor.predict(image)) < QUICK_SECONDS
         self._predictor = predictor
         self.failures = {version: why for version, why in self.failures.items() if version != predictor.version}
         self._filled.set()

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
+from registry.store import FLATBUFFER, SAVED_MODEL
 from serving.images.pixels import Images
-from serving.model.served import ModelError
+from serving.model.served import ModelError, pays, quickest
 
 # TensorFlow reads this while it is imported: errors are shown, its remarks about the processor are not.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -28,6 +30,10 @@ SIGNATURE = "serving_default"
 # Whatever a batch's size, TensorFlow meets these alone: it keeps memory, and XLA compiles, for each size that it meets.
 # Powers of two waste at most half a run on padding. Larger runs gain nothing.
 SIZES = (1, 2, 4, 8, 16, 32, 64)
+# XLA saves the time to start each operation, tenths of a millisecond in all. A model whose single image takes longer
+# than this hardly gains, and its convolutions may lose: a MobileNetV2 of 224 x 224 took 380 ms instead of 14 on a CPU,
+# and 13 s a size to compile.
+XLA_SECONDS = 0.01
 
 # From a tensor of images to one of probabilities.
 Call = Callable[[tf.Tensor], tf.Tensor]
@@ -51,6 +57,8 @@ class SavedModelPredictor:
     def __init__(self, directory: Path, version: int, xla: bool = False) -> None:
         self.card = ModelCard.read(directory)
         self.version = version
+        if FLATBUFFER in self.card.files and SAVED_MODEL not in self.card.files:
+            raise ModelError(f"{directory} was imported from a TFLite file and holds no SavedModel: set RUNTIME=litert")
         try:
             # Kept, because a signature alone does not keep the model's variables alive.
             self._model = tf.saved_model.load(str(directory))
@@ -59,10 +67,15 @@ class SavedModelPredictor:
             # A damaged SavedModel raises anything from OSError over IndexError to TensorFlow's own errors.
             raise ModelError(f"{directory} does not load: {_first_line(error)}") from error
         self._check_signature()
-        self._calls: dict[int, Call] = dict.fromkeys(SIZES, self._plain)
-        self._warm_up()
-        if xla:
-            self._calls = {size: self._compiled(size) for size in SIZES}
+        self._calls: dict[int, Call] = {}
+        seconds = self._warm_up()
+        if xla and seconds < XLA_SECONDS:
+            self._compile()
+
+    @property
+    def largest(self) -> int:
+        """Images of one run at most."""
+        return max(self._calls)
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Class probabilities.
@@ -73,12 +86,12 @@ class SavedModelPredictor:
         Returns:
             float32 of shape (n, classes), in the order of the card's classes.
         """
-        most = SIZES[-1]
+        most = self.largest
         return np.concatenate([self._run(images[start : start + most]) for start in range(0, len(images), most)])
 
     def _run(self, images: Images) -> NDArray[np.float32]:
         """One run of the model for at most as many images as the largest size, padded with black ones."""
-        size = next(each for each in SIZES if each >= len(images))
+        size = next(each for each in self._calls if each >= len(images))
         # numpy converts pixels faster than TensorFlow does, and a tensor of one dtype never traces anew.
         padded = np.zeros((size, *self.card.input.shape), self.card.input.dtype)
         padded[: len(images)] = images
@@ -108,12 +121,28 @@ class SavedModelPredictor:
                     f"as its card says. Received: {_describe(tensors)}."
                 )
 
-    def _warm_up(self) -> None:
-        """Run each size, so that no client pays for a first run, and look at what comes out."""
+    def _warm_up(self) -> float:
+        """Run each size that pays, so that no client pays for a first run; return the seconds of one image."""
+        seconds: list[float] = []
         for size in SIZES:
-            answer = self.predict(np.full((size, *self.card.input.shape), 255, np.uint8))
+            self._calls[size] = self._plain
+            images = np.full((size, *self.card.input.shape), 255, np.uint8)
+            answer = self.predict(images)
             if not np.allclose(answer.sum(axis=1), 1, atol=1e-3):
                 raise ModelError(f"The SavedModel must answer with probabilities. Received: {answer[0].tolist()}.")
+            seconds.append(quickest(partial(self.predict, images)))
+            if not pays(seconds):
+                del self._calls[size]
+                break
+        return seconds[0]
+
+    def _compile(self) -> None:
+        """Have XLA compile the sizes, from the smallest to the last that it makes faster."""
+        for size in self._calls:
+            compiled, images = self._compiled(size), tf.zeros((size, *self.card.input.shape), self.card.input.dtype)
+            if quickest(partial(compiled, images)) > quickest(partial(self._plain, images)):
+                return
+            self._calls[size] = compiled
 
     def _compiled(self, size: int) -> Call:
         """The signature compiled by XLA for `size` images; as it is where XLA's answers differ."""

@@ -63,6 +63,7 @@ class FakePredictor:
     card: ModelCard
     version: int = 7
     batches: bool = False
+    largest: int = 64
     seen: Images | None = None
 
     def predict(self, images: Images) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ class Gated:
     begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     card: Any = None
     version: int = 1
+    largest: int = 64
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.runs.append(len(images))
@@ -62,14 +63,14 @@ def ask(
 def test_alone_a_request_is_run_at_once_in_its_own_thread() -> None:
     model = Gated()
     model.gate.set()
-    answer = Batcher(64).predict(model, image(7, 3), NEVER)
+    answer = Batcher().predict(model, image(7, 3), NEVER)
     assert answer.probabilities.tolist() == [[7], [7], [7]]
     assert (answer.batch, model.runs) == (3, [3])
 
 
 def test_each_request_reports_its_own_time_in_the_queue() -> None:
     now = [0.0]
-    model, batcher = Gated(), Batcher(64, lambda: now[0])
+    model, batcher = Gated(), Batcher(lambda: now[0])
     with ThreadPoolExecutor(3) as pool:
         futures = []
         for now[0] in (0.0, 10.0, 13.0):
@@ -82,7 +83,7 @@ def test_each_request_reports_its_own_time_in_the_queue() -> None:
 
 
 def test_those_that_come_during_a_run_share_the_next_and_get_their_own_rows() -> None:
-    model, batcher = Gated(), Batcher(64)
+    model, batcher = Gated(), Batcher()
     with ThreadPoolExecutor(5) as pool:
         futures = [ask(pool, batcher, model, image(value, value)) for value in (1, 2, 3, 4)]
         model.gate.set()
@@ -92,17 +93,39 @@ def test_those_that_come_during_a_run_share_the_next_and_get_their_own_rows() ->
     assert [answer.batch for answer in answers] == [1, 9, 9, 9]
 
 
-def test_no_run_is_larger_than_the_largest_unless_one_request_is() -> None:
-    model, batcher = Gated(), Batcher(4)
+def test_no_run_is_larger_than_the_largest_and_a_larger_request_is_answered_in_several() -> None:
+    model, batcher = Gated(largest=4), Batcher()
     with ThreadPoolExecutor(5) as pool:
         futures = [ask(pool, batcher, model, image(1, count)) for count in (1, 3, 2, 9, 1)]
         model.gate.set()
         assert [len(future.result(30).probabilities) for future in futures] == [1, 3, 2, 9, 1]
-    assert model.runs == [1, 3, 2, 9, 1]
+    assert sum(model.runs) == 16
+    assert max(model.runs) == 4
+
+
+def test_a_large_request_gets_the_rows_of_its_runs_in_order() -> None:
+    model, batcher = Gated(largest=4), Batcher()
+    model.gate.set()
+    answer = batcher.predict(
+        model, np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8), NEVER
+    )
+    assert answer.probabilities[:, 0].tolist() == [*range(10)]
+    assert (model.runs, answer.batch) == ([4, 4, 2], 4)
+
+
+def test_others_have_their_turn_between_the_runs_of_a_large_request() -> None:
+    model, batcher = Gated(largest=2), Batcher()
+    with ThreadPoolExecutor(2) as pool:
+        large = ask(pool, batcher, model, image(1, 4))
+        small = ask(pool, batcher, model, image(2, 1))
+        model.gate.set()
+        assert len(large.result(30).probabilities) == 4
+        assert len(small.result(30).probabilities) == 1
+    assert model.runs == [2, 1, 2]
 
 
 def test_a_run_takes_as_many_images_as_it_may() -> None:
-    model, batcher = Gated(), Batcher(4)
+    model, batcher = Gated(largest=4), Batcher()
     with ThreadPoolExecutor(4) as pool:
         futures = [ask(pool, batcher, model, image(1, count)) for count in (1, 1, 3, 1)]
         model.gate.set()
@@ -110,7 +133,7 @@ def test_a_run_takes_as_many_images_as_it_may() -> None:
 
 
 def test_versions_never_share_a_run() -> None:
-    old, new, batcher = Gated(), Gated(version=2), Batcher(64)
+    old, new, batcher = Gated(), Gated(version=2), Batcher()
     new.gate.set()
     with ThreadPoolExecutor(5) as pool:
         futures = [ask(pool, batcher, model, image(model.version)) for model in (old, old, new, new, old)]
@@ -120,7 +143,7 @@ def test_versions_never_share_a_run() -> None:
 
 
 def test_a_request_past_its_deadline_leaves_the_queue_unserved() -> None:
-    model, batcher = Gated(), Batcher(64)
+    model, batcher = Gated(), Batcher()
     with ThreadPoolExecutor(3) as pool:
         first = ask(pool, batcher, model, image(1))
         late = ask(pool, batcher, model, image(2), time.monotonic() + 0.05)
@@ -133,7 +156,7 @@ def test_a_request_past_its_deadline_leaves_the_queue_unserved() -> None:
 
 
 def test_a_request_that_comes_too_late_is_dropped_though_the_model_is_free() -> None:
-    model, batcher = Gated(), Batcher(64)
+    model, batcher = Gated(), Batcher()
     model.gate.set()
     with pytest.raises(DeadlineError):
         batcher.predict(model, image(1), time.monotonic() - 1)
@@ -142,7 +165,7 @@ def test_a_request_that_comes_too_late_is_dropped_though_the_model_is_free() -> 
 
 
 def test_a_deadline_during_the_run_does_not_lose_the_answer() -> None:
-    model, batcher = Gated(), Batcher(64)
+    model, batcher = Gated(), Batcher()
     with ThreadPoolExecutor(3) as pool:
         first = ask(pool, batcher, model, image(1))
         deadline = time.monotonic() + 1.0
@@ -155,7 +178,7 @@ def test_a_deadline_during_the_run_does_not_lose_the_answer() -> None:
 
 
 def test_an_error_of_the_model_reaches_all_of_its_run_and_nobody_else() -> None:
-    model, batcher = Gated(), Batcher(64)
+    model, batcher = Gated(), Batcher()
     with ThreadPoolExecutor(3) as pool:
         futures = [ask(pool, batcher, model, image(value)) for value in (1, 255, 2)]
         model.gate.set()
@@ -172,7 +195,7 @@ def test_a_storm_of_threads_with_tight_deadlines_gets_right_answers_or_a_reason_
             time.sleep(0.0005)
             return images[:, 0, 0].astype(np.float32)
 
-    model, batcher = Quick(), Batcher(16)
+    model, batcher = Quick(largest=16), Batcher()
     random = np.random.default_rng(0)
     jobs = [(int(value), int(count)) for value, count in random.integers(1, 9, (2000, 2))]
 
