@@ -24,7 +24,7 @@ REVISION = $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/de
 OR_NONE := || [ $$? = 5 ]  # a part of the tests may have none that ARGS selects
 
 .DEFAULT_GOAL := help
-.PHONY: help install train tune study serve predict test test-light test-slow check format bench image image-test clean
+.PHONY: help install train import tune study serve predict test test-light test-slow check format bench image image-test clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ install: $(STAMP)  ## make the virtual environment and install into it
 
 train: $(STAMP)  ## train, evaluate and push a model
 	@$(RUN) -m trainer $(ARGS)
+
+import: $(STAMP)  ## push a model that another trainer made: make import ARGS="PATH --classes FILE --name NAME"
+	@$(RUN) -m trainer import $(ARGS)
 
 tune: $(STAMP)  ## search learning rates, optimizers and models; push the best
 	@$(RUN) -m tuning $(ARGS)

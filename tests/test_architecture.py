@@ -33,6 +33,7 @@ TRAINER = (
     {"run"},
     {"pipeline"},
     {"advice", "report"},
+    {"imported"},
     {"__main__"},
 )
 

@@ -27,6 +27,7 @@ from serving.settings import Settings
 from study import __main__ as study
 from tests.conftest import ROOT
 from trainer import options as training
+from trainer.imported import options as importing
 from tuning import __main__ as tuning
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
@@ -217,6 +218,8 @@ def parse(module: str, *options: str) -> None:
     """Read the options as `python -m MODULE` does, as far as that needs neither data nor TensorFlow."""
     if module == "trainer" and options[:1] == ("push",):
         training.push_parser().parse_args(options[1:])
+    elif module == "trainer" and options[:1] == ("import",):
+        importing.parsed(options[1:])
     elif module == "trainer":
         training.configs(training.parser().parse_args(options), Path("runs"))
     elif module == "tuning":

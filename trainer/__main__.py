@@ -1,4 +1,4 @@
-"""The trainer's command line: python -m trainer [options], or push RUN. It parses, and calls the pipeline."""
+"""The trainer's command line: python -m trainer [options], push RUN or import PATH. It parses, and calls a pipeline."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from trainer import advice
 from trainer.adaptation import Counts
 from trainer.backend import import_tensorflow
+from trainer.imported import options as import_options
 from trainer.options import REFUSED, configs, exit_code, fail, push_parser, run_options, training_parser
 from trainer.prepare import prepare, prepare_push
 
@@ -22,6 +23,9 @@ INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: run t
 
 def main() -> int:
     given = sys.argv[1:]
+    if given[:1] == ["import"]:
+        imported = import_options.parsed(given[1:])
+        return exit_code(lambda: _import(imported), "Interrupted. Nothing was pushed.")
     if given[:1] == ["push"]:
         pushed = push_parser().parse_args(given[1:])
         return exit_code(lambda: _push(pushed), "Interrupted. Nothing was pushed.")
@@ -60,6 +64,16 @@ def _push(arguments: argparse.Namespace) -> int:
     from trainer import pipeline
 
     return _reported(lambda: pipeline.push_finished(directory, config, prepared, options.reason))
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    options = import_options.import_options(arguments)
+    import_tensorflow()
+    from trainer.imported import pipeline, report
+
+    imported = pipeline.run(options)
+    print(report.summary(imported))
+    return fail(report.REFUSAL, REFUSED) if imported.version is None else 0
 
 
 def _reported(finish: Callable[[], tuple[list[Run], int, ModelStore]]) -> int:

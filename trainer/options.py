@@ -80,6 +80,10 @@ def _run_name(text: str) -> str:
 def _add_push_options(add: Callable[..., Any]) -> None:
     add("--allow-anomalies", action="store_true", help="train despite anomalies in the data; the model card lists them")
     add("--model-name", "--name", metavar="NAME", help="what the model is called when served; else the data set's name")
+    add_gate_options(add)
+
+
+def add_gate_options(add: Callable[..., Any]) -> None:
     add("--threshold", action="append", default=[], metavar="NAME=VALUE", help="set one of the gate's thresholds")
     add("--force", action="store_true", help="push the model even if the gate refuses it; needs --reason")
     add("--reason", metavar="TEXT", help="why it is forced; goes into the model card")

@@ -117,7 +117,7 @@ def _judged_and_pushed(best: Run, prepared: Prepared, reason: str | None) -> tup
             live = infra(models, dataset.classes, dataset.test.images, best.predict, thresholds)
         verdict = judge(card, live, best.evaluation, best.robustness, dataset, store, thresholds)
     if reason and not verdict.accepted:
-        verdict = replace(verdict, forced=reason, forced_by=_user())
+        verdict = replace(verdict, forced=reason, forced_by=user())
     write_json(best.directory / "verdict.json", verdict.to_json())
     if not verdict.accepted and not verdict.forced:
         return verdict, None
@@ -132,7 +132,8 @@ def take_part(configs: Sequence[TrainConfig], dataset: ImageDataset, devices: De
             train(config, dataset, Path(directory), devices=devices)
 
 
-def _user() -> str:
+def user() -> str:
+    """Who runs this command, for the verdict of a model that is forced."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run as a user that has no name

@@ -58,6 +58,45 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int) -> Decoded:
     return result
 
 
+def held_out(folder: Path, data_dir: Path, shape: Shape) -> Decoded:
+    """The pictures of a folder that judge a model which was trained elsewhere, on other pictures.
+
+    Those of its test split judge, and those of its validation split fit the temperature; of a folder without splits,
+    all judge but one in five of each class, which fit it.
+
+    Args:
+        folder: of pictures, as `load` takes it.
+        data_dir: where decoded data is kept; made if it is not there.
+        shape: that pictures are brought to, whatever their size.
+
+    Returns:
+        A set without training images, decoded on first use and after every change.
+
+    Raises:
+        DataError: as `load`; or a folder with splits of which none is for testing.
+    """
+    folder = folder.resolve()
+    found = scan(folder)
+    if len(found) > 1 and "test" not in found:
+        raise DataError(f"{folder}: expected a folder called test beside {' and '.join(found)}; there is none.")
+    missed = left_out(folder, found)
+    state = _hash([str(folder), _stamps(found), missed])
+    copy = data_dir / "decoded" / f"test-{state}-{'x'.join(map(str, shape))}"
+    if known := cache.read(copy):
+        return known
+    parts: Parts = {"train": [], "validation": [], "test": []}
+    for label, (name, paths) in enumerate(found["train"].items()):
+        if "test" in found:
+            of_class = {"test": found["test"][name], "validation": found.get("validation", {}).get(name, [])}
+        else:
+            cut = _cut(name, paths, ["validation"], seed=0)
+            of_class = {"test": cut["train"], "validation": cut["validation"]}
+        for split, chosen in of_class.items():
+            parts[split] += [(path, label) for path in chosen]
+    about = {"source": f"pictures in {folder}", "classes": tuple(found["train"]), "left_out": missed}
+    return cache.write(copy, about, _batches(parts, shape, missed))
+
+
 def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
 

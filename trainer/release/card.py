@@ -46,13 +46,15 @@ def card_of(run: Run, dataset: ImageDataset, inspected: Inspection) -> ModelCard
         },
         config=run.config.asdict(),
         metrics=run.metrics,
-        libraries={"python": platform.python_version(), **{name: version(name) for name in _libraries()}},
+        libraries=libraries(),
         commit=commit(),
     )
 
 
-def _libraries() -> tuple[str, ...]:
-    return (*LIBRARIES, "jax") if keras.backend.backend() == "jax" else LIBRARIES
+def libraries() -> dict[str, str]:
+    """The version of Python and of each library that matters."""
+    names = (*LIBRARIES, "jax") if keras.backend.backend() == "jax" else LIBRARIES
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def commit() -> str | None:
@@ -103,11 +105,14 @@ def as_markdown(card: ModelCard) -> str:
     """A judged card as text; every number in it comes from the card."""
     text = Path(__file__).with_name("model_card.md.j2").read_text("utf-8")
     template = Template(text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    recalls = ((name, of["recall"]) for name, of in card.metrics["per_class"].items())
+    # An imported model may not have been tested.
+    tested = "per_class" in card.metrics
+    recalls = ((name, of["recall"]) for name, of in card.metrics.get("per_class", {}).items())
     corrupted = (
         (corruption, strength, accuracy)
-        for corruption, accuracies in card.metrics["robustness"].items()
+        for corruption, accuracies in card.metrics.get("robustness", {}).items()
         for strength, accuracy in accuracies.items()
     )
-    lowest, worst = (min(each, key=lambda found: found[-1]) for each in (recalls, corrupted))
-    return template.render(card=card, lowest_recall=lowest, most_damaging=worst)
+    lowest, worst = (min(each, key=lambda found: found[-1], default=None) for each in (recalls, corrupted))
+    imported = "imported" in card.config
+    return template.render(card=card, tested=tested, imported=imported, lowest_recall=lowest, most_damaging=worst)

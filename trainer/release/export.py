@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,15 @@ def export(model: keras.Model, directory: Path, temperature: float, tolerance: f
         OSError: the disk is full or may not be written.
     """
     export_saved_model(fast_form(model), directory, temperature)
+    with tempfile.TemporaryDirectory(prefix=".litert-", dir=directory.parent) as source:
+        export_saved_model(model, Path(source), temperature)
+        return try_flatbuffer(Path(source), directory, tolerance)
+
+
+def try_flatbuffer(source: Path, directory: Path, tolerance: float) -> dict[str, float | str]:
+    """Adds the flatbuffer if it can be made; arguments as of `add_flatbuffer`, result as of `export`."""
     try:
-        with tempfile.TemporaryDirectory(prefix=".litert-", dir=directory.parent) as source:
-            export_saved_model(model, Path(source), temperature)
-            return {"difference": add_flatbuffer(Path(source), directory, tolerance)}
+        return {"difference": add_flatbuffer(source, directory, tolerance)}
     except Exception as error:  # the converter raises anything, and a trained model must not be lost for it
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         print(f"The model gets no LiteRT form, so RUNTIME=litert cannot serve it: {reason}", flush=True)
@@ -90,7 +95,7 @@ def add_flatbuffer(source: Path, directory: Path, tolerance: float) -> float:
     model = SavedModel(directory)
     count = min(COMPARED, images_at_once(model.shape))
     images = np.random.default_rng(0).integers(0, 256, (count, *model.shape), np.uint8)
-    with _quiet():
+    with quiet():
         run = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
         answers = run(**{INPUT: images.astype(np.float32)})[OUTPUT]
     difference = float(np.abs(answers - model(images)).max())
@@ -106,7 +111,7 @@ def add_flatbuffer(source: Path, directory: Path, tolerance: float) -> float:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Discards stderr: LiteRT logs its delegate there from C++, and has no option against it."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -188,7 +193,7 @@ class SavedModel:
         return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
 
 
-def latency(model: SavedModel, images: np.ndarray) -> dict[str, Any]:
+def latency(model: Callable[[np.ndarray], Any], images: np.ndarray) -> dict[str, Any]:
     """Milliseconds of a call in this process, for one of uint8 (n, ...) images and for a batch.
 
     Returns:
@@ -203,7 +208,7 @@ def latency(model: SavedModel, images: np.ndarray) -> dict[str, Any]:
     return measured | {"batch_size": len(batch), "device": device}
 
 
-def _milliseconds(model: SavedModel, images: np.ndarray) -> list[float]:
+def _milliseconds(model: Callable[[np.ndarray], Any], images: np.ndarray) -> list[float]:
     taken = []
     for _ in range(WARM_UP + CALLS):
         start = time.perf_counter()

@@ -60,20 +60,28 @@ class Request:
     pixels: np.ndarray
 
 
-def infra(models: Path, classes: Sequence[str], images: np.ndarray, predict: Predict, thresholds: Thresholds) -> Check:
+def infra(
+    models: Path,
+    classes: Sequence[str],
+    images: np.ndarray,
+    predict: Predict,
+    thresholds: Thresholds,
+    runtime: str = "tensorflow",
+) -> Check:
     """Asks a server for the probabilities of some images, one request an image, and compares.
 
     Args:
         models: a directory as the service's MODELS, with one version of one model.
         images: uint8 (n, height, width, channels), of which `thresholds.infra_requests` are sent.
         predict: the Keras model's probabilities.
+        runtime: the server's, tensorflow or litert.
     """
     chosen = np.linspace(0, len(images) - 1, min(thresholds.infra_requests, len(images))).astype(int)
     tolerance = thresholds.infra_tolerance
     asked: list[str] = []
     differences: list[float] = []
     try:
-        with server(models) as url:
+        with server(models, runtime) as url:
             for request in requests_for(np.asarray(images[at]) for at in chosen):
                 answer = _ask(url, request, classes)
                 asked.append(request.what)
@@ -118,7 +126,7 @@ def _file(what: str, image: np.ndarray, kind: str, orientation: int = 1) -> Requ
 
 
 @contextmanager
-def server(models: Path) -> Iterator[str]:
+def server(models: Path, runtime: str = "tensorflow") -> Iterator[str]:
     """The URL of a server process over `models` that is ready; it ends with the block, or with this process.
 
     Raises:
@@ -130,6 +138,7 @@ def server(models: Path) -> Iterator[str]:
         url, handle = f"http://127.0.0.1:{listener.getsockname()[1]}", listener.fileno()
         # Without a GPU: the trainer may hold all of its memory, and the answers must not depend on one.
         environment |= {"MODELS": str(models.resolve()), "LISTEN_FD": str(handle), "CUDA_VISIBLE_DEVICES": "-1"}
+        environment["RUNTIME"] = runtime
         process = subprocess.Popen(
             [sys.executable, "-m", "trainer.supervise", sys.executable, "-m", "serving"],
             cwd=_ROOT,

@@ -36,7 +36,7 @@ def as_only_version(export: Path, name: str) -> Iterator[Path]:
         yield Path(models)
 
 
-def push(run: Path, card: ModelCard, verdict: Verdict, store: ModelStore) -> int:
+def push(run: Path, card: ModelCard, verdict: Verdict | None, store: ModelStore) -> int:
     """Publishes the export of the run's directory, the very files that were judged, as the next version of `store`.
 
     The version's `assets.extra` gets the card with the verdict, as JSON and as Markdown, the run's figures, and those
@@ -45,7 +45,7 @@ def push(run: Path, card: ModelCard, verdict: Verdict, store: ModelStore) -> int
     Raises:
         RegistryError: it could not be published; the versions there before are untouched.
     """
-    card, source = replace(card, verdict=verdict.to_json()), run / EXPORT
+    card, source = replace(card, verdict=None if verdict is None else verdict.to_json()), run / EXPORT
     with store.stage() as staged:
         with refusals("publish a version", store.directory):
             # File by file, because on a full disk `shutil.copytree` raises one error that lists all files.

@@ -1,0 +1,1 @@
+"""The import of a model that another trainer made: read, wrapped, checked, judged, pushed."""

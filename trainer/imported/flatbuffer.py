@@ -1,0 +1,103 @@
+"""A TFLite file becomes a version's flatbuffer: what precedes and follows its graph is put into it.
+
+Both are converted by themselves, and their operations, tensors and buffers appended to those of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
+
+from trainer.imported.model import ImportedModel
+from trainer.imported.tflite import is_quantized
+from trainer.release.export import INPUT, OUTPUT, SIGNATURE
+
+Graph = Callable[[tf.Tensor], tf.Tensor]
+
+
+def wrapped(path: Path, model: ImportedModel) -> bytes:
+    """A flatbuffer that takes raw pixels and gives probabilities, with the one signature `serving_default`.
+
+    Args:
+        path: of the TFLite file.
+        model: the one in that file.
+    """
+    whole = flatbuffer_utils.read_model(str(path))
+    interpreter = Interpreter(str(path))
+    (wanted,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    batch = model.source.input[0]
+    images = tf.TensorSpec((batch, *model.shape), tf.float32)
+    scores = tf.TensorSpec((batch, model.source.units), tf.as_dtype(given["dtype"]))
+    before = _converted(lambda values: _quantized(model.before(values), wanted), images)
+    after = _converted(lambda values: model.after(_real(values, given)), scores)
+    graph = whole.subgraphs[0]
+    inner = graph.operators
+    (taken,), (made,) = graph.inputs, graph.outputs
+    first, graph.inputs = _added(whole, before, {before.subgraphs[0].outputs[0]: taken})
+    last, graph.outputs = _added(whole, after, {after.subgraphs[0].inputs[0]: made})
+    graph.operators = [*first, *inner, *last]
+    names = ((INPUT, graph.inputs[0]), (OUTPUT, graph.outputs[0]))
+    inputs, outputs = ([schema.TensorMapT(name, index)] for name, index in names)
+    whole.signatureDefs = [schema.SignatureDefT(inputs, outputs, SIGNATURE, 0)]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(whole))
+
+
+def _added(whole: Any, part: Any, joined: Mapping[int, int]) -> tuple[list[Any], list[int]]:
+    """Appends a flatbuffer's buffers, codes of operations and tensors to those of another.
+
+    Args:
+        joined: tensors of the part by the tensors of the whole that stand for them.
+
+    Returns:
+        The part's operations, and its inputs where those of `joined` are its outputs, else its outputs.
+    """
+    graph, added = whole.subgraphs[0], part.subgraphs[0]
+    buffers, codes, tensors = len(whole.buffers), len(whole.operatorCodes), len(graph.tensors)
+
+    def place(index: int) -> int:
+        return joined.get(index, index if index < 0 else index + tensors)
+
+    for tensor in added.tensors:
+        tensor.buffer += buffers
+    for operation in added.operators:
+        operation.opcodeIndex += codes
+        operation.inputs, operation.outputs = ([*map(place, each)] for each in (operation.inputs, operation.outputs))
+    whole.buffers += part.buffers
+    whole.operatorCodes += part.operatorCodes
+    graph.tensors += added.tensors
+    ends = added.inputs if added.outputs[0] in joined else added.outputs
+    return added.operators, [*map(place, ends)]
+
+
+def _converted(function: Graph, spec: tf.TensorSpec) -> Any:
+    """A function of TensorFlow's as a flatbuffer."""
+    concrete = tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
+    return flatbuffer_utils.read_model_from_bytearray(
+        bytearray(tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert())
+    )
+
+
+def _quantized(values: tf.Tensor, tensor: dict[str, Any]) -> tf.Tensor:
+    """As `trainer.imported.tflite.quantized`, in the graph."""
+    if not is_quantized(tensor):
+        return values
+    (scale, zero), limits = tensor["quantization"], np.iinfo(tensor["dtype"])
+    rounded = tf.round(values / np.float32(scale)) + np.float32(zero)
+    return tf.cast(tf.clip_by_value(rounded, float(limits.min), float(limits.max)), tensor["dtype"])
+
+
+def _real(values: tf.Tensor, tensor: dict[str, Any]) -> tf.Tensor:
+    """As `trainer.imported.tflite.real`, in the graph."""
+    values = tf.cast(values, tf.float32)
+    return (
+        (values - np.float32(tensor["quantization"][1])) * np.float32(tensor["quantization"][0])
+        if is_quantized(tensor)
+        else values
+    )

@@ -1,0 +1,185 @@
+"""The whole way of an import: read, check, wrap, evaluate, judge, push."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from registry.card import CardError, ModelCard
+from registry.disk import hashes, write_json
+from registry.store import ModelStore
+from trainer.data.dataset import ImageDataset, Split
+from trainer.evaluation.calibration import fit_temperature
+from trainer.evaluation.metrics import Evaluation, measure
+from trainer.evaluation.robustness import Robustness, robustness
+from trainer.imported import ranges
+from trainer.imported.card import card_of
+from trainer.imported.export import export, latency
+from trainer.imported.model import ImportedModel
+from trainer.imported.options import ImportedModelError, ImportOptions
+from trainer.imported.pictures import samples, test_set
+from trainer.imported.read import read
+from trainer.pipeline import user
+from trainer.release import checks, examples
+from trainer.release.checks import Check, Verdict
+from trainer.release.finished import EXPORT
+from trainer.release.live_server import infra
+from trainer.release.push import as_only_version, push
+from trainer.release.thresholds import Thresholds, thresholds_for
+from trainer.release.verdict import judge
+
+# Fewer pictures say too little of how certain a model may be: if none of them is classified wrongly, the best
+# temperature is the lowest.
+CALIBRATING = 50
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import came to; `version` is None where the gate refused the model, and `verdict` where nobody judged."""
+
+    card: ModelCard
+    checks: tuple[Check, ...]
+    verdict: Verdict | None
+    store: ModelStore
+    version: int | None
+
+
+@dataclass(frozen=True)
+class Test:
+    """What the test pictures showed."""
+
+    pictures: ImageDataset
+    evaluation: Evaluation
+    robust: Robustness
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.evaluation.to_json(self.pictures.classes),
+            "robust_accuracy": self.robust.mean,
+            "robustness": self.robust.to_json(),
+        }
+
+
+def run(options: ImportOptions) -> Imported:
+    """Imports a model, and pushes it if it may be served.
+
+    Raises:
+        ImportedModelError: the model cannot be imported, or not with these options.
+        DataError: the pictures cannot be used.
+        RegistryError, OSError: the disk refuses.
+    """
+    store = ModelStore(options.artifacts / "models", options.name)
+    thresholds = thresholds_for("", options.overrides)
+    model = ImportedModel.of(read(options), options)
+    print(f"{options.path} is a {model.source.format} model of {_sizes(model)} that gives {model.output}.", flush=True)
+    tested = test_set(options, model.shape)
+    chosen = samples(options, tested, model.shape)
+    checked = _check_range(model, chosen, options)
+    print(checked, flush=True)
+    model, test = _tested(model, tested)
+    options.artifacts.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=options.artifacts) as folder:
+        run, exported = Path(folder), Path(folder) / EXPORT
+        exported.mkdir()
+        litert = export(model, options.path, exported, thresholds.infra_tolerance)
+        images = test.pictures.test.images if test else chosen.images if chosen else _noise(model.shape)
+        metrics: dict[str, Any] = test.to_json() if test else {}
+        metrics |= {"range_check": checked, "litert": litert, "latency_ms": latency(exported, images)}
+        metrics |= {"parameters": model.source.parameters} if model.source.parameters else {}
+        card = card_of(model, options, tested, metrics)
+        live = _asked(model, card, images, exported, thresholds)
+        card = replace(card, metrics=metrics | {"live_server": live.sentence, "memory_mib": _peak_memory()})
+        verdict, made = _judged(card, live, test, store, thresholds)
+        if verdict and not verdict.accepted and options.reason:
+            verdict = replace(verdict, forced=options.reason, forced_by=user())
+        if not all(check.passed for check in made) and not options.reason:
+            return Imported(card, made, verdict, store, None)
+        if test:
+            write_json(run / "evaluation.json", card.metrics)
+            examples.draw(test.pictures.test, test.evaluation.predicted, test.evaluation.confusion, run)
+        return Imported(card, made, verdict, store, push(run, card, verdict, store))
+
+
+def _check_range(model: ImportedModel, pictures: Split | None, options: ImportOptions) -> str:
+    if model.source.range:
+        return f"The range {model.source.range} was read from the file."
+    if pictures is None:
+        return f"The range {model.preprocessing.range} was not checked on pictures: give --samples or --test for that."
+    try:
+        return ranges.check(model, pictures)
+    except ImportedModelError as error:
+        if not options.reason:
+            raise
+        return f"Forced although: {error}"
+
+
+def _tested(model: ImportedModel, pictures: ImageDataset | None) -> tuple[ImportedModel, Test | None]:
+    """The model, calibrated where there are enough pictures for that, and what the test pictures show."""
+    if pictures is None:
+        return model, None
+    fitting, test = pictures.validation, pictures.test
+    if len(fitting) >= CALIBRATING:
+        model = replace(model, temperature=fit_temperature(model.logits(fitting.images), fitting.labels))
+    else:
+        print(f"Not calibrated: that needs {CALIBRATING} pictures beside the test pictures. Received: {len(fitting)}.")
+    print(f"Testing on {len(test):,} pictures, and on corrupted ones.", flush=True)
+    logits = model.logits(test.images)
+    evaluation = measure(logits, test.labels, len(pictures.classes), model.temperature)
+    return model, Test(pictures, evaluation, robustness(model.logits, test))
+
+
+def _asked(model: ImportedModel, card: ModelCard, images: np.ndarray, exported: Path, thresholds: Thresholds) -> Check:
+    """The outcome of asking a real server for what the framework that made the model answers."""
+    replace(card, files=hashes(exported)).write(exported)
+    runtime = "tensorflow" if model.source.graph else "litert"
+    with as_only_version(exported, card.name) as models:
+        return infra(models, card.classes, images, model.probabilities, thresholds, runtime)
+
+
+def _judged(
+    card: ModelCard, live: Check, test: Test | None, store: ModelStore, thresholds: Thresholds
+) -> tuple[Verdict | None, tuple[Check, ...]]:
+    """The gate's verdict and its checks; without test pictures, only a successor of a served version is judged."""
+    if test:
+        verdict = judge(card, live, test.evaluation, test.robust, test.pictures, store, thresholds)
+        return verdict, verdict.checks
+    served = store.served()
+    if served is None and live.passed:
+        return None, (live,)
+    made: tuple[Check, ...] = (live,)
+    if served is not None:
+        sentence = (
+            f"Version {served} of {store.name} is served, and without pictures the new one cannot be compared with "
+            "it: give --test folder:PATH."
+        )
+        made = (*_same_kind(card, store, served), Check("tested", False, None, None, sentence), live)
+    return Verdict(thresholds, made, served), made
+
+
+def _same_kind(card: ModelCard, store: ModelStore, served: int) -> tuple[Check, ...]:
+    """The check that clients of the served version need not change, where it fails."""
+    try:
+        check = checks.same_kind(card, store.card(served))
+    except CardError:
+        return ()
+    return () if check.passed else (check,)
+
+
+def _sizes(model: ImportedModel) -> str:
+    return " x ".join(map(str, model.shape))
+
+
+def _noise(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (32, *shape), np.uint8)
+
+
+def _peak_memory() -> int:
+    """MiB that the largest process of the server that was asked took at its peak."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

@@ -1,0 +1,89 @@
+"""A model as the file of another trainer describes it: what it takes and gives, and how it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.imported.options import ImportedModelError
+
+COLOURS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model as its file describes it.
+
+    Attributes:
+        format: of the file, for people.
+        input: the input tensor's shape with the batch dimension; None for an open dimension.
+        output: the output tensor's.
+        dtype: of the input, such as "float32".
+        call: float32 scores (n, units) by the framework that made the model, for an array of `input` and `dtype`.
+        parameters: how many the model has; 0 where the file does not tell.
+        range: the key in `RANGES` of the pixel values that it takes, where the file tells.
+        graph: the same as `call` as a function of TensorFlow's; None for TFLite.
+        tracked: what holds the variables of `graph`.
+    """
+
+    format: str
+    input: tuple[int | None, ...]
+    output: tuple[int | None, ...]
+    dtype: str
+    call: Callable[[np.ndarray], np.ndarray]
+    parameters: int
+    range: str | None = None
+    graph: Callable[[Any], Any] | None = None
+    tracked: Any = None
+
+    @property
+    def channels_first(self) -> bool:
+        return self.input[3] not in COLOURS and self.input[1] in COLOURS
+
+    @property
+    def units(self) -> int:
+        """How many scores it gives an image."""
+        return self.output[1] or 0
+
+    def shape(self, size: tuple[int, int] | None) -> tuple[int, int, int]:
+        """Height, width and channels of its images; `size` is that of a model that leaves them open.
+
+        Raises:
+            ImportedModelError: they are open and no size was given, or the model has another one.
+        """
+        _, *sizes = self.input
+        channels, *sides = sizes if self.channels_first else (sizes[2], *sizes[:2])
+        if None in sides and size is None:
+            raise ImportedModelError("The model takes images of any size: tell which to serve with --size 224x224.")
+        if size and any(side not in (None, asked) for side, asked in zip(sides, size, strict=True)):
+            fixed = "x".join(str(side or "any") for side in sides)
+            raise ImportedModelError(f"The model takes images of {fixed}: leave --size out, or give that.")
+        height, width = (side or asked for side, asked in zip(sides, size or (0, 0), strict=True))
+        return height, width, channels or 0
+
+
+def only(tensors: Any, kind: str, path: Path) -> Any:
+    """The one of a model's inputs or outputs, a list.
+
+    Raises:
+        ImportedModelError: there are several, or none.
+    """
+    if len(tensors) == 1:
+        return tensors[0]
+    hint = "make a model of the one with class scores, and save that"
+    if kind == "output":
+        hint = f"detection and other models with several results cannot be served; {hint}"
+    else:
+        hint = (
+            "only models that take one image tensor can be served; put what else it takes into the model as constants"
+        )
+    raise ImportedModelError(f"{path} has {len(tensors)} {kind}s, and must have one: {hint}.")
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in a line."""
+    return f"{str(error).strip().partition(chr(10))[0] or type(error).__name__:.300}"

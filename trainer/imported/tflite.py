@@ -1,0 +1,90 @@
+"""Reads a TFLite file: what it takes and gives, and how LiteRT calls it; quantized integers count as real numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from trainer.imported.options import ImportedModelError
+from trainer.imported.preprocessing import RANGES
+from trainer.imported.source import Source, first_line, only
+from trainer.release.export import quiet
+
+CLOSE = 0.02  # share of its width that a quantized input's range may differ by and count as one of RANGES
+
+
+def read(path: Path) -> Source:
+    """The model in a TFLite file.
+
+    Raises:
+        ImportedModelError: it does not load, or has several inputs or outputs.
+    """
+    try:
+        with quiet():
+            interpreter = Interpreter(str(path))
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ImportedModelError(f"{path} does not load in LiteRT: {first_line(error)}") from error
+    given = only(interpreter.get_output_details(), "output", path)
+    wanted = only(interpreter.get_input_details(), "input", path)
+    place = wanted["index"]
+
+    def call(images: np.ndarray) -> np.ndarray:
+        if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
+            interpreter.resize_tensor_input(place, images.shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(place, quantized(images, wanted))
+        interpreter.invoke()
+        return real(interpreter.get_tensor(given["index"]), given)
+
+    return Source(
+        "TFLite",
+        _shape(wanted),
+        _shape(given),
+        "float32" if is_quantized(wanted) else np.dtype(wanted["dtype"]).name,
+        call,
+        0,
+        _range(wanted),
+    )
+
+
+def is_quantized(tensor: dict[str, Any]) -> bool:
+    """Whether a tensor, as the interpreter describes it, holds integers that stand for real numbers."""
+    return tensor["quantization"][0] != 0
+
+
+def quantized(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Real numbers as the tensor takes them."""
+    if not is_quantized(tensor):
+        return values
+    (scale, zero), limits = tensor["quantization"], np.iinfo(tensor["dtype"])
+    return np.clip(np.rint(values / np.float32(scale)) + zero, limits.min, limits.max).astype(tensor["dtype"])
+
+
+def real(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """float32 numbers that a tensor's values stand for."""
+    if not is_quantized(tensor):
+        return values.astype(np.float32)
+    scale, zero = tensor["quantization"]
+    return (values.astype(np.float32) - zero) * np.float32(scale)
+
+
+def _shape(tensor: dict[str, Any]) -> tuple[int | None, ...]:
+    return tuple(None if size < 0 else int(size) for size in tensor["shape_signature"])
+
+
+def _range(tensor: dict[str, Any]) -> str | None:
+    """The range of a quantized input's real numbers, where it is one of `RANGES` that are the same for all channels."""
+    if not is_quantized(tensor):
+        return "0-255" if tensor["dtype"] == np.uint8 else None
+    (scale, zero), limits = tensor["quantization"], np.iinfo(tensor["dtype"])
+    low, high = scale * (limits.min - zero), scale * (limits.max - zero)
+    for name in ("0-255", "0-1", "-1-1"):
+        divisor, shift = RANGES[name]
+        ends = -shift, 255 / divisor - shift
+        if max(abs(low - ends[0]), abs(high - ends[1])) <= CLOSE * (ends[1] - ends[0]):
+            return name
+    return None
