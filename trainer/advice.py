@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # they import Keras, which `--advise` does without
     from trainer.release.thresholds import Thresholds
 
 FITTED = 0.9  # a training accuracy from which on more training changes little
-MORE_PICTURES = "of the pictures that are added to a folder without splits of its own, about a fifth test"
+MORE_PICTURES = "of pictures added to a folder without splits of its own, about a fifth become test images"
 
 
 def adaptation(recipe: TrainConfig, config: TrainConfig, counts: Counts) -> str:

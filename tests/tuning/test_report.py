@@ -42,8 +42,8 @@ def test_finalists_are_the_best_trials_with_different_settings() -> None:
     assert [record.number for record in finalists(SEARCH, trials_of(SCORES), 3, seeds=1).values()] == [4, 6, 8]
     trained = finalists(SEARCH, trials_of(SCORES), 2, seeds=2)
     assert [(record.number, config.seed, config.epochs) for config, record in trained.items()] == [
-        *((4, 0, 18), (4, 1, 18)),
-        *((6, 0, 18), (6, 1, 18)),
+        *((4, 0, 24), (4, 1, 24)),
+        *((6, 0, 24), (6, 1, 24)),
     ]
 
 

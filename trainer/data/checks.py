@@ -227,7 +227,7 @@ def _split_anomalies(name: str, split: SplitStatistics, schema: Schema) -> list[
     if few := [f"{count:,} of {label}" for label, count in split.classes.items() if count < least]:
         rest = f" and {len(few) - SPELLED_OUT} more" if len(few) > SPELLED_OUT else ""
         named = f"{', '.join(few[:SPELLED_OUT])}{rest}"
-        found.append(f"Expected at least {least:,.0f} {name} images of each class, found {named}.")
+        found.append(f"Expected at least {least:,.0f} {name} images of each class, found {named}: add more.")
     return found + _repeated(f"{name} images that equal another", split.duplicates, split.images, schema.duplicates)
 
 

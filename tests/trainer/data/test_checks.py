@@ -58,7 +58,7 @@ def test_the_share_of_repeated_images_that_is_allowed_is_no_anomaly(sample: Imag
 def test_a_class_that_hardly_occurs_is_named(sample: ImageDataset) -> None:
     labels = np.where(sample.test.labels == 4, 3, sample.test.labels)
     (found,) = said(replace(sample, test=Split(sample.test.images, labels)))
-    assert found == "Expected at least 1 test images of each class, found 0 of Coat."
+    assert found == "Expected at least 1 test images of each class, found 0 of Coat: add more."
 
 
 def test_blank_images_are_noticed(sample: ImageDataset) -> None:
