@@ -57,10 +57,10 @@ def _follow(models: Models, settings: Settings) -> None:
 
     def find() -> ModelStore:
         names = first_start.noted_names() or first_start.note_names(names_to_serve(settings))
-        models.name(names)
+        models.set_names(names)
         default_name, *other_names = names
         for name in other_names:
-            others.append(Follower(models.of(name).served, partial(ModelStore, settings.model_root, name), load))
+            others.append(Follower(models.named(name).served, partial(ModelStore, settings.model_root, name), load))
         return ModelStore(settings.model_root, default_name)
 
     follower = Follower(default, find, load)

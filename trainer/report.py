@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.card import ModelCard
-from registry.store import ModelStore, models
+from registry.store import ModelStore
 from registry.text import table
 from trainer import advice
 from trainer.pipeline import RefusedError
@@ -53,10 +53,9 @@ def to_serve(store: ModelStore, version: int) -> str:
     """How the `version` that was just pushed is served, or why it is not."""
     if (served := store.served()) != version:
         return f"Version {served} is pinned, and is served until `python -m registry unpin`."
-    artifacts, others = store.root.parent, [name for name in models(store.root) if name != store.name]
-    settings = [f"ARTIFACTS={shlex.quote(str(artifacts))}"] if artifacts != Path("artifacts") else []
-    settings += [f"MODEL_NAME={shlex.quote(store.name)}"] if others else []
-    return f"Serve it:  {' '.join([*settings, 'make serve'])}"
+    artifacts = store.root.parent
+    where = f"ARTIFACTS={shlex.quote(str(artifacts))} " if artifacts != Path("artifacts") else ""
+    return f"Serve it:  {where}make serve"
 
 
 def _lines(*lines: str) -> str:

@@ -36,7 +36,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
     @described.get("/model")
     def model() -> Response:
         """The version that answers now: its card, the names of its files, and what a request may hold."""
-        inference = models.chosen(request.args)
+        inference = models.in_query(request.args)
         predictor = inference.served.predictor()
         assets = inference.assets.of(predictor)
         card = asdict(predictor.card)
@@ -57,7 +57,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
     @described.get("/model/versions")
     def versions() -> Response:
         """Every version in the registry, newest first, with what the gate said of it."""
-        inference = models.chosen(request.args)
+        inference = models.in_query(request.args)
         predictor = inference.served.predictor()
         store = inference.assets.of(predictor).store
         failures = inference.served.failures
@@ -69,7 +69,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
     @described.get("/model/files/<path:name>")
     def file(name: str) -> Response:
         """A file in `assets.extra` of the version that answers now, such as evaluation.json."""
-        inference = models.chosen(request.args)
+        inference = models.in_query(request.args)
         path = inference.assets.of(inference.served.predictor()).file(name)
         if path is None:
             raise NotServedError(f"The file must be one of those that /model lists. Received: {name:.60}.")

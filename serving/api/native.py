@@ -37,7 +37,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
         """
         environ = request.environ  # taken once: `request` looks its request up at each use
         query = environ["QUERY_STRING"]  # parsing it takes longer than it seems
-        inference = models.chosen(request.args, wait=True) if query else models.default
+        inference = models.in_query(request.args, wait=True) if query else models.default
         predictor = inference.predictor()
         card, assets = predictor.card, inference.assets.of(predictor)
         switches = _switches(query, settings)

@@ -53,13 +53,13 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
     @routes.get("/models/<name>/versions/<version>")
     def model(name: str, version: str | None = None) -> dict[str, Any]:
         """The model's inputs and outputs."""
-        return _metadata(models.of(name).predictor_of(version))
+        return _metadata(models.named(name).predictor_of(version))
 
     @routes.get("/models/<name>/ready")
     @routes.get("/models/<name>/versions/<version>/ready")
     def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
         """Whether the model is ready, else status 503."""
-        inference = models.of(name)
+        inference = models.named(name)
         predictor = inference.predictor_of(version)
         models.check_ready(inference)
         return {"name": predictor.card.name, "ready": True}
@@ -68,7 +68,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
     @routes.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str | None = None) -> Response:
         """One input of images, answered with their probabilities, or with their best classes."""
-        inference = models.of(name, wait=True)
+        inference = models.named(name, wait=True)
         predictor = inference.predictor_of(version, wait=True)
         environ = request.environ
         content, binary = _split(environ, settings, predictor.card.input.shape)

@@ -33,7 +33,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
     @routes.post("/<model:name>/versions/<model:version>:predict")
     def predict(name: str, version: str | None = None) -> Response:
         """{"instances": [...]} is answered with {"predictions": [...]}, {"inputs": ...} with {"outputs": ...}."""
-        inference = models.of(name, wait=True)
+        inference = models.named(name, wait=True)
         predictor = inference.predictor_of(version, wait=True)
         exchange = exchange_of(request.environ)
         text = body.read(request.environ, settings.max_body_bytes)
@@ -45,14 +45,14 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
     @routes.get("/<model:name>/versions/<model:version>")
     def status(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelStatusResponse as JSON: each version that is served, or failed to be."""
-        states = models.of(name).states(version)
+        states = models.named(name).states(version)
         return {"model_version_status": [_status(number, reason) for number, reason in states.items()]}
 
     @routes.get("/<model:name>/metadata")
     @routes.get("/<model:name>/versions/<model:version>/metadata")
     def metadata(name: str, version: str | None = None) -> dict[str, Any]:
         """GetModelMetadataResponse as JSON."""
-        predictor = models.of(name).predictor_of(version)
+        predictor = models.named(name).predictor_of(version)
         card = predictor.card
         signature = {
             "inputs": {card.input.name: _tensor_info(card.input, f"{SIGNATURE}_{card.input.name}:0")},

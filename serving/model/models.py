@@ -19,6 +19,8 @@ class Models:
 
     Attributes:
         default: the model that answers where none is named. It is there before its name is known.
+        by_name: all models, the default one first; empty until it is known which there are. It is replaced whole,
+            never changed, so that readers need no lock.
         draining: whether the worker is shutting down: it answers, but is not ready for more.
     """
 
@@ -26,22 +28,16 @@ class Models:
         self._settings = settings
         self.default = Inference(served or Served(), settings)
         self.draining = False
-        # Replaced whole, never changed, so that readers need no lock.
-        self._named: dict[str, Inference] = {}
+        self.by_name: dict[str, Inference] = {}
         if self.default.served.ready:
-            self.name([self.default.served.predictor().card.name])
+            self.set_names([self.default.served.predictor().card.name])
 
-    def name(self, names: Sequence[str]) -> None:
+    def set_names(self, names: Sequence[str]) -> None:
         """Give each of `names` its place; the first is the default model's."""
         first, *others = names
-        self._named = {first: self.default} | {each: Inference(Served(), self._settings) for each in others}
+        self.by_name = {first: self.default} | {each: Inference(Served(), self._settings) for each in others}
 
-    @property
-    def by_name(self) -> dict[str, Inference]:
-        """All models, the default one first; empty until it is known which there are."""
-        return self._named
-
-    def of(self, name: str, wait: bool = False) -> Inference:
+    def named(self, name: str, wait: bool = False) -> Inference:
         """The model `name`, as a request has it.
 
         Args:
@@ -52,27 +48,27 @@ class Models:
             NotServedError: no such model is served.
             NotReadyError: it did not become known in time.
         """
-        if not self._named:
+        if not self.by_name:
             self.default.served.predictor(self._settings.ready_timeout if wait else 0)
-        found = self._named.get(normalized(name))
+        found = self.by_name.get(normalized(name))
         if found is None:
-            raise NotServedError(f"The model must be {' or '.join(self._named)}. Received: {name:.60}.")
+            raise NotServedError(f"The model must be {' or '.join(self.by_name)}. Received: {name:.60}.")
         return found
 
-    def chosen(self, query: Mapping[str, str], wait: bool = False) -> Inference:
-        """The model that `?model=NAME` in a query names, else the default one. Raises as `of`."""
-        return self.of(query["model"], wait) if "model" in query else self.default
+    def in_query(self, query: Mapping[str, str], wait: bool = False) -> Inference:
+        """The model that `?model=NAME` in a query names, else the default one. Raises as `named`."""
+        return self.named(query["model"], wait) if "model" in query else self.default
 
     def asked_by(self, path: str, query: str) -> Served:
         """The model that a request is for, the default one where it names none that is served."""
-        if len(self._named) < 2:
+        if len(self.by_name) < 2:
             return self.default.served
-        _, _, *parts = path.split("/")
-        names = (
-            [part.partition(":")[0] for part in parts[1:2]] if parts[:1] == ["models"] else parse_qs(query).get("model")
-        )
-        found = self._named.get(normalized(names[0])) if names else None
-        return (found or self.default).served
+        parts = path.split("/")
+        if parts[2:3] == ["models"]:
+            name = "".join(parts[3:4]).partition(":")[0]
+        else:
+            name = parse_qs(query).get("model", [""])[0]
+        return self.by_name.get(normalized(name), self.default).served
 
     @property
     def ready(self) -> bool:

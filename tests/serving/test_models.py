@@ -28,9 +28,9 @@ RAW = {"Content-Type": "application/octet-stream"}
 def two(default: FakePredictor, other: FakePredictor | None, settings: Settings = Settings()) -> Models:  # noqa: B008
     """`default` serves fashion_mnist, `other` serves shoes, once it is there."""
     models = Models(settings, Served(default))
-    models.name(["fashion_mnist", "shoes"])
+    models.set_names(["fashion_mnist", "shoes"])
     if other:
-        models.of("shoes").served.replace(other)
+        models.named("shoes").served.replace(other)
     return models
 
 
@@ -112,7 +112,7 @@ def test_a_request_for_a_model_that_is_being_loaded_waits_for_it(
     predictor: FakePredictor, shoes: FakePredictor
 ) -> None:
     models = two(predictor, None)
-    timer = threading.Timer(0.05, models.of("shoes").served.replace, [shoes])
+    timer = threading.Timer(0.05, models.named("shoes").served.replace, [shoes])
     timer.start()
     assert client_of(models).post("/predict?model=shoes", data=bytes(320), headers=RAW).json["version"] == 3
     timer.join()

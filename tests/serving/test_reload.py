@@ -134,6 +134,14 @@ def test_a_damaged_version_is_reported_once_and_the_old_one_goes_on(
     assert metric("serving_model_version", model=card.name) == 3
 
 
+def test_a_version_with_the_card_of_another_model_is_not_served(
+    served: Served, store: ModelStore, loader: Loader
+) -> None:
+    other = store.directory.rename(store.root / "shoes")
+    Follower(served, lambda: ModelStore(store.root, "shoes"), loader).poll()
+    assert served.failures == {1: f"{other / '1'} has the card of another model, fashion_mnist"}
+
+
 def test_a_start_over_a_damaged_newest_version_serves_the_one_before(
     waiting: Follower, served: Served, store: ModelStore, card: ModelCard
 ) -> None:
