@@ -114,13 +114,13 @@ def run_on(store: ModelStore, options: argparse.Namespace) -> tuple[str, int]:
             removed = store.prune(options.keep)
             return f"Removed {_counted(removed)} of {store.name}." if removed else "There was nothing to remove.", 0
     problems = store.verify(options.version)
-    return "\n".join(problems) or f"Whole: version {options.version}.", 1 if problems else 0
+    return "\n".join(problems) or f"Undamaged: version {options.version}.", 1 if problems else 0
 
 
 def verified(stores: Sequence[ModelStore]) -> tuple[str, int]:
     """What is damaged in any of `stores`, or that all is whole; and the exit code."""
     found = {store.name: store.verify() for store in stores}
-    lines = {store.name: found[store.name] or [f"Whole: {_counted(store.versions())}."] for store in stores}
+    lines = {store.name: found[store.name] or [f"Undamaged: {_counted(store.versions())}."] for store in stores}
     texts = [f"{name}: {line}" if len(stores) > 1 else line for name in lines for line in lines[name]]
     return "\n".join(texts), 1 if any(found.values()) else 0
 

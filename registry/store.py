@@ -174,7 +174,7 @@ class ModelStore:
             if _VERSION.fullmatch(name) and (self.directory / name).is_dir():
                 problems += self._damage(int(name))
             elif name != PINNED:
-                problems.append(f"{self.directory / name} is no version and does not belong here")
+                problems.append(f"{self.directory / name} is not a version and does not belong here")
         try:
             self.pinned()
         except RegistryError as error:

@@ -50,9 +50,9 @@ def parser() -> argparse.ArgumentParser:
     add("--trials", type=int, help="how many trials; left out: 24, or all of a grid")
     add("--epochs", type=int, help=f"epochs of a trial ({EPOCHS}; of a small set, more as its full training has more)")
     add("--final-epochs", type=int, help="epochs of the full training of the finalists; else the recipe's")
-    add("--finalists", type=int, default=2, help="how many of the best trials are trained anew in full (2)")
+    add("--finalists", type=int, default=2, help="how many of the best trials are trained again in full (2)")
     add("--final-seeds", type=int, default=2, help="from how many seeds each (2)")
-    add("--fresh", action="store_true", help="delete what an earlier search of this name found, and begin anew")
+    add("--fresh", action="store_true", help="delete what an earlier search of this name found, and start over")
     add("--resume", help=argparse.SUPPRESS)  # is for runs of the trainer
     add("--workers", type=int, default=1, help="worker processes on this machine, which share its cores (1)")
     add("--time-limit", type=float, metavar="MINUTES", help="end the search then; the finalists come after it")

@@ -1,4 +1,4 @@
-"""After the search: the best settings are trained anew in full, from several seeds, and go the way of any other run."""
+"""After the search: the best settings are trained again in full with several seeds, and judged like any other run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT = "finalists.json"  # in the search's directory, once the search needs noth
 
 
 def finalists(search: Search, finished: list[Record], count: int, seeds: int) -> dict[TrainConfig, Record]:
-    """What is trained anew: the best trials whose settings differ, best first, each from each seed.
+    """What is trained again: the best trials whose settings differ, best first, each from each seed.
 
     Raises:
         SearchError: no trial completed.

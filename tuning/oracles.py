@@ -74,7 +74,7 @@ class SavedOracle(keras_tuner.Oracle):
                 self.set_state(json.loads(path.read_text()))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SearchError(
-                f"{path}: expected the state of a search ({type(error).__name__}: {error}). --fresh begins anew."
+                f"{path}: expected the state of a search ({type(error).__name__}: {error}). --fresh starts over."
             ) from error
 
     @property

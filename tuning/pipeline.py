@@ -69,7 +69,7 @@ def run(search: Search, options: SearchOptions, *, alone: bool) -> int:
         kept = finalists.kept(directory)
         if kept and oracle.complete and _is_answered(search, options, oracle, kept):
             print(
-                f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh begins anew."
+                f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh starts over."
             )
             if not alone:
                 tuner.start_chief(search, oracle, directory)
@@ -88,7 +88,7 @@ def _check_unchanged(dataset: ImageDataset, options: SearchOptions) -> None:
     """Refuses to mix trials and finalists of different data."""
     if json.loads((options.directory / IDENTITY).read_text())["data"] != dataset.sha256:
         raise SearchError(
-            f"The data of the search in {options.directory} has changed since it began. --fresh begins anew with the "
+            f"The data of the search in {options.directory} has changed since it began. --fresh starts over with the "
             "data as it is now, --name NAME makes a search beside it."
         )
 
@@ -115,7 +115,7 @@ def _check_settings(search: Search, options: SearchOptions) -> None:
         found = json.loads(path.read_text())
         there, asked = flatten(found | {"base": plain | found["base"]}), flatten(identity)
     except (ValueError, TypeError, KeyError) as error:
-        raise SearchError(f"{path}: expected the settings of a search ({error}). --fresh begins anew.") from error
+        raise SearchError(f"{path}: expected the settings of a search ({error}). --fresh starts over.") from error
     there.pop("base.epochs", None)  # of the finalists, which are no part of the search
     # Of another space, each setting that is searched in one of them alone would differ too.
     follows = ("base.", "fixed") if there.get("space") != asked["space"] else ()

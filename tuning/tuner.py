@@ -30,7 +30,7 @@ from trainer.training.fit import DivergedError, train
 from tuning.oracles import SCORE, SavedOracle, limit_waiting
 from tuning.space import Search, SearchError
 
-# A trial leaves some tens of megabytes behind; to start anew takes about as long as an epoch.
+# A trial leaves some tens of megabytes behind; to start over takes about as long as an epoch.
 TRIALS_PER_PROCESS = 8
 WAIT_S = 1.0  # between two questions of a worker for which there is no trial yet
 PATIENCE_S = 600  # a chief that does not answer for so long does not come back

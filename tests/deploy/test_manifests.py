@@ -164,7 +164,7 @@ def test_compose_mounts_files_that_are_there_and_pins_what_it_pulls() -> None:
         for volume in service["volumes"]:
             source = volume.split(":")[0]
             assert not source.startswith("./") or (DEPLOY / source).exists()
-        # Grafana and Prometheus are open to whoever reaches them, so nobody but this machine does.
+        # Grafana and Prometheus are open to everyone who reaches them, so only this machine may.
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     serving = compose["services"]["serving"]
     assert serving["read_only"]

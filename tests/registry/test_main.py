@@ -216,10 +216,10 @@ def test_pin_unpin_and_prune_do_what_they_say(store: ModelStore, publish: Publis
 
 def test_verify_exits_1_where_something_is_damaged(store: ModelStore, publish: Publish, run: Run) -> None:
     publish(), publish()
-    assert run("verify")[:2] == (0, "Whole: versions 1, 2.\n")
+    assert run("verify")[:2] == (0, "Undamaged: versions 1, 2.\n")
     (store.path(2) / "saved_model.pb").write_bytes(b"")
     assert run("verify")[:2] == (1, "version 2: saved_model.pb has changed\n")
-    assert run("verify", "1")[:2] == (0, "Whole: version 1.\n")
+    assert run("verify", "1")[:2] == (0, "Undamaged: version 1.\n")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_verify_without_a_name_verifies_every_model(store: ModelStore, publish: 
     publish(), publish()
     other = ModelStore(store.root, "cifar10")
     publish(other, name="cifar10")
-    assert run("verify")[:2] == (0, "cifar10: Whole: version 1.\nfashion_mnist: Whole: versions 1, 2.\n")
+    assert run("verify")[:2] == (0, "cifar10: Undamaged: version 1.\nfashion_mnist: Undamaged: versions 1, 2.\n")
     (other.path(1) / "saved_model.pb").write_bytes(b"")
     (store.path(2) / CARD_PATH).write_text("{")
     code, out, _ = run("verify")

@@ -29,7 +29,7 @@ class GatedModel:
     @contextmanager
     def open(self) -> Iterator[None]:
         """What waits in the model is answered meanwhile."""
-        # Whoever opens a named pipe to write waits until somebody reads from it.
+        # Opening a named pipe for writing waits until something reads from it.
         reader = os.open(self._gate, os.O_RDONLY | os.O_NONBLOCK)
         try:
             yield

@@ -1,4 +1,4 @@
-"""The Open Inference face over a fake predictor, which calls an image by its first pixel."""
+"""The Open Inference API over a fake predictor, which calls an image by its first pixel."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's face over a fake predictor, which calls an image by its first pixel."""
+"""TensorFlow Serving's API over a fake predictor, which calls an image by its first pixel."""
 
 import base64
 import io

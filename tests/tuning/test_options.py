@@ -53,5 +53,5 @@ def test_a_worker_mixes_no_trials_of_other_data_into_a_search(tmp_path: Path, mo
     settings.directory.mkdir(parents=True)
     (settings.directory / "search.json").write_text(json.dumps({"data": "ab" * 32}))
     monkeypatch.setenv(SUPERVISED, "1")
-    with pytest.raises(SearchError, match=r"tuning/small has changed since it began\. --fresh begins anew"):
+    with pytest.raises(SearchError, match=r"tuning/small has changed since it began\. --fresh starts over"):
         pipeline.work(Search(TrainConfig(dataset=f"idx:{SAMPLE}")), settings)

@@ -252,7 +252,7 @@ def test_more_trials_go_on_with_a_finished_search(tmp_path: Path) -> None:
 def test_a_damaged_state_is_named(content: str, tmp_path: Path) -> None:
     path = tmp_path / "oracle.json"
     path.write_text(content)
-    with pytest.raises(SearchError, match=r"oracle\.json: expected the state of a search .* --fresh begins anew"):
+    with pytest.raises(SearchError, match=r"oracle\.json: expected the state of a search .* --fresh starts over"):
         build_oracle(search_by("random"), path)
 
 

@@ -100,7 +100,7 @@ def read(folder: Path) -> Decoded | None:
         splits = {name: _read_split(folder, name, about["shape"]) for name in ("train", "validation", "test")}
         return Decoded(about["source"], tuple(about["classes"]), splits, tuple(about.get("left_out", ())))
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        print(f"The decoded copy in {folder} is damaged ({error}); decoding anew.", flush=True)
+        print(f"The decoded copy in {folder} is damaged ({error}); decoding again.", flush=True)
         shutil.rmtree(folder, ignore_errors=True)  # another process may have removed it by now
         return None
 

@@ -2,7 +2,7 @@
 
 Four sources are tried in order: a directory that TFDS prepared, IDX files on this machine, TFDS's download, Debian's
 package. Mirrors have served MNIST's digits under this name, so the content is checked whatever the source; Debian
-compresses the files anew, so it is the decompressed content.
+compresses the files again, so it is the decompressed content.
 """
 
 from __future__ import annotations

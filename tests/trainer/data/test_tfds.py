@@ -97,7 +97,7 @@ def test_a_damaged_decoded_copy_is_made_anew(tmp_path: Path, capsys: pytest.Capt
     sha256 = load("made_plain", tmp_path).sha256
     (tmp_path / "decoded" / "made_plain" / "train.labels.npy").write_bytes(b"")
     assert load("made_plain", tmp_path).sha256 == sha256
-    assert "decoding anew" in capsys.readouterr().out
+    assert "decoding again" in capsys.readouterr().out
 
 
 class MadeSorted(_Made):
