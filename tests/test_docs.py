@@ -200,7 +200,7 @@ def test_the_layout_in_architecture_names_every_file() -> None:
 def commands() -> set[str]:
     """Every command of the pages that begins with make or with a module of ours."""
     found = [each for page in PAGES for each in CODE.findall(page.read_text())]
-    code = [fenced or inline for kind, fenced, inline in found if kind in ("sh", "bash", "")]
+    code = [fenced or " ".join(inline.split()) for kind, fenced, inline in found if kind in ("sh", "bash", "")]
     return {line for text in code for line in COMMAND.findall(text.replace("\\\n", " "))}
 
 
@@ -221,7 +221,7 @@ def parse(module: str, *options: str) -> None:
     elif module == "trainer" and options[:1] == ("import",):
         importing.parsed(options[1:])
     elif module == "trainer":
-        training.configs(training.parser().parse_args(options), Path("runs"))
+        training.configs(training.training_parser().parse_args(options), Path("runs"))
     elif module == "tuning":
         tuning.search_of(tuning.parser().parse_args(options))
     elif module in ("study", "registry"):
