@@ -14,7 +14,7 @@ from trainer import advice
 from trainer.pipeline import RefusedError
 from trainer.release.finished import Run
 
-HEADER = ["model", "parameters", "seconds", "validation", "test (95 % interval)", "NLL", "ECE", "corrupted", "ms"]
+HEADER = ["model", "parameters", "seconds", "validation", "test (95 % interval)", "NLL", "ECE", "corrupted"]
 CLASSES = 10  # of many classes, the worst are shown; evaluation.json has them all
 REFUSAL = (
     "The gate refused the model; nothing was pushed. "
@@ -65,11 +65,13 @@ def _lines(*lines: str) -> str:
 def _findings(runs: Sequence[Run], best: Run, checks: Sequence[dict[str, Any]]) -> list[str]:
     """Tables: a row a run, a row a class of the best, a row a check of the gate."""
     verdicts = [["passed" if each["passed"] else "FAILED", each["name"], each["sentence"]] for each in checks]
-    return [table([HEADER, *map(_row, runs)]), "", _by_class(best), "", table(verdicts), ""]
+    size = best.metrics["latency_ms"]["batch_size"]
+    header = [*HEADER, f"TF ms, 1 / {size}", "LiteRT ms"]
+    return [table([header, *map(_row, runs)]), "", _by_class(best), "", table(verdicts), ""]
 
 
 def _row(run: Run) -> list[str]:
-    """NLL, ECE and accuracy on corrupted images are of the test images; the time is one image's."""
+    """NLL, ECE and accuracy on corrupted images are of the test images; the times are of one image and of a batch."""
     metrics, calibrated = run.metrics, run.metrics["calibration"]["calibrated"]
     low, high = metrics["test_interval"]
     return [
@@ -81,8 +83,14 @@ def _row(run: Run) -> list[str]:
         f"{calibrated['nll']:.4f}",
         f"{calibrated['ece']:.4f}",
         f"{metrics['robust_accuracy']:.4f}",
-        f"{metrics['latency_ms']['single']:.2f}",
+        _times(metrics["latency_ms"]),
+        _times(metrics.get("litert_latency_ms")),
     ]
+
+
+def _times(latency: dict[str, Any] | None) -> str:
+    """A dash where there is no flatbuffer, or none was timed, as in runs of earlier versions of this project."""
+    return f"{latency['single']:.2f} / {latency['batch']:.2f}" if latency else "-"
 
 
 def _by_class(run: Run) -> str:

@@ -25,7 +25,7 @@ from trainer.evaluation.robustness import robustness
 from trainer.prepare import Prepared
 from trainer.release import examples
 from trainer.release.card import card_of
-from trainer.release.export import SavedModel, export, latency
+from trainer.release.export import export, latencies
 from trainer.release.finished import EXPORT, Run
 from trainer.training import checkpoint
 from trainer.training.checkpoint import CheckpointError
@@ -92,7 +92,7 @@ def _evaluated(config: TrainConfig, prepared: Prepared, directory: Path, result:
         "robustness": robust.to_json(),
         "familiarity": prepared.novelty_measures,
         "litert": export(result.model, staged, temperature, prepared.thresholds.infra_tolerance),
-        "latency_ms": latency(SavedModel(staged), dataset.test.images),
+        **latencies(staged, dataset.test.images),
         "computed": {"backend": keras.backend.backend(), "precision": resolved(config.precision)},
         "parameters": result.model.count_params(),
         "seconds": round(result.seconds, 1),

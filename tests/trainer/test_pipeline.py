@@ -62,8 +62,9 @@ def test_a_run_directory_holds_everything_about_the_run(artifacts: Path) -> None
     assert sum(raw["counts"]) == sum(calibrated["counts"]) == 200
     assert raw["nll"] > 0 < calibrated["brier"] < 2
     assert evaluation["robustness"].keys() == CORRUPTIONS.keys()
-    assert 0 < evaluation["latency_ms"]["single"] <= evaluation["latency_ms"]["single_p95"]
-    assert evaluation["latency_ms"]["batch_size"] == 32
+    for latency in (evaluation["latency_ms"], evaluation["litert_latency_ms"]):
+        assert 0 < latency["single"] <= latency["single_p95"]
+        assert latency["batch_size"] == 32
     assert evaluation == ModelStore(artifacts / "models", "fashion_mnist_sample").card(1).metrics
 
 
@@ -293,7 +294,10 @@ def test_a_model_whose_litert_form_differs_is_pushed_without_it_and_says_why(
     reason = "The flatbuffer must answer as the SavedModel does, within 0. Received: a difference of "
     assert f"so RUNTIME=litert cannot serve it: {reason}" in capsys.readouterr().out
     assert store.card(version).metrics["litert"]["left_out"].startswith(reason)
-    assert reason in (store.path(version) / "assets.extra" / "MODEL_CARD.md").read_text()
+    text = (store.path(version) / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert reason in text
+    assert "| TensorFlow on a CPU | " in text
+    assert "| LiteRT, one thread | " not in text
     assert not (store.path(version) / "assets.extra" / "model.tflite").exists()
     assert store.verify() == []
 

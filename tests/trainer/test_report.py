@@ -1,12 +1,18 @@
 """What is said after a training is true of what is then served."""
 
+import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from registry.store import ModelStore
-from trainer.report import to_serve
+from trainer.config import TrainConfig
+from trainer.data.dataset import ImageDataset
+from trainer.release.finished import read
+from trainer.report import summary, to_serve
 
 pytestmark = pytest.mark.tensorflow
 
@@ -19,3 +25,16 @@ def test_a_push_beside_a_pinned_version_says_which_one_is_served(artifacts: Path
     shutil.copytree(store.path(1), store.path(2))
     store.pin(1)
     assert to_serve(store, 2) == "Version 1 is pinned, and is served until `python -m registry unpin`."
+
+
+def test_the_table_has_the_times_of_one_and_of_32_images_by_runtime(artifacts: Path, sample: ImageDataset) -> None:
+    (directory,) = (artifacts / "runs").iterdir()
+    run = read(directory, TrainConfig(**json.loads((directory / "config.json").read_text())), sample)
+    store = ModelStore(artifacts / "models", "fashion_mnist_sample")
+    header, row = summary([run], 1, store).splitlines()[1:3]
+    assert header.endswith("  corrupted  TF ms, 1 / 32  LiteRT ms")
+    assert re.search(r"  \d+\.\d\d / \d+\.\d\d +\d+\.\d\d / \d+\.\d\d$", row)
+
+    earlier = {name: value for name, value in run.metrics.items() if name != "litert_latency_ms"}
+    row = summary([replace(run, metrics=earlier)], 1, store).splitlines()[2]
+    assert re.search(r"  \d+\.\d\d / \d+\.\d\d +-$", row), "a run of an earlier version can be pushed"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -115,4 +116,19 @@ def as_markdown(card: ModelCard) -> str:
     )
     lowest, worst = (min(each, key=lambda found: found[-1], default=None) for each in (recalls, corrupted))
     imported = "imported" in card.config
-    return template.render(card=card, tested=tested, imported=imported, lowest_recall=lowest, most_damaging=worst)
+    return template.render(
+        card=card,
+        tested=tested,
+        imported=imported,
+        lowest_recall=lowest,
+        most_damaging=worst,
+        latencies=_latencies(card),
+    )
+
+
+def _latencies(card: ModelCard) -> dict[str, dict[str, Any]]:
+    """The times of a call by runtime: of each that can serve the model and was timed."""
+    tensorflow = card.metrics["latency_ms"]
+    litert = card.metrics.get("litert_latency_ms")  # runs of earlier versions of this project have none
+    measured = {f"TensorFlow on a {tensorflow['device']}": tensorflow, "LiteRT, one thread": litert}
+    return {runtime: times for runtime, times in measured.items() if times}

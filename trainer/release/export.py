@@ -95,10 +95,7 @@ def add_flatbuffer(source: Path, directory: Path, tolerance: float) -> float:
     model = SavedModel(directory)
     count = min(COMPARED, images_at_once(model.shape))
     images = np.random.default_rng(0).integers(0, 256, (count, *model.shape), np.uint8)
-    with quiet():
-        run = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
-        answers = run(**{INPUT: images.astype(np.float32)})[OUTPUT]
-    difference = float(np.abs(answers - model(images)).max())
+    difference = float(np.abs(Flatbuffer(content)(images) - model(images)).max())
     # Written so that NaN is refused as well.
     if not difference <= tolerance:
         raise ValueError(
@@ -191,6 +188,34 @@ class SavedModel:
     def predict(self, images: np.ndarray) -> np.ndarray:
         """As a call, for any number of images: some at a time, so that they fit into memory."""
         return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
+
+
+class Flatbuffer:
+    """Takes uint8 images (n, height, width, channels), gives float32 probabilities (n, classes).
+
+    It computes with one thread, as the service does by default.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        with quiet():
+            interpreter = Interpreter(model_content=content, num_threads=1)
+            interpreter.allocate_tensors()
+        self._run = interpreter.get_signature_runner(SIGNATURE)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self._run(**{INPUT: np.asarray(images, np.float32)})[OUTPUT]
+
+
+def latencies(directory: Path, images: np.ndarray) -> dict[str, Any]:
+    """What `latency` measures of both forms of an export.
+
+    Returns:
+        {"latency_ms": of the SavedModel, with all of TensorFlow's threads, "litert_latency_ms": of the flatbuffer, with
+        one thread; None where the export has none}.
+    """
+    path = directory / FLATBUFFER
+    litert = latency(Flatbuffer(path.read_bytes()), images) | {"device": "CPU"} if path.is_file() else None
+    return {"latency_ms": latency(SavedModel(directory), images), "litert_latency_ms": litert}
 
 
 def latency(model: Callable[[np.ndarray], Any], images: np.ndarray) -> dict[str, Any]:

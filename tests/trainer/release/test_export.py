@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainer.data.dataset import ImageDataset
 from trainer.models.cnns import deep_cnn
-from trainer.release.export import SavedModel, export_saved_model, latency, serving_model
+from trainer.release.export import export_saved_model, latencies, serving_model
 
 pytestmark = pytest.mark.tensorflow
 
@@ -54,4 +54,4 @@ def test_a_model_of_large_images_is_timed_on_a_smaller_batch(tmp_path: Path) -> 
     layers = keras.layers
     model = keras.Sequential([layers.Input((512, 512, 3)), layers.GlobalAveragePooling2D(), layers.Dense(2)])
     export_saved_model(model, tmp_path)
-    assert latency(SavedModel(tmp_path), np.zeros((32, 512, 512, 3), np.uint8))["batch_size"] == 1
+    assert latencies(tmp_path, np.zeros((32, 512, 512, 3), np.uint8))["latency_ms"]["batch_size"] == 1

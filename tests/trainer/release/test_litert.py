@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from trainer.evaluation.calibration import LOWEST
 from trainer.models.cnns import MODELS, fast_form
-from trainer.release.export import FLATBUFFER, add_flatbuffer, export_saved_model
+from trainer.release.export import FLATBUFFER, add_flatbuffer, export_saved_model, latencies
 from trainer.release.thresholds import Thresholds
 
 pytestmark = pytest.mark.tensorflow
@@ -58,6 +58,15 @@ def test_it_is_made_of_the_operations_that_litert_is_quick_at(flatbuffer: Path) 
     operations = re.findall(r"Op#\d+ (\w+)\(", printed.getvalue())
     assert operations.count("CONV_2D") == operations.count("AVERAGE_POOL_2D") == 2
     assert "TRANSPOSE" not in operations
+
+
+def test_both_forms_are_timed_and_litert_prints_nothing(
+    saved_model: Path, flatbuffer: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    measured = latencies(saved_model, np.zeros((40, 28, 28, 1), np.uint8))
+    assert measured.keys() == {"latency_ms", "litert_latency_ms"}
+    assert all(each["batch_size"] == 32 and each["single"] > 0 for each in measured.values())
+    assert "XNNPACK" not in capfd.readouterr().err
 
 
 def test_a_flatbuffer_that_answers_otherwise_is_refused(saved_model: Path, tmp_path: Path) -> None:
