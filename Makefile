@@ -41,10 +41,10 @@ import: $(STAMP)  ## push a model that another trainer made: make import ARGS="P
 tune: $(STAMP)  ## search learning rates, optimizers and models; push the best
 	@$(RUN) -m tuning $(ARGS)
 
-study: $(STAMP)  ## run the paper's experiments and write report.html: make study SEEDS=3; ARGS=--write-results: RESULTS.md too
+study: $(STAMP)  ## run the paper's experiments and write a report: make study SEEDS=3; ARGS=--write-results also writes RESULTS.md
 	@$(RUN) -m study --seeds "$(SEEDS)" --only "$(ONLY)" $(ARGS)
 
-serve: $(STAMP)  ## serve the newest model on HOST:PORT (127.0.0.1:8080)
+serve: $(STAMP)  ## serve the pushed models on HOST:PORT (127.0.0.1:8080)
 	@exec env HOST=$(HOST) PORT=$(PORT) $(RUN) -m serving $(ARGS)
 
 predict: $(STAMP)  ## classify files without a server: make predict ARGS="PATH... --out predictions.csv"
@@ -53,13 +53,13 @@ predict: $(STAMP)  ## classify files without a server: make predict ARGS="PATH..
 test: test-light  ## run the tests: first those that need no TensorFlow, then those that do
 	@$(PYTEST) --dist loadfile -m "tensorflow and not slow and not image" $(ARGS) $(OR_NONE)
 
-test-light: $(STAMP)  ## run the tests that need no TensorFlow, with TensorFlow out of reach
+test-light: $(STAMP)  ## run the tests that need no TensorFlow, with TensorFlow made unavailable
 	@PYTHONPATH="$(CURDIR)/tests/no_tensorflow:$$PYTHONPATH" $(PYTEST) --dist loadfile -m "not tensorflow and not slow and not image" $(ARGS) $(OR_NONE)
 
 test-slow: $(STAMP)  ## run the tests that start many processes
 	@$(PYTEST) -m slow $(ARGS)
 
-check: $(STAMP)  ## format, lint and types
+check: $(STAMP)  ## check format, lint and types
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
 	@$(RUN) -m mypy
@@ -68,17 +68,17 @@ format: $(STAMP)  ## format the code in place
 	@$(RUN) -m ruff format .
 	@$(RUN) -m ruff check --fix .
 
-bench: $(STAMP)  ## measure against peers: make bench ARGS="training --rounds 3"
+bench: $(STAMP)  ## run a benchmark: make bench ARGS="training --rounds 3"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	@$(RUN) -m benchmarks.$(or $(ARGS),training)
 
-image:  ## build a container image: TARGET=serve, serve-lite or train; MODEL=artifacts/models/NAME bakes one in
+image:  ## build a container image: TARGET=serve, serve-lite or train; MODEL=artifacts/models/NAME includes a model
 	@[ "$(ENGINE)" ] || { echo "error: docker, podman or buildah must be installed and working. Received: none." >&2; exit 2; }
 	@$(if $(MODEL),$(PYTHON) -m deploy.bake $(MODEL) $(BAKED))
 	@$(BUILD) --target $(TARGET) $(if $(BASE),--build-arg BASE=$(BASE)) --label org.opencontainers.image.revision=$(REVISION) $(ARGS) .
 	@$(if $(MODEL),$(BUILD) --build-arg IMAGE=$(IMAGE) $(BAKED))
 
-image-test: $(STAMP)  ## build the images with buildah and run them, without an engine
+image-test: $(STAMP)  ## build the images with buildah and run them, without a container engine
 	@$(RUN) -m pytest -m image -s --timeout 2400 $(ARGS) tests/deploy/test_image.py
 
 clean:  ## remove the virtual environment and caches; artifacts/ stays

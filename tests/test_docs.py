@@ -4,6 +4,7 @@ Every `sh` and `python` block of the tutorial, of operations and of the API is r
 of the other pages, whose commands take minutes or a cluster, the options are parsed.
 """
 
+import json
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
@@ -195,6 +197,14 @@ def test_the_layout_in_architecture_names_every_file() -> None:
     packages = ("registry", "decoding", "trainer", "tuning", "study", "serving", "deploy", "benchmarks")
     files = {str(file.relative_to(ROOT)) for package in packages for file in (ROOT / package).rglob("*.py")}
     assert named == {file for file in files if not file.endswith(("__init__.py", "__main__.py"))}
+
+
+def test_the_same_version_stands_in_the_package_the_api_and_the_changelog() -> None:
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    api = json.loads((ROOT / "serving" / "api" / "openapi.json").read_text())["info"]["version"]
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest
+    assert package == api == newest[1]
 
 
 def commands() -> set[str]:

@@ -28,14 +28,14 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
 
     @described.get("/models")
     def all_models() -> dict[str, Any]:
-        """The models that are served, the default one first, each with the version that answers now; null for none."""
+        """The served models, the default one first, each with its version, or null while none is loaded."""
         places = {name: inference.served for name, inference in models.by_name.items()}
         versions = {name: served.predictor().version if served.ready else None for name, served in places.items()}
         return {"models": [{"name": name, "version": version} for name, version in versions.items()]}
 
     @described.get("/model")
     def model() -> Response:
-        """The version that answers now: its card, the names of its files, and what a request may hold."""
+        """The served version: its card, the names of its files, and the limits of a request."""
         inference = models.in_query(request.args)
         predictor = inference.served.predictor()
         assets = inference.assets.of(predictor)
@@ -56,7 +56,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
 
     @described.get("/model/versions")
     def versions() -> Response:
-        """Every version in the registry, newest first, with what the gate said of it."""
+        """Every version in the registry, newest first, with the gate's verdict."""
         inference = models.in_query(request.args)
         predictor = inference.served.predictor()
         store = inference.assets.of(predictor).store
@@ -68,7 +68,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
 
     @described.get("/model/files/<path:name>")
     def file(name: str) -> Response:
-        """A file in `assets.extra` of the version that answers now, such as evaluation.json."""
+        """A file in `assets.extra` of the served version, such as evaluation.json."""
         inference = models.in_query(request.args)
         path = inference.assets.of(inference.served.predictor()).file(name)
         if path is None:

@@ -1,4 +1,4 @@
-"""The model that is served: which one it is on disk, and the loaded version that answers for it now."""
+"""The model that is served: where it is on disk, and its loaded version."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -73,7 +73,7 @@ class Predictor(Protocol):
 
 
 class Served:
-    """The place of the predictor that answers now: empty until one is loaded and warm, then swapped whole.
+    """Holds the served predictor: empty until one is loaded and warm, then replaced atomically.
 
     A request takes the predictor once and keeps it to its end, so that its reply is of one version.
     """

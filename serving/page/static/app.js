@@ -46,7 +46,7 @@ async function look() {
   setTimeout(look, 1000 * LOOK_SECONDS);
 }
 
-// See whether another version answers now; the page goes on meanwhile, and after the server was away.
+// Check whether another version is served; the page keeps working meanwhile, and after the server was unreachable.
 async function refresh() {
   try {
     const { models } = await get("models");
