@@ -121,7 +121,7 @@ def test_a_killed_study_ends_its_workers_and_repeats_no_finished_run(tmp_path: P
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "runs").glob("*.json")}
     assert 0 < len(before) < len(SMALL)
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert f"3 runs: {len(before)} are finished, {3 - len(before)} to do." in done.stdout
     after = {path.name: path.stat().st_mtime_ns for path in (folder / "runs").glob("*.json")}
