@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from serving.errors import InvalidImageError, TooLargeError
 
-LARGEST = 2**20  # bytes of a body for simdjson; its parser keeps some ten times as much memory as its longest one took
+# Bytes of a body for the parser that is kept; it keeps some ten times as much memory as its longest one took.
+SMALL = 2**20
 # A number may have a list of its own and a comma; what is left is for the lists around them.
 LISTS = 3
 KEYS = 4  # {"images": {"b64": ...}} has two objects with a key each
@@ -22,6 +23,7 @@ SPARE = 1000  # for what else a request may say
 _NUMBERS = b"0123456789 \t\n\r"
 _parser: Any = simdjson.Parser()  # Any: an outline tells what a document is
 _lock = threading.Lock()  # the parser holds one document at a time
+_large = threading.Lock()  # and one large document is parsed at a time, for its memory
 
 
 def plain_pixels(body: bytes, key: str, shape: Sequence[int], most: int) -> NDArray[np.uint8] | None:
@@ -39,8 +41,6 @@ def plain_pixels(body: bytes, key: str, shape: Sequence[int], most: int) -> NDAr
         uint8 of shape (n, height, width, channels), n from 1 to `most`. None for everything else, good or bad: that is
         for `parse` and `pixels.from_lists` to read, or to refuse with a reason.
     """
-    if len(body) > LARGEST:
-        return None
     outline, size = body.translate(None, _NUMBERS), math.prod(shape)
     count = (outline.count(b",") + 1) // size
     if not 0 < count <= most:
@@ -49,8 +49,10 @@ def plain_pixels(body: bytes, key: str, shape: Sequence[int], most: int) -> NDAr
     if not any(outline == begin + b",".join([image] * count) + b"]}" for image in _outlines(tuple(shape))):
         return None
     try:
-        with _lock:
-            numbers = np.frombuffer(_parser.parse(body)[key].as_buffer(of_type="u"), np.uint64)
+        small = len(body) <= SMALL
+        with _lock if small else _large:
+            parser: Any = _parser if small else simdjson.Parser()
+            numbers = np.frombuffer(parser.parse(body)[key].as_buffer(of_type="u"), np.uint64)
     except (ValueError, KeyError, RuntimeError):  # no JSON, a key with digits in it, integers beyond 64 bits
         return None
     # The outline of [7] and of [] is the same.
