@@ -119,4 +119,5 @@ class Follower:
         self._served.replace(predictor)
         metrics.VERSION.labels(store.name).set(version)
         metrics.LOADING.labels(store.name).set(seconds)
-        logger.info("%s version %s is ready after %.1f s", store.name, version, seconds)
+        runs = predictor.largest
+        logger.info("%s version %s is ready after %.1f s, %d images a run", store.name, version, seconds, runs)

@@ -5,6 +5,7 @@ import { calibration, curves } from "./charts.js";
 import { confusion } from "./confusion.js";
 import { byId, make, percent } from "./dom.js";
 
+let why; // a version may lack figures
 let shown; // model and version on the page
 
 export async function show(described) {
@@ -17,6 +18,7 @@ export async function show(described) {
     const file = (name) => (has(name) ? get(address(`model/files/${name}`)) : null);
     const [evaluation, examples] = await Promise.all([file("evaluation.json"), file("examples.json")]);
     const { card } = described;
+    why = card.config.imported ? "it was imported" : "an older trainer pushed it";
     showCard(described);
     fill("curves", card.metrics.history?.loss && curves(card.metrics.history, card.metrics.kept_epoch ?? card.metrics.best_epoch + 1), "training history");
     fill("confusion", evaluation && confusion(evaluation.confusion, card.classes, examples, byId("examples")), "confusion matrix");
@@ -29,7 +31,7 @@ export async function show(described) {
 }
 
 function fill(id, content, what) {
-  byId(id).replaceChildren(content || make("p", { className: "note" }, `This version brought no ${what}: an older trainer pushed it.`));
+  byId(id).replaceChildren(content || make("p", { className: "note" }, `This version brought no ${what}: ${why}.`));
 }
 
 function showCard({ model, version, card }) {
@@ -37,15 +39,15 @@ function showCard({ model, version, card }) {
   const interval = metrics.test_interval ?? [];
   const facts = {
     Model: `${model} version ${version}`,
-    Architecture: card.config.model && `${card.config.model}, ${metrics.parameters?.toLocaleString("en")} parameters`,
+    Architecture: card.config.model && [card.config.model, metrics.parameters && `${metrics.parameters.toLocaleString("en")} parameters`].filter(Boolean).join(", "),
     Classes: card.classes.join(", "),
     Input: `${card.input.shape.join(" x ")} pixels, 0 to 255`,
-    Data: data.dataset && `${data.dataset}: ${Object.entries(data.images).map(([split, count]) => `${count.toLocaleString("en")} ${split}`).join(", ")}`,
+    Data: data.source && `${data.dataset}: ${Object.entries(data.images).map(([split, count]) => `${count.toLocaleString("en")} ${split}`).join(", ")}`,
     "Test accuracy": metrics.test_accuracy && `${percent(metrics.test_accuracy)} (95 % interval ${interval.map(percent).join(" to ")})`,
     "Corrupted images": metrics.robust_accuracy && `${percent(metrics.robust_accuracy)} accuracy on average`,
     "Calibration error": metrics.calibration && `${percent(metrics.calibration.calibrated.ece)} as served, at temperature ${metrics.calibration.temperature.toFixed(2)}`,
     "Unfamiliar images": metrics.familiarity && strangers(metrics.familiarity),
-    Trained: `${card.created.slice(0, 16).replace("T", " ")} UTC${metrics.seconds ? `, in ${Math.round(metrics.seconds)} s` : ""}, run ${card.run}`,
+    [card.config.imported ? "Imported" : "Trained"]: `${card.created.slice(0, 16).replace("T", " ")} UTC${metrics.seconds ? `, in ${Math.round(metrics.seconds)} s` : ""}, run ${card.run}`,
     Code: card.commit,
     Libraries: Object.entries(card.libraries).map((each) => each.join(" ")).join(", "),
   };
