@@ -2,9 +2,9 @@
 
     python -m benchmarks.serving MODELS [--rounds 3] [--seconds 5] [--concurrency 1 32] [--kinds json1 json32]
 
-MODELS is a directory of pushed models with one model in it; wrk must be installed. All servers run from the beginning,
-and the load goes from one to the next every few seconds, because the machine's speed drifts from minute to minute.
-Only ratios of one invocation mean anything: each is the median over the rounds of (server / peer in that round).
+MODELS is a directory of pushed models, of which the one pushed last is served; wrk must be installed. All servers run
+from the beginning, and the load goes from one to the next every few seconds, because the machine's speed drifts from
+minute to minute. Only ratios of one invocation mean anything: each is the median over the rounds of (server / peer in that round).
 
 `--workers core 1 2` measures the service with other numbers of workers than two; `core` is one worker that has a core
 to itself, like a pod of deploy/kubernetes, while wrk has the others.
@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from registry.store import ModelStore, models
+from registry.store import ModelStore, models, newest_pushed
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "serving" / "samples" / "ankle-boot.png"
@@ -90,6 +90,7 @@ def running(server: str, version: Path, workers: str = "2") -> Iterator[Running]
     else:
         count = "1" if workers == "core" else workers
         arguments, environ = ["serving"], {"MODELS": str(version.parents[1]), "RUNTIME": server, "WORKERS": count}
+        environ["MODEL_NAME"] = version.parent.name
     command = [*(ONE_CORE if workers == "core" else ()), sys.executable, "-m", *arguments]
     environ |= {"PORT": str(port), "TF_CPP_MIN_LOG_LEVEL": "2"}
     begin, quiet = time.monotonic(), subprocess.DEVNULL
@@ -147,11 +148,11 @@ def proportional_memory(pid: int) -> float:
 
 
 def served_version(root: Path) -> Path:
-    """The directory of the served version of the only model in `root`; ends the program if there is none."""
+    """The directory of the served version of the newest pushed model in `root`; ends the program if there is none."""
     names = models(root)
-    if len(names) != 1:
-        raise SystemExit(f"error: {root} must hold one pushed model. Received: {', '.join(names) or 'none'}.")
-    store = ModelStore(root, names[0])
+    if not names:
+        raise SystemExit(f"error: {root} must hold a pushed model. Received: none.")
+    store = ModelStore(root, newest_pushed(root, names))
     return store.path(store.served() or 1).resolve()
 
 
