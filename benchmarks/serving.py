@@ -4,7 +4,8 @@
 
 MODELS is a directory of pushed models, of which the one pushed last is served; wrk must be installed. All servers run
 from the beginning, and the load goes from one to the next every few seconds, because the machine's speed drifts from
-minute to minute. Only ratios of one invocation mean anything: each is the median over the rounds of (server / peer in that round).
+minute to minute. Only ratios of one invocation mean anything: each is the median over the rounds of (server / peer in
+that round).
 
 `--workers core 1 2` measures the service with other numbers of workers than two; `core` is one worker that has a core
 to itself, like a pod of deploy/kubernetes, while wrk has the others.
