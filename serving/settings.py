@@ -34,9 +34,11 @@ class Settings:
     workers: int = field(default=1, metadata=_about("processes, each with its own copy of the model", 1, 64))
     threads: int = field(default=16, metadata=_about("requests that one worker handles at a time", 1, 256))
     # A worker then holds 40 requests: 64 clients of two workers, and a fifth of a second of one core.
-    max_queue: int = field(default=24, metadata=_about("requests that wait in a worker; more are refused", 1, 10**6))
+    max_queue: int = field(
+        default=24, metadata=_about("requests that may wait in a worker; more are rejected", 1, 10**6)
+    )
     overload_status: int = field(
-        default=503, metadata=_about("what refused requests are answered: 503 or 429", 429, 503)
+        default=503, metadata=_about("status of requests that are rejected for overload: 503 or 429", 429, 503)
     )
     deadline_ms: int = field(default=10_000, metadata=_about("milliseconds a request may wait", 1, 10**7))
     client_timeout: int = field(
@@ -47,15 +49,17 @@ class Settings:
     tf_threads: int = field(default=1, metadata=_about("threads that compute in a worker", 1, 256))
     # XLA took 0.5 to 0.8 of the time at every size, for three seconds more to load and 80 MB.
     xla: int = field(default=1, metadata=_about("1: compile with XLA; 0: start sooner", 0, 1))
-    artifacts: Path = field(default=Path("artifacts"), metadata=_about("where the trainer keeps its work"))
-    models: Path | None = field(default=None, metadata=_about("where pushed models lie [ARTIFACTS/models]"))
+    artifacts: Path = field(default=Path("artifacts"), metadata=_about("directory of the trainer's results"))
+    models: Path | None = field(default=None, metadata=_about("directory of the pushed models [ARTIFACTS/models]"))
     wait_for_model: int = field(default=0, metadata=_about("1: start without a model, and wait for one", 0, 1))
     model_name: str | None = field(
         default=None,
         metadata=_about("model to serve, or several with commas; the first is the default one [all, the newest first]"),
     )
     # Each has its own copy of what its runtime needs in each worker.
-    max_models: int = field(default=4, metadata=_about("most models to serve; more are refused at start", 1, 64))
+    max_models: int = field(
+        default=4, metadata=_about("most models to serve; with more, the service does not start", 1, 64)
+    )
     max_body_bytes: int = field(default=16 * 2**20, metadata=_about("largest request body", 1, 2**31 - 1))
     max_images: int = field(default=256, metadata=_about("most images in one request", 1, 65536))
     # 4096 x 4096: a 12-megapixel photo fits, and decoded in colour it takes 64 MiB at most.
@@ -65,17 +69,16 @@ class Settings:
         default=96 * 2**20,
         metadata=_about("bytes of memory that a worker may use to decode images", 2**20, 2**40),
     )
-    preprocess: int = field(
-        default=1, metadata=_about("0: leave photographs as they are, not as the training images look", 0, 1)
-    )
+    preprocess: int = field(default=1, metadata=_about("0: turn off the preprocessing of photographs", 0, 1))
     ready_timeout: int = field(default=10, metadata=_about("seconds to wait for a loading model", 0, 600))
     reload_seconds: int = field(
         default=1, metadata=_about("seconds between checks for another version; 0: never", 0, 86400)
     )
     api_keys: str | None = field(
-        default=None, metadata=_about("SHA-256 of each key that may predict, with commas between [everybody may]")
+        default=None,
+        metadata=_about("SHA-256 hashes of the keys that may predict, with commas between [no key needed]"),
     )
-    api_keys_file: Path | None = field(default=None, metadata=_about("file of such hashes, one a line [none]"))
+    api_keys_file: Path | None = field(default=None, metadata=_about("file with such hashes, one per line [none]"))
     cors_origins: str | None = field(
         default=None, metadata=_about("sites whose pages may call, such as https://a.example, or * for all [none]")
     )
