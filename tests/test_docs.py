@@ -145,7 +145,7 @@ def test_the_api_page_and_the_readme_show_requests_that_are_answered(reader: Rea
     assert '"file":"ankle-boot.png"' in said
     assert '"model_version_status"' in said
     assert "must be a list of 28 x 28 numbers" in said
-    assert '{"error":"The model must be : ' in said
+    assert 'Received: unknown."}' in said
     assert re.search(r"^\['0\.\d+:\d:", said, re.MULTILINE)
     reader.leave()
 
