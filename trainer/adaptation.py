@@ -66,19 +66,20 @@ def adapted(recipe: TrainConfig, counts: Counts, given: Mapping[str, Any]) -> Tr
     def changed(config: TrainConfig, **settings: Any) -> TrainConfig:
         return replace(config, **{name: given.get(name, value) for name, value in settings.items()})
 
-    images = sum(counts.train)
+    images, small = sum(counts.train), is_small(recipe, counts)
     config = changed(
         recipe,
         class_weights=recipe.class_weights or max(counts.train) > UNBALANCED * min(counts.train),
         tie_by_loss=recipe.tie_by_loss or counts.validation < FEW_VALIDATION,
     )
-    if is_small(recipe, counts):
+    if small:
         batch = 2 ** max(0, (images // STEPS_AN_EPOCH).bit_length() - 1)
         config = changed(config, batch_size=max(SMALLEST_BATCH, batch))
         config = changed(config, learning_rate=_scaled(recipe, config.batch_size, given))
-    steps = math.ceil(images / config.batch_size)
-    config = changed(config, passes=max(recipe.passes, math.ceil(STEPS_AN_EPOCH / steps)))
-    epochs = math.ceil(STEPS / steps_an_epoch(config, images))
+        steps = math.ceil(images / config.batch_size)
+        config = changed(config, passes=max(recipe.passes, math.ceil(STEPS_AN_EPOCH / steps)))
+    # A large batch that the user gave to a large set changes nothing else.
+    epochs = math.ceil(STEPS / steps_an_epoch(config if small else recipe, images))
     if epochs > recipe.epochs:
         config = changed(config, epochs=epochs)
         config = changed(config, patience=max(recipe.patience, config.epochs // PATIENCE))

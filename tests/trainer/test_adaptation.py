@@ -18,6 +18,8 @@ THIRTY = Counts((8,) * 30, 60, (2,) * 30, 64)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_set_of_fashion_mnists_size_trains_by_the_recipe_itself(recipe: str) -> None:
     assert adapted(RECIPES[recipe], FASHION_MNIST, {}) == RECIPES[recipe]
+    large = {"batch_size": 8192}
+    assert adapted(RECIPES[recipe], FASHION_MNIST, large) == replace(RECIPES[recipe], **large)
 
 
 @pytest.mark.parametrize("counts", [SIXTY, UNBALANCED, THIRTY, Counts((2, 2), 2, (1, 1), 8)])

@@ -37,10 +37,21 @@ def test_no_other_temperature_is_likelier() -> None:
         assert calibration(3 * logits, labels, other).nll >= likelihood - 1e-9
 
 
-def test_a_model_that_never_or_always_errs_gets_a_finite_temperature() -> None:
+def test_a_model_that_always_errs_gets_a_finite_temperature() -> None:
     logits = np.eye(10)[np.arange(100) % 10] * 5
-    assert fit_temperature(logits, np.arange(100) % 10) == LOWEST
     assert fit_temperature(logits, (np.arange(100) + 1) % 10) == HIGHEST
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_a_model_that_never_errs_is_as_sure_as_so_many_images_make_it(count: int) -> None:
+    labels = np.arange(count) % 10
+    logits = np.eye(10)[labels] * 50
+    confidence = softmax(logits, fit_temperature(logits, labels)).max(axis=1)
+    assert confidence == pytest.approx((count + 1) / (count + 2), rel=1e-4)
+
+
+def test_two_images_far_from_any_error_do_not_take_the_temperature_beyond_its_bounds() -> None:
+    assert fit_temperature(np.eye(2) * 1e-3, np.arange(2)) == LOWEST
 
 
 def test_scaling_keeps_every_prediction_and_mends_the_calibration() -> None:
