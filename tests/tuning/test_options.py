@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SAMPLE
-from trainer.config import RunOptions, TrainConfig
+from trainer.adaptation import Counts
+from trainer.config import RECIPES, RunOptions, TrainConfig
 from trainer.data.dataset import DataError
 from tuning.__main__ import options_of, parser, search_of
 from tuning.options import SearchOptions
@@ -55,3 +56,15 @@ def test_a_worker_mixes_no_trials_of_other_data_into_a_search(tmp_path: Path, mo
     monkeypatch.setenv(SUPERVISED, "1")
     with pytest.raises(SearchError, match=r"tuning/small has changed since it began\. --fresh starts over"):
         pipeline.work(Search(TrainConfig(dataset=f"idx:{SAMPLE}")), settings)
+
+
+def test_a_search_on_a_small_set_has_longer_trials_smaller_batches_and_the_residual_network() -> None:
+    small, large = Counts((13,) * 3, 9, (4,) * 3, 64), Counts((4800,) * 10, 12_000, (1000,) * 10, 28)
+    given = parser().parse_args(["--space", "full"])
+    search = search_of(given, small)
+    assert search.epochs == round(4 * search.base.epochs / RECIPES["default"].epochs) > 4
+    choices = {each.name: list(each.values) for each in search.hyperparameters().space}
+    assert choices["batch_size"] == [8, 16, 32, 64]
+    assert choices["model"] == ["basic", "deep", "residual"]
+    assert search_of(given, large) == search_of(given)
+    assert search_of(parser().parse_args(["--epochs", "3"]), small).epochs == 3
