@@ -188,6 +188,18 @@ def test_every_file_that_the_pages_name_is_there() -> None:
     assert [path for path in named if not path.exists()] == []
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_section_that_the_pages_link_to_is_there() -> None:
+    for page in PAGES:
+        for file, anchor in re.findall(r"\]\(([\w./-]*)#([^)]+)\)", page.read_text()):
+            assert anchor in anchors(page.parent / file if file else page), f"{page.name}: {file}#{anchor}"
+
+
 def test_the_layout_in_architecture_names_every_file() -> None:
     text, named, package = (DOCS / "architecture.md").read_text(), set(), "registry"
     for line in text.partition("```\nregistry/ ")[2].partition("```")[0].splitlines():

@@ -1,4 +1,4 @@
-"""Settings come from the environment, and nonsense is named."""
+"""Settings come from the environment, and invalid values are reported."""
 
 from dataclasses import fields
 from pathlib import Path

@@ -149,7 +149,7 @@ def test_a_cmyk_and_a_turned_photograph_are_taken(site: Any, visit: Callable[...
     assert page.text_content("#label") in FOOTWEAR
 
 
-def test_an_unfamiliar_image_carries_a_warning(site: Any, visit: Callable[..., Any]) -> None:
+def test_an_out_of_distribution_image_carries_a_warning(site: Any, visit: Callable[..., Any]) -> None:
     page = visit(site.url)
     page.wait_for_selector("#samples button")
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
