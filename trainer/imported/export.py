@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
-from registry.store import SAVED_MODEL
 from trainer.imported.flatbuffer import wrapped
 from trainer.imported.model import ImportedModel
-from trainer.release import export as release
-from trainer.release.export import FLATBUFFER, INPUT, OUTPUT, SIGNATURE, SavedModel, try_flatbuffer
+from trainer.release.export import FLATBUFFER, INPUT, OUTPUT, try_flatbuffer
 
 Graph = Callable[[Any], Any]
 
@@ -41,17 +37,6 @@ def export(model: ImportedModel, path: Path, directory: Path, tolerance: float) 
         return {"only": True}
     _export_saved_model(model, graph, directory)
     return try_flatbuffer(directory, directory, tolerance)
-
-
-def latency(directory: Path, images: np.ndarray) -> dict[str, Any]:
-    """As `trainer.release.export.latency`, of the version in a directory: of its SavedModel where it has one."""
-    if (directory / SAVED_MODEL).is_file():
-        return release.latency(SavedModel(directory), images)
-    with release.quiet():
-        interpreter = Interpreter(str(directory / FLATBUFFER), num_threads=1)
-        run = interpreter.get_signature_runner(SIGNATURE)
-    any_size = interpreter.get_input_details()[0]["shape_signature"][0] < 0
-    return release.latency(lambda asked: run(**{INPUT: asked.astype(np.float32)}), images if any_size else images[:1])
 
 
 def _export_saved_model(model: ImportedModel, graph: Graph, directory: Path) -> None:

@@ -20,7 +20,7 @@ from trainer.evaluation.metrics import Evaluation, measure
 from trainer.evaluation.robustness import Robustness, robustness
 from trainer.imported import ranges
 from trainer.imported.card import card_of
-from trainer.imported.export import export, latency
+from trainer.imported.export import export
 from trainer.imported.model import ImportedModel
 from trainer.imported.options import ImportedModelError, ImportOptions
 from trainer.imported.pictures import samples, test_set
@@ -28,6 +28,7 @@ from trainer.imported.read import read
 from trainer.pipeline import user
 from trainer.release import checks, examples
 from trainer.release.checks import Check, Verdict
+from trainer.release.export import latencies
 from trainer.release.finished import EXPORT
 from trainer.release.live_server import infra
 from trainer.release.push import as_only_version, push
@@ -90,7 +91,7 @@ def run(options: ImportOptions) -> Imported:
         litert = export(model, options.path, exported, thresholds.infra_tolerance)
         images = test.pictures.test.images if test else chosen.images if chosen else _noise(model.shape)
         metrics: dict[str, Any] = test.to_json() if test else {}
-        metrics |= {"range_check": checked, "litert": litert, "latency_ms": latency(exported, images)}
+        metrics |= {"range_check": checked, "litert": litert, **latencies(exported, images)}
         metrics |= {"parameters": model.source.parameters} if model.source.parameters else {}
         card = card_of(model, options, tested, metrics)
         live = _asked(model, card, images, exported, thresholds)

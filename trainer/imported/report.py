@@ -13,7 +13,7 @@ def summary(imported: Imported) -> str:
     """What was measured and how it was judged; where it was pushed, how to serve it."""
     metrics = imported.card.metrics
     verdicts = table([["passed" if each.passed else "FAILED", each.name, each.sentence] for each in imported.checks])
-    latency = metrics["latency_ms"]
+    latency = metrics["latency_ms"] or metrics["litert_latency_ms"]
     lines = [
         "",
         verdicts,

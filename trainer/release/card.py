@@ -128,7 +128,9 @@ def as_markdown(card: ModelCard) -> str:
 
 def _latencies(card: ModelCard) -> dict[str, dict[str, Any]]:
     """The times of a call by runtime: of each that can serve the model and was timed."""
-    tensorflow = card.metrics["latency_ms"]
+    tensorflow = card.metrics["latency_ms"]  # None for a flatbuffer that was imported
     litert = card.metrics.get("litert_latency_ms")  # runs of earlier versions of this project have none
-    measured = {f"TensorFlow on a {tensorflow['device']}": tensorflow, "LiteRT, one thread": litert}
+    measured = {"LiteRT, one thread": litert}
+    if tensorflow:
+        measured = {f"TensorFlow on a {tensorflow['device']}": tensorflow} | measured
     return {runtime: times for runtime, times in measured.items() if times}

@@ -19,6 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from registry.disk import write_whole
+from registry.store import SAVED_MODEL
 from trainer.data.cache import images_at_once, parts
 from trainer.models.cnns import fast_form
 
@@ -194,16 +195,39 @@ class Flatbuffer:
     """Takes uint8 images (n, height, width, channels), gives float32 probabilities (n, classes).
 
     It computes with one thread, as the service does by default.
+
+    Raises:
+        SavedModelError: it does not load.
     """
 
     def __init__(self, content: bytes) -> None:
-        with quiet():
-            interpreter = Interpreter(model_content=content, num_threads=1)
-            interpreter.allocate_tensors()
-        self._run = interpreter.get_signature_runner(SIGNATURE)
+        try:
+            with quiet():
+                interpreter = Interpreter(model_content=content, num_threads=1)
+                interpreter.allocate_tensors()
+                self._run = interpreter.get_signature_runner(SIGNATURE)
+        except (ValueError, RuntimeError) as error:
+            raise SavedModelError(f"The flatbuffer does not load: {error}") from error
+        (wanted,) = interpreter.get_input_details()
+        self._one = wanted["shape_signature"][0] == 1  # a TFLite file that was imported may take no more at once
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self._run(**{INPUT: np.asarray(images, np.float32)})[OUTPUT]
+        batches = np.split(images, len(images)) if self._one else [images]
+        return np.concatenate([self._run(**{INPUT: np.asarray(batch, np.float32)})[OUTPUT] for batch in batches])
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """As a call, for any number of images: some at a time, so that they fit into memory."""
+        return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
+
+
+def loaded(version: Path) -> SavedModel | Flatbuffer:
+    """The model of a version, which may have been imported from a TFLite file and have no SavedModel.
+
+    Raises:
+        SavedModelError: it does not load, or its signature is another.
+    """
+    only_flatbuffer = (version / FLATBUFFER).is_file() and not (version / SAVED_MODEL).is_file()
+    return Flatbuffer((version / FLATBUFFER).read_bytes()) if only_flatbuffer else SavedModel(version)
 
 
 def latencies(directory: Path, images: np.ndarray) -> dict[str, Any]:
@@ -211,11 +235,12 @@ def latencies(directory: Path, images: np.ndarray) -> dict[str, Any]:
 
     Returns:
         {"latency_ms": of the SavedModel, with all of TensorFlow's threads, "litert_latency_ms": of the flatbuffer, with
-        one thread; None where the export has none}.
+        one thread}; None for a form that the export does not have.
     """
     path = directory / FLATBUFFER
     litert = latency(Flatbuffer(path.read_bytes()), images) | {"device": "CPU"} if path.is_file() else None
-    return {"latency_ms": latency(SavedModel(directory), images), "litert_latency_ms": litert}
+    tensorflow = latency(SavedModel(directory), images) if (directory / SAVED_MODEL).is_file() else None
+    return {"latency_ms": tensorflow, "litert_latency_ms": litert}
 
 
 def latency(model: Callable[[np.ndarray], Any], images: np.ndarray) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The infra check: a real server process loads the export and must answer what the Keras model answers.
+"""The infra check: a real server process loads the export and must answer what the model itself answers.
 
 The service is started as a user starts it, and gets requests over loopback; nothing of it is imported. The requests
 hold pixels, and picture files, which service and trainer must decode alike.
@@ -73,7 +73,7 @@ def infra(
     Args:
         models: a directory as the service's MODELS, with one version of one model.
         images: uint8 (n, height, width, channels), of which `thresholds.infra_requests` are sent.
-        predict: the Keras model's probabilities.
+        predict: the model's own probabilities, in the framework that made it.
         runtime: the server's, tensorflow or litert.
     """
     chosen = np.linspace(0, len(images) - 1, min(thresholds.infra_requests, len(images))).astype(int)
@@ -91,8 +91,8 @@ def infra(
     at = int(np.argmax(differences))  # of a NaN, if there is one, which is not within the tolerance
     worst, passed = differences[at], differences[at] <= tolerance
     sentence = (
-        f"A real server's answers to {len(differences)} requests {'agree' if passed else 'disagree'} with the Keras "
-        f"model's: probabilities differ by {worst:.2g} at most, for {asked[at]}, "
+        f"A real server's answers to {len(differences)} requests {'agree' if passed else 'disagree'} with the model's "
+        f"own: probabilities differ by {worst:.2g} at most, for {asked[at]}, "
         f"{'within' if passed else 'beyond'} {tolerance:g}."
     )
     return Check("infra", passed, worst, tolerance, sentence)

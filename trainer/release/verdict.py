@@ -12,7 +12,7 @@ from trainer.evaluation.metrics import Evaluation
 from trainer.evaluation.robustness import Robustness, robustness
 from trainer.release import checks
 from trainer.release.checks import Check, Verdict
-from trainer.release.export import SavedModel, SavedModelError
+from trainer.release.export import SavedModelError, loaded
 from trainer.release.thresholds import Thresholds
 
 
@@ -61,7 +61,7 @@ def _against(
     kind = checks.same_kind(card, store.card(served))
     if not kind.passed:  # a model of another kind cannot predict these images
         return [kind]
-    model, labels = SavedModel(store.path(served)), np.asarray(dataset.test.labels)
+    model, labels = loaded(store.path(served)), np.asarray(dataset.test.labels)
     new, old = evaluation.predicted == labels, model.predict(dataset.test.images).argmax(axis=1) == labels
     return [
         kind,

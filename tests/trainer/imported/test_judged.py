@@ -64,6 +64,26 @@ def test_a_bad_model_is_refused_with_the_gates_reasons(
     assert not (tmp_path / "models").exists()
 
 
+def test_a_flatbuffer_is_judged_against_the_one_that_is_served(
+    importing: Importing, certain: tuple[Path, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+    import tensorflow as tf
+
+    (path := tmp_path / "model.tflite").write_bytes(
+        tf.lite.TFLiteConverter.from_keras_model(keras.saving.load_model(certain[0])).convert()
+    )
+    folder = draw(tmp_path / "held-out", IMAGES[:200], certain[1][:200])
+    options = ("--range", "0-1", "--test", f"folder:{folder}", "--threshold", "calibration_error=1")
+    assert importing(path, tmp_path, *options, "--threshold", "recall_floor=0") == 0
+    assert importing(path, tmp_path, *options, "--threshold", "recall_floor=0") == 0
+    assert "served version" in capsys.readouterr().out
+    verdict = ModelCard.read(tmp_path / "models" / "imported" / "2").verdict
+    assert verdict["accepted"]
+    assert verdict["against"] == 1
+    assert "accuracy_kept" in {check["name"] for check in verdict["checks"]}
+
+
 def test_pictures_of_an_unknown_class_are_refused(
     importing: Importing, certain: tuple[Path, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,7 +82,7 @@ def test_a_planted_double_rescaling_is_refused_by_the_infra_check_alone(
         return keras.Model(images, true(model, temperature)(keras.layers.Rescaling(1 / 255)(images)))
 
     monkeypatch.setattr(export, "serving_model", rescaled_twice)
-    with pytest.raises(pipeline.RefusedError, match="disagree with the Keras model's") as refused:
+    with pytest.raises(pipeline.RefusedError, match="disagree with the model's own") as refused:
         train_and_push([QUICK], tmp_path)
     assert [check.name for check in refused.value.verdict.checks if not check.passed] == ["infra"]
     assert not (tmp_path / "models" / NAME).exists()
@@ -106,7 +106,7 @@ def test_the_caller_s_settings_of_a_service_do_not_decide(
         monkeypatch.setenv(name, value)
     check = live_server.infra(artifacts / "models", sample.classes, sample.test.images, served, Thresholds())
     assert check.passed, check.sentence
-    assert check.sentence.startswith("A real server's answers to 20 requests agree with the Keras model's")
+    assert check.sentence.startswith("A real server's answers to 20 requests agree with the model's own")
     assert not (tmp_path / "metrics").exists()
 
 
