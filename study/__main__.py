@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     add("--only", default="", metavar="ID,ID", help=f"experiments to run now: {', '.join(each.id for each in ALL)}")
     add("--workers", type=int, default=0, help="runs side by side; 0: one per core")
     add("--write-results", action="store_true", help="write study/RESULTS.md too, in a git checkout")
-    add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
+    add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="directory for data, results and reports")
     return options
 
 

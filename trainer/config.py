@@ -87,7 +87,7 @@ class TrainConfig:
     )
     normalization: str = setting(
         "scale",
-        f"{' or '.join(NORMALIZATIONS)}: pixels divided by 255, or each image minus its mean, over its deviation",
+        f"{' or '.join(NORMALIZATIONS)}: pixels divided by 255, or each image minus its mean, divided by its deviation",
         choices=NORMALIZATIONS,
     )
     optimizer: str = setting("sgd", ", ".join(OPTIMIZERS), choices=OPTIMIZERS)
@@ -106,7 +106,7 @@ class TrainConfig:
     epochs: int = setting(25, "the most epochs to train", low=1, high=10_000)
     # 1 is the paper's Algorithm 1: "keep the update if it beats every earlier one, else stop".
     patience: int = setting(
-        0, "stop after so many epochs without a better validation accuracy; 0: never", low=0, high=10_000
+        0, "stop after this many epochs without a better validation accuracy; 0: never", low=0, high=10_000
     )
     tie_by_loss: bool = setting(
         False, "of epochs with equal validation accuracy, the one with the lowest loss is the best, not the first"
@@ -119,8 +119,8 @@ class TrainConfig:
     mirror: bool = setting(
         False, "mirror each training image with probability one half; by default, of Fashion-MNIST only"
     )
-    shift: int = setting(0, "move training images by up to so many pixels along both axes", low=0, high=16)
-    rotate: float = setting(0.0, "rotate training images by up to so many degrees either way", low=0, high=180)
+    shift: int = setting(0, "move training images by up to this many pixels along both axes", low=0, high=16)
+    rotate: float = setting(0.0, "rotate training images by up to this many degrees either way", low=0, high=180)
     erase: float = setting(
         0.0, "black out a square of this share of each training image's shorter side", low=0, below=1
     )
@@ -128,18 +128,20 @@ class TrainConfig:
         0.0, "multiply the contrast of training images by a factor from 1 - CONTRAST to 1 + CONTRAST", low=0, high=1
     )
     brightness: float = setting(
-        0.0, "brighten or darken training images by up to so many levels of 255", low=0, high=255
+        0.0, "brighten or darken training images by up to this many levels of 255", low=0, high=255
     )
     noise: float = setting(
-        0.0, "add Gaussian noise of a deviation up to so many levels of 255 to training images", low=0, high=255
+        0.0, "add Gaussian noise with a standard deviation up to this many levels of 255", low=0, high=255
     )
-    blur: float = setting(0.0, "blur training images by a Gaussian of a deviation up to so many pixels", low=0, high=64)
+    blur: float = setting(
+        0.0, "blur training images by a Gaussian with a deviation up to this many pixels", low=0, high=64
+    )
     precision: str = setting(
         "auto",
         f"{', '.join(PRECISIONS)}; auto is mixed_float16 on a GPU with tensor cores, else float32",
         choices=PRECISIONS,
     )
-    deterministic: bool = setting(False, "repeatable bit for bit, somewhat slower")
+    deterministic: bool = setting(False, "make runs repeatable bit for bit, somewhat slower")
     seed: int = setting(0, "seed of initial weights, dropout, shuffling and augmentation", low=0, high=2**31 - 1)
 
     def __post_init__(self) -> None:

@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 def training_parser() -> argparse.ArgumentParser:
     """The trainer's own options; those of `parser` are the search's too."""
     options = parser()
-    options.add_argument("--advise", action="store_true", help="say what would be trained on this data, and end")
+    options.add_argument("--advise", action="store_true", help="print what would be trained on this data, and stop")
     return options
 
 
@@ -66,7 +66,7 @@ def push_parser() -> argparse.ArgumentParser:
         prog="trainer push",
         description="Judge a finished run against the version that is served now, and push it, without training again.",
     )
-    options.add_argument("run", type=_run_name, metavar="RUN", help="its name or path in ARTIFACTS/runs")
+    options.add_argument("run", type=_run_name, metavar="RUN", help="name or path of the run in ARTIFACTS/runs")
     _add_push_options(options.add_argument)
     options.set_defaults(resume=None, fresh=False, tensorboard=False)
     return options
@@ -79,7 +79,7 @@ def _run_name(text: str) -> str:
 
 def _add_push_options(add: Callable[..., Any]) -> None:
     add("--allow-anomalies", action="store_true", help="train despite anomalies in the data; the model card lists them")
-    add("--model-name", "--name", metavar="NAME", help="what the model is called when served; else the data set's name")
+    add("--model-name", "--name", metavar="NAME", help="name of the served model; else the data set's name")
     add_gate_options(add)
 
 
@@ -87,7 +87,7 @@ def add_gate_options(add: Callable[..., Any]) -> None:
     add("--threshold", action="append", default=[], metavar="NAME=VALUE", help="set one of the gate's thresholds")
     add("--force", action="store_true", help="push the model even if the gate refuses it; needs --reason")
     add("--reason", metavar="TEXT", help="why it is forced; goes into the model card")
-    add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="where everything is kept")
+    add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="directory for data, runs and models")
 
 
 def run_options(arguments: argparse.Namespace) -> RunOptions:
