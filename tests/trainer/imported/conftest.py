@@ -9,10 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.trainer.imported.foreign import CLASSES
-from trainer.release.checks import Check
 
 Importing = Callable[..., int]
-PASSED = Check("infra", True, 0.0, 1e-3, "Nobody was asked.")
 
 
 @pytest.fixture(scope="session")
@@ -27,11 +25,14 @@ def importing(classes: Path) -> Iterator[Importing]:
     """`python -m trainer import PATH --name imported ...`; returns the exit code."""
     from trainer import __main__
     from trainer.imported import pipeline
+    from trainer.release.checks import Check
+
+    passed = Check("infra", True, 0.0, 1e-3, "No server was started.")
 
     def run(path: Path, artifacts: Path, *options: str, classes: Path = classes) -> int:
         given = ["trainer", "import", str(path), "--classes", str(classes), "--artifacts", str(artifacts)]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pipeline, "infra", lambda *_: PASSED)
+            patch.setattr(pipeline, "infra", lambda *_: passed)
             patch.setattr(sys, "argv", [*given, "--name", "imported", *options])
             return __main__.main()
 
