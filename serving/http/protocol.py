@@ -184,7 +184,7 @@ class Protocol(HttpToolsProtocol):
         own = {"Content-Type": kind, "Content-Length": len(body), "X-Request-ID": good_id(""), "Connection": "close"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in (own | HEADERS).items())
         self.transport.write(f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode() + body)
-        metrics.REQUESTS.labels("other", status.value, "").inc()
+        metrics.REQUESTS.labels(protocol="other", code=status.value, model="", version="").inc()
         # At once, unread bytes would reset the connection.
         if self.transport.can_write_eof():  # TLS cannot
             self.transport.write_eof()

@@ -190,7 +190,7 @@ def test_what_is_no_request_is_answered_with_a_problem(server: Any, head: bytes,
     problem = json.loads(body)
     assert problem["status"] == status
     assert "within the limits. Received: " in problem["detail"]
-    counted = f'code="{status}",protocol="other",version=""'
+    counted = f'code="{status}",model="",protocol="other",version=""'
     assert counted in requests.get(f"{server.url}/metrics", timeout=TIMEOUT).text
 
 
