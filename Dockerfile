@@ -4,7 +4,7 @@
 #   serve-lite   LiteRT; no TensorFlow at all
 #   train        the trainer, the search, and the service that the gate starts
 #
-# BASE may be any Linux with Python 3.11 to 3.13 as python3 and its venv module. Behind a mirror a build needs secrets,
+# BASE may be any Linux with Python 3.11 to 3.13 as python3 and its venv module. To use a mirror, give a build secrets,
 # which no layer keeps: `pip` is a pip.conf, `ca` the certificates that it names as /run/secrets/ca.
 #   make image ARGS="--secret id=pip,src=pip.conf --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt"
 ARG BASE=python:3.11-slim
@@ -12,14 +12,14 @@ ARG BASE=python:3.11-slim
 FROM ${BASE} AS python
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 
-# Out of pyproject.toml the lists of dependencies alone, so that a change of code or of a tool's settings installs nothing again.
+# Only the lists of dependencies are taken from pyproject.toml, so that other changes of it install nothing again.
 FROM python AS requirements
 COPY pyproject.toml deploy/requirements.py /
 RUN python3 /requirements.py /pyproject.toml /lists
 
 FROM python AS venv
 COPY constraints.txt /
-# pip leaves again in the next stages: nothing installs into a running container.
+# The next stages remove pip: nothing is installed into a running container.
 RUN python3 -m venv /opt/venv
 
 FROM venv AS lite-packages
@@ -51,7 +51,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     && pip uninstall --yes pip libclang \
     && rm -r /opt/venv/lib/python3*/site-packages/tensorflow/include
 
-# Compiled here, because a read-only container cannot.
+# Compiled here, because a read-only container cannot do it.
 FROM python AS serve-code
 COPY --from=requirements /lists/metadata /app
 COPY registry /app/registry
@@ -65,18 +65,18 @@ COPY tuning /app/tuning
 RUN python3 -m compileall -q /app
 
 FROM python AS container
-# `make image` adds the revision, which would cost the layers below anew with each commit if it stood here.
+# `make image` adds the revision; a label here would invalidate the layers below with each commit.
 LABEL org.opencontainers.image.title="cnn-model-service" \
       org.opencontainers.image.description="Train, judge, version and serve small image classifiers."
 WORKDIR /app
-# /tmp is all that it writes to. The number is what Kubernetes checks for runAsNonRoot.
+# It writes only to /tmp. Kubernetes checks the numeric user id for runAsNonRoot.
 ENV HOME=/tmp
 USER 10001:10001
 
 FROM container AS service
 ENV HOST=0.0.0.0 PORT=8080 MODELS=/models WAIT_FOR_MODEL=1
 EXPOSE 8080
-# Healthy means ready: a container without a model is alive, but no use to anybody yet.
+# Healthy means ready: a container without a model is alive, but cannot serve yet.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python3", "-c", \
     "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/readyz\", timeout=2)"]
 # It becomes gunicorn by exec, so that signals reach it as process 1.
@@ -93,7 +93,7 @@ COPY --from=train-packages /opt/venv /opt/venv
 COPY --from=train-code /app /app
 ENTRYPOINT ["python3", "-m", "trainer"]
 
-# Last, so that it is what a build without --target makes.
+# Last, so that a build without --target makes it.
 FROM service AS serve
 COPY --from=serve-packages /opt/venv /opt/venv
 COPY --from=serve-code /app /app

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a base image of Debian 12, whose Python is 3.11, from this machine's own Debian mirror, for where no registry
-# of images can be reached:  make image BASE="$(deploy/debian.sh)".  Needs root, debootstrap and buildah.
+# Makes a base image of Debian 12, whose Python is 3.11, from this machine's own Debian mirror, for machines that reach
+# no registry of images:  make image BASE="$(deploy/debian.sh)".  Needs root, debootstrap and buildah.
 set -euo pipefail
 name=localhost/debian-python:bookworm
 mirror=$(apt-get indextargets --format '$(COMPONENT) $(REPO_URI)' 'Created-By: Packages' | awk '$1 == "main" && !seen++ { print $2 }')
@@ -11,7 +11,7 @@ trap 'release; rm -rf --one-file-system "$root"' EXIT
 # Nothing here must outlive a power cut, so dpkg need not wait for the disk.
 DPKG_FORCE=unsafe-io debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$root" "$mirror" >&2
 release
-# What is of this machine alone, and what an engine brings itself.
+# Removes what is specific to this machine, and what a container engine provides.
 rm -rf --one-file-system "$root"/etc/apt/sources.list "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/{dev,proc,sys}/*
 container=$(buildah from scratch)
 buildah add --quiet "$container" "$root" / >&2
