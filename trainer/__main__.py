@@ -12,7 +12,7 @@ from trainer.adaptation import Counts
 from trainer.backend import import_tensorflow
 from trainer.imported import options as import_options
 from trainer.options import REFUSED, configs, exit_code, fail, push_parser, run_options, training_parser
-from trainer.prepare import prepare, prepare_push
+from trainer.prepare import check_model, prepare, prepare_push
 
 if TYPE_CHECKING:
     from registry.store import ModelStore
@@ -36,6 +36,7 @@ def main() -> int:
 def _train(arguments: argparse.Namespace) -> int:
     options = run_options(arguments)
     recipe, *_ = configs(arguments, options.artifacts / "runs")
+    check_model(recipe.model)
     prepared = prepare(recipe, options)
     counts = Counts.of(prepared.dataset)
     chosen = configs(arguments, options.artifacts / "runs", counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PAPER_MODELS = ("basic", "deep")  # trained where no model is named, and the better is pushed
 MODELS = (*PAPER_MODELS, "residual")
+_BUILDER = re.compile(r"\w+(\.\w+)*:\w+")  # a model that a function of the user's builds
 NORMALIZATIONS = ("scale", "standardize")
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")
@@ -82,13 +84,14 @@ class TrainConfig:
     )
     model: str = setting(
         "basic",
-        f"{', '.join(MODELS)}; left out: the paper's two, basic and deep, are trained and the better is pushed",
-        choices=MODELS,
+        f"{', '.join(MODELS)}, or MODULE:FUNCTION, which builds your own from an image's shape and the number of "
+        "classes; left out: the paper's two, basic and deep, are trained and the better is pushed",
     )
     normalization: str = setting(
         "scale",
-        f"{' or '.join(NORMALIZATIONS)}: pixels divided by 255, or each image minus its mean, divided by its deviation",
-        choices=NORMALIZATIONS,
+        f"{' or '.join(NORMALIZATIONS)}: pixels divided by 255, or each image minus its mean, divided by its deviation; "
+        "none: for a model of your own, which normalizes inside",
+        choices=(*NORMALIZATIONS, "none"),
     )
     optimizer: str = setting("sgd", ", ".join(OPTIMIZERS), choices=OPTIMIZERS)
     learning_rate: float = setting(
@@ -151,9 +154,23 @@ class TrainConfig:
             received = self.dataset.encode("utf-8", "surrogateescape")
             raise ValueError(f"`dataset` must be in UTF-8. Received: {received!r}.") from error
         check(self)
+        self._check_model()
         if self.weight_decay and self.optimizer != "adamw":
             raise ValueError(
                 f"`weight_decay` goes with the optimizer adamw. Received: {self.weight_decay} with {self.optimizer}."
+            )
+
+    def _check_model(self) -> None:
+        own = self.model not in MODELS
+        if own and not _BUILDER.fullmatch(self.model):
+            raise ValueError(
+                f"`model` must be one of {', '.join(MODELS)}, or MODULE:FUNCTION for your own. Received: {self.model}."
+            )
+        if own != (self.normalization == "none") or (own and self.dropout):
+            raise ValueError(
+                "`normalization` must be none and `dropout` 0 for a model of your own (MODULE:FUNCTION), which has "
+                "its own, and normalization none is for no other. "
+                f"Received: {self.normalization} and {self.dropout:g} for {self.model}."
             )
 
     def asdict(self) -> dict[str, Any]:
@@ -172,7 +189,7 @@ class TrainConfig:
             counted(self.epochs, "epoch"),
             f"seed {self.seed}",
         ]
-        if self.normalization != "scale":
+        if self.normalization not in ("scale", "none"):
             parts.append(self.normalization)
         if self.precision != "auto":
             parts.append(self.precision)

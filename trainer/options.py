@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from registry.errors import RegistryError
 from trainer.adaptation import Counts, adapted, is_small
-from trainer.config import DEFAULT_RATES, PAPER_MODELS, RECIPES, RunOptions, TrainConfig
+from trainer.config import DEFAULT_RATES, MODELS, PAPER_MODELS, RECIPES, RunOptions, TrainConfig
 from trainer.release.thresholds import parse
 from trainer.training.checkpoint import resumable
 
@@ -134,6 +134,8 @@ def configs(arguments: argparse.Namespace, runs: Path, counts: Counts | None = N
         recipe = replace(recipe, learning_rate=DEFAULT_RATES[given["optimizer"]])
     if given.get("dataset", recipe.dataset).partition(":")[0] != recipe.dataset:
         recipe = replace(recipe, mirror=False)  # clothes may be mirrored, but left and right or letters may not
+    if (model := given.get("model", recipe.model)) not in MODELS:
+        recipe = replace(recipe, model=model, normalization="none")  # the user's function builds it with its own
     both = "model" not in given and recipe.model in PAPER_MODELS
     models = PAPER_MODELS if both else [given.pop("model", recipe.model)]
     if counts:

@@ -17,7 +17,7 @@ from registry.store import ModelStore
 from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.devices import ONE, Devices, alone, resolved
-from trainer.models.cnns import check_size
+from trainer.models.builders import build
 from trainer.prepare import Prepared
 from trainer.release.checks import Verdict
 from trainer.release.finished import Run, read
@@ -61,12 +61,13 @@ def run(
         DivergedError: the loss of every config became NaN or infinite before anything was learned.
         RefusedError: the gate refused the model. The verdict is in its run directory.
         RegistryError: it could not be published; the versions there before are untouched.
-        ValueError: the device lacks a config's precision, or the images are too small for its model.
+        ValueError: the device lacks a config's precision, or its model cannot be built for such images.
     """
     dataset = prepared.dataset
     for config in configs:  # before anything is trained
         resolved(config.precision)
-        check_size(config.model, dataset.shape)
+        with alone():
+            build(config, dataset.shape, len(dataset.classes))
     # Several processes start over: the others could not know how far an interrupted run had come.
     options = replace(options, fresh=options.fresh or devices.processes > 1)
     runs: list[Run] = []

@@ -1,4 +1,7 @@
-"""What a command checks before it trains, without TensorFlow: the data, and the version now served."""
+"""What a command checks before it trains: a user's own model, the data, and the version now served.
+
+The first alone needs TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from typing import Any
 
 from registry.card import CardError, ModelCard
 from registry.store import ModelStore
-from trainer.config import RunOptions, TrainConfig
+from trainer.backend import import_tensorflow
+from trainer.config import MODELS, RunOptions, TrainConfig
 from trainer.data import checks
 from trainer.data.checks import Inspection
 from trainer.data.dataset import DataError, ImageDataset
@@ -39,6 +43,19 @@ class Prepared:
     def novelty_measures(self) -> dict[str, Any]:
         """How well it does so."""
         return novelty.measured(self.novelty, self.dataset.test)
+
+
+def check_model(model: str) -> None:
+    """Imports the function that a user's own model is named by, so that a mistake in it is reported before all else.
+
+    Raises:
+        ValueError: it cannot be imported, or TensorFlow cannot.
+    """
+    if model not in MODELS:
+        import_tensorflow()
+        from trainer.models.builders import builder
+
+        builder(model)
 
 
 def prepare(config: TrainConfig, options: RunOptions) -> Prepared:

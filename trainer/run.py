@@ -118,11 +118,11 @@ def tensorboard_callbacks(directory: Path) -> list[keras.callbacks.Callback]:
 
 
 def _new_directory(runs: Path, config: TrainConfig) -> Path:
-    """A directory whose name sorts by time and ends with the model's name."""
+    """A directory whose name sorts by time and ends with the model's name, without the colon of a user's function."""
     runs.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
-        directory = runs / f"{stamp}-{config.model}{suffix}"
+        directory = runs / f"{stamp}-{config.model.replace(':', '.')}{suffix}"
         try:
             directory.mkdir()
         except FileExistsError:  # another run began in the same second

@@ -25,7 +25,7 @@ from trainer.config import TrainConfig
 from trainer.data.load import model_name
 from trainer.options import configs, exit_code, run_options
 from trainer.options import parser as training_parser
-from trainer.prepare import loaded
+from trainer.prepare import check_model, loaded
 from tuning.options import SearchOptions
 from tuning.space import EPOCHS, SPACES, Search
 from tuning.workers import end_with_the_search
@@ -116,6 +116,7 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     search, part = search_of(arguments), role()
     options = options_of(arguments, search)
+    check_model(search.base.model)
     counts = Counts.of(loaded(search.base, options.runs))
     recipe, search = search.base, search_of(arguments, counts)
     if part != "worker" and (adapted := advice.adaptation(recipe, search.base, counts)):

@@ -47,12 +47,12 @@ def learning_rates(trials: Trials) -> str:
     """Learning rate against accuracy, coloured by optimizer and marked by model; hollow where stopped early."""
 
     def draw(axes: Axes) -> None:
-        for optimizer, model in itertools.product(OPTIMIZERS, MODELS):
+        for optimizer, model in itertools.product(OPTIMIZERS, dict.fromkeys(config.model for _, config in trials)):
             own = [(r, c) for r, c in trials if (c.optimizer, c.model) == (optimizer, model)]
             if own:
                 rates = [config.learning_rate for _, config in own]
                 scores = [record.score or np.nan for record, _ in own]
-                colour, marker = COLOURS[optimizer], MARKERS[model]
+                colour, marker = COLOURS[optimizer], MARKERS.get(model, "D")
                 fills = ["none" if record.stopped else colour for record, _ in own]
                 axes.scatter(rates, scores, s=45, c=fills, edgecolors=colour, marker=marker)
                 axes.plot([], [], marker, color=colour, label=f"{optimizer}, {model}")

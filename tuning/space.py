@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trainer.config import OPTIMIZERS, PAPER_MODELS, SCHEDULES, TrainConfig
+from trainer.config import MODELS, OPTIMIZERS, PAPER_MODELS, SCHEDULES, TrainConfig
 
 if TYPE_CHECKING:
     from keras_tuner import HyperParameters  # it imports TensorFlow, which a mistyped option need not wait for
@@ -97,6 +97,8 @@ class Search:
         names = [name for name in SPACES[self.space] if name not in self.fixed]
         if "optimizer" in self.fixed and self.base.optimizer != "adamw" and "weight_decay" in names:
             names.remove("weight_decay")
+        if "dropout" in names and self.base.model not in MODELS:  # which has its own
+            names.remove("dropout")
         return tuple(names)
 
     @property

@@ -41,6 +41,17 @@ def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
         TrainConfig(model="resnet")
 
 
+def test_a_model_of_the_users_own_normalizes_by_itself() -> None:
+    TrainConfig(model="package.my_models:small", normalization="none")
+    for model, normalization, dropout in (
+        ("my_models:small", "scale", 0.0),
+        ("my_models:small", "none", 0.1),
+        ("deep", "none", 0.0),
+    ):
+        with pytest.raises(ValueError, match="`normalization` must be none and `dropout` 0 for a model of your own"):
+            TrainConfig(model=model, normalization=normalization, dropout=dropout)
+
+
 def test_weight_decay_goes_with_adamw_only() -> None:
     TrainConfig(optimizer="adamw", weight_decay=0.01)
     with pytest.raises(ValueError, match="adamw"):

@@ -74,7 +74,14 @@ def test_options_can_take_the_default_recipe_apart() -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--model", "resnet"], "`model` must be one of basic, deep, residual. Received: resnet."),
+        (
+            ["--model", "resnet"],
+            "`model` must be one of basic, deep, residual, or MODULE:FUNCTION for your own. Received: resnet.",
+        ),
+        (
+            ["--model", "no_such_module:net"],
+            "whose import fails: ModuleNotFoundError: No module named 'no_such_module'",
+        ),
         (["--optimizer", "lion"], "`optimizer` must be one of sgd, momentum, rmsprop, adam, adamw. Received: lion."),
         (["--recipe", "best"], "`recipe` must be one of default, robust, residual, paper. Received: best."),
         (["--learning-rate", "0"], "`learning_rate` must be above 0 and at most 10. Received: 0.0."),

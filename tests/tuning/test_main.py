@@ -49,6 +49,10 @@ def rows(artifacts: Path) -> list[dict[str, str]]:
         (["--workers", "0"], "`workers` must be at least 1. Received: 0."),
         (["--time-limit", "0"], "`time_limit` must be above 0 minutes. Received: 0.0."),
         (["--optimizer", "lion"], "`optimizer` must be one of sgd, momentum, rmsprop, adam, adamw. Received: lion."),
+        (
+            ["--model", "no_such_module:net"],
+            "whose import fails: ModuleNotFoundError: No module named 'no_such_module'",
+        ),
         (["--name", "../models"], "`name` must be of letters and digits of any script, '_', '.' and '-', not begin"),
         (["--name", ".."], "Received: ..."),
         (["--resume", "a"], "`resume` is for a run of the trainer; a search goes on by the same command."),

@@ -1,6 +1,7 @@
 """The space: every point of it is a config of the trainer, and what is fixed stays fixed."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,12 @@ def test_a_fixed_setting_is_not_searched() -> None:
     assert {config.optimizer for config in configs} == {"momentum"}
     assert {config.weight_decay for config in configs} == {0.0}
     assert {config.model for config in configs} == {"basic", "deep"}
+
+
+def test_dropout_of_a_users_own_model_is_not_searched() -> None:
+    base = replace(BASE, model="my_models:small", normalization="none")
+    search = Search(base, fixed=("model",), space="full")
+    assert {(config.model, config.dropout) for config in sampled(search)} == {("my_models:small", 0.0)}
 
 
 def test_each_trial_has_its_own_seed_and_keeps_it() -> None:

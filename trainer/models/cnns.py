@@ -94,8 +94,11 @@ MODELS: dict[str, Callable[..., keras.Model]] = {"basic": basic_cnn, "deep": dee
 def fast_form(model: keras.Model) -> keras.Model:
     """A copy of one of these models that answers alike in less time on a CPU; it cannot be trained further.
 
-    A `PixelBlock` is its first block, and its convolutions do what batch normalization did after them.
+    A `PixelBlock` is its first block, and its convolutions do what batch normalization did after them. A model of the
+    user's own is returned as it is.
     """
+    if model.name not in MODELS:
+        return model
     normalization = model.layers[1].name
     copy = MODELS[model.name](model.input_shape[1:], model.output_shape[-1], normalization=normalization, fast=True)
     copy.set_weights(model.get_weights())

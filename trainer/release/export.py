@@ -46,7 +46,7 @@ def serving_model(model: keras.Model, temperature: float = 1.0) -> keras.Model:
 
 
 def export(model: keras.Model, directory: Path, temperature: float, tolerance: float) -> dict[str, float | str]:
-    """Writes the SavedModel and, beside it, the flatbuffer of a model of `trainer.models` into an existing directory.
+    """Writes the SavedModel and, beside it, the flatbuffer of a model that `build` made into an existing directory.
 
     Each has the form that its runtime computes faster: on a CPU, TensorFlow takes twice as long for a batch with
     Keras's convolution in place of the `PixelBlock`, for which LiteRT has no kernel.

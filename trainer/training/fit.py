@@ -16,11 +16,11 @@ from keras import ops
 
 from registry.disk import replacing
 from registry.text import counted
-from trainer.config import TrainConfig
+from trainer.config import PAPER_MODELS, TrainConfig
 from trainer.data import batches
 from trainer.data.dataset import ImageDataset
 from trainer.devices import ONE, Devices, alone, placed, resolved
-from trainer.models.cnns import MODELS
+from trainer.models.builders import build
 from trainer.models.optimizers import build_optimizer
 from trainer.training import checkpoint
 from trainer.training.checkpoint import CheckpointError
@@ -76,9 +76,10 @@ def train(
 
     Raises:
         InterruptedTraining: Ctrl-C; what was learned so far is in the run directory.
-        CheckpointError: the run directory holds the checkpoint of a training on other data.
+        CheckpointError: the run directory holds the checkpoint of a training on other data or of another model.
         DivergedError: the loss became NaN or infinite in the first epoch.
-        ValueError: a precision that the device lacks, or batches that the devices cannot share.
+        ValueError: a precision that the device lacks, batches that the devices cannot share, or a model that cannot be
+            built for such images.
     """
     if config.batch_size % devices.shares:
         raise ValueError(
@@ -134,7 +135,7 @@ def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int, d
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(resolved(config.precision))
     try:
-        model = _built(config, dataset, fast=True)
+        model = build(config, dataset.shape, len(dataset.classes), fast=True)
     finally:
         keras.config.set_dtype_policy(policy)
     model.compile(
@@ -153,19 +154,16 @@ def _worth_compiling(config: TrainConfig, steps_per_epoch: int) -> bool:
     """Whether XLA makes a run shorter: it takes a quarter off a step on a CPU, and some seconds to compile one.
 
     It does so where most of the work is the `PixelBlock`'s. It computes the residual network's convolutions more slowly
-    than TensorFlow does, and draws dropout's random numbers so slowly that a step takes ten times as long.
+    than TensorFlow does, and draws dropout's random numbers so slowly that a step takes ten times as long. What it does
+    for a user's own model is not known.
     """
     if not _on_tensorflow():
         return True
-    return config.model != "residual" and not config.dropout and config.epochs * steps_per_epoch >= COMPILED_STEPS
+    return config.model in PAPER_MODELS and not config.dropout and config.epochs * steps_per_epoch >= COMPILED_STEPS
 
 
 def _on_tensorflow() -> bool:
     return keras.backend.backend() == "tensorflow"
-
-
-def _built(config: TrainConfig, dataset: ImageDataset, fast: bool = False) -> keras.Model:
-    return MODELS[config.model](dataset.shape, len(dataset.classes), config.dropout, config.normalization, fast)
 
 
 def _loss(smoothing: float, classes: int) -> Callable[[Any, Any], Any]:
@@ -201,8 +199,8 @@ def _keep(config: TrainConfig, dataset: ImageDataset, progress: Progress, direct
 
 
 def _save(config: TrainConfig, dataset: ImageDataset, progress: Progress, directory: Path) -> keras.Model:
-    """Writes the best epoch's model, in float32 and of Keras's own layers, and the history; returns the model."""
-    model = _built(config, dataset)
+    """Writes the best epoch's model, in float32 (ours: of Keras's own layers), and the history; returns the model."""
+    model = build(config, dataset.shape, len(dataset.classes))
     model.set_weights(progress.best)
     with replacing(directory / "model.keras") as part:
         model.save(part)

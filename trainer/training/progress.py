@@ -11,7 +11,7 @@ from keras import ops
 
 from trainer.config import TrainConfig
 from trainer.training import checkpoint
-from trainer.training.checkpoint import Checkpoint
+from trainer.training.checkpoint import Checkpoint, CheckpointError
 
 
 class Progress(keras.callbacks.Callback):
@@ -45,7 +45,16 @@ class Progress(keras.callbacks.Callback):
         return 0 < self._config.patience < self.epochs - self.best_epoch if self.epochs else False
 
     def resume(self, model: keras.Model, saved: Checkpoint) -> None:
-        """Puts a run back to where a checkpoint left it."""
+        """Puts a run back to where a checkpoint left it.
+
+        Raises:
+            CheckpointError: it is of another model.
+        """
+        if [tuple(variable.shape) for variable in _state(model)] != [values.shape for values in saved.state]:
+            raise CheckpointError(
+                f"{self._directory}: its weights are not those of the model that {self._config.model} builds now. "
+                "Begin a new run with --fresh."
+            )
         self.history, self.best = saved.history, saved.best
         for variable, values in zip(_state(model), saved.state, strict=True):
             variable.assign(values)
