@@ -89,8 +89,8 @@ class TrainConfig:
     )
     normalization: str = setting(
         "scale",
-        f"{' or '.join(NORMALIZATIONS)}: pixels divided by 255, or each image minus its mean, divided by its deviation; "
-        "none: for a model of your own, which normalizes inside",
+        f"{' or '.join(NORMALIZATIONS)}: pixels divided by 255, or each image minus its mean, divided by its deviation,"
+        " or none, for a model of your own, which has its own",
         choices=(*NORMALIZATIONS, "none"),
     )
     optimizer: str = setting("sgd", ", ".join(OPTIMIZERS), choices=OPTIMIZERS)
