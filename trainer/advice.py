@@ -73,7 +73,7 @@ def after(run: Run, card: ModelCard, verdict: Verdict) -> list[str]:
     failed = {check.name: check for check in verdict.checks if not check.passed}
     tries: list[str] = []
     if "accuracy_floor" in failed:
-        tries += [*_more_tests(run, verdict.thresholds), *_better_training(run, steps)]
+        tries += [*_better_training(run, steps), *_more_tests(run, verdict.thresholds)]
     if "recall_floor" in failed:
         tries.append("More training images of the classes whose recall is too low.")
     if "calibration" in failed and images["validation"] < FEW_VALIDATION:

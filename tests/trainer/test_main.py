@@ -119,8 +119,8 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
         "`python -m trainer push RUN --force --reason TEXT` pushes it without training again.\n"
     )
     assert "It was trained on 400 images, 25 steps an epoch for 1 epoch, and tested on 200 images.\n" in done.stdout
-    assert "What to try:\n  - At least 3,838 test images; " in done.stdout
-    assert "  - --epochs 80: 25 steps are few, 2,000 are usual.\n" in done.stdout
+    assert "  - At least 3,838 test images; " in done.stdout
+    assert "What to try:\n  - --epochs 80: 25 steps are few, 2,000 are usual.\n" in done.stdout
     (verdict,) = tmp_path.glob("runs/*/verdict.json")
     assert str(verdict) in done.stdout
     assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
