@@ -43,7 +43,9 @@ def test_serving_scores_as_the_trainer_does(artifacts: Path, sample: ImageDatase
     assert np.allclose(scores, novelty.fit(sample).scores(sample.test.images), atol=2e-3)
 
 
-def test_images_of_the_data_set_are_in_distribution_and_noise_is_not(trained: BridgeClient, sample: ImageDataset) -> None:
+def test_images_of_the_data_set_are_in_distribution_and_noise_is_not(
+    trained: BridgeClient, sample: ImageDataset
+) -> None:
     own = post(trained, np.asarray(sample.test.images))
     noise = post(trained, np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), np.uint8))
     assert sum(each["in_distribution"] for each in own) > 160

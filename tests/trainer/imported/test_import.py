@@ -75,6 +75,7 @@ def test_every_protocol_answers_on_both_runtimes_what_the_models_own_framework_d
     expected = foreign.answer(images)
     assert np.ptp(expected, axis=0).max() > 0.01  # the images are told apart
     for predictor in loaded(version):
+        assert predictor.largest < 32 or foreign.shape != (224, 224, 3)  # a large model's runs are kept short
         for protocol, answer in answers(predictor, images).items():
             assert np.allclose(answer, expected, atol=CLOSE), f"{protocol} of {type(predictor).__name__}"
 
