@@ -301,10 +301,10 @@ def test_strays_are_no_versions_yet_verify_reports_them(store: ModelStore, publi
     assert store.versions() == [1]
     found = "\n".join(store.verify())
     for told in (
-        "notes.txt is no version",
-        "/0 is no version",
-        "/007 is no version",
-        "11 is no version",
+        "notes.txt is not a version",
+        "/0 is not a version",
+        "/007 is not a version",
+        "11 is not a version",
         "version 5: There is no",
         "names version 4",
     ):
