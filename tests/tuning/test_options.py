@@ -58,6 +58,7 @@ def test_a_worker_mixes_no_trials_of_other_data_into_a_search(tmp_path: Path, mo
         pipeline.work(Search(TrainConfig(dataset=f"idx:{SAMPLE}")), settings)
 
 
+@pytest.mark.tensorflow
 def test_a_search_on_a_small_set_has_longer_trials_smaller_batches_and_the_residual_network() -> None:
     small, large = Counts((13,) * 3, 9, (4,) * 3, 64), Counts((4800,) * 10, 12_000, (1000,) * 10, 28)
     given = parser().parse_args(["--space", "full"])
