@@ -21,11 +21,11 @@ import keras
 import numpy as np
 
 from registry.text import table
-from trainer.config import RECIPES
 from trainer.data.dataset import ImageDataset, Split
 from trainer.data.load import load
 from trainer.evaluation.metrics import Evaluation, calibrated_temperature, measure, predict_logits
 from trainer.evaluation.robustness import CORRUPTIONS, Robustness, robustness
+from trainer.recipes import RECIPES
 from trainer.release import checks
 from trainer.release.checks import Check
 from trainer.release.thresholds import thresholds_for

@@ -25,11 +25,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import tensorflow as tf
 
-from trainer.config import MODELS, RECIPES, TrainConfig
+from trainer.config import MODELS, TrainConfig
 from trainer.data.batches import TrainingBatches, evaluation_batches
 from trainer.data.dataset import ImageDataset
 from trainer.data.load import load
 from trainer.devices import resolved
+from trainer.recipes import RECIPES
 from trainer.training import fit
 
 # What the table calls a precision -> the trainer's name for it. TF32 multiplies with 10 bits of each number's fraction.

@@ -27,11 +27,11 @@ import tensorflow as tf
 
 from benchmarks import pytorch_loops
 from registry.text import table
-from trainer.config import RECIPES
 from trainer.data.batches import TrainingBatches
 from trainer.data.dataset import ImageDataset
 from trainer.data.load import load
 from trainer.models.cnns import MODELS
+from trainer.recipes import RECIPES
 from trainer.training import fit
 
 Epoch = Callable[[], object]

@@ -22,9 +22,10 @@ import keras
 import numpy as np
 
 from registry.text import table
-from trainer.config import RECIPES, TrainConfig
+from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.data.load import load
+from trainer.recipes import RECIPES
 from trainer.training.fit import train
 from tuning.oracles import ORACLES, SCORE
 from tuning.space import ALGORITHMS, Search

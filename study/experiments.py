@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainer.config import RECIPES, TrainConfig
+from trainer.config import TrainConfig
+from trainer.recipes import RECIPES
 
 # Part of every result: raise it when what a run does or measures changes, so that all are computed again.
 VERSION = 2

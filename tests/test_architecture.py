@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # The trainer's own layers, from the lowest to the highest: folders and files.
 TRAINER = (
-    {"config", "backend", "devices", "supervise"},
+    {"config", "recipes", "backend", "devices", "supervise"},
     {"data", "models"},
     {"training", "evaluation"},
     {"release"},

@@ -1,4 +1,4 @@
-"""One training run as data: a frozen TrainConfig that validates its fields, and the recipes built of it."""
+"""One training run as data: a frozen TrainConfig that validates its fields, and what a command does with its runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import operator
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,35 +226,3 @@ class RunOptions:
     fresh: bool = False
     tensorboard: bool = False
     allow_anomalies: bool = False
-
-
-_DEFAULT = TrainConfig(
-    normalization="standardize",
-    optimizer="adamw",
-    learning_rate=4e-3,
-    schedule="cosine",
-    weight_decay=4e-3,
-    batch_size=128,
-    epochs=24,
-    mirror=True,
-    shift=1,
-    erase=0.2,
-)
-# All but the paper's were chosen on Fashion-MNIST's validation images, clean and corrupted; docs/training.md has what
-# was tried. A recipe that is called as a model is that model's own.
-RECIPES: dict[str, TrainConfig] = {
-    "default": _DEFAULT,
-    "robust": replace(_DEFAULT, epochs=30, shift=2, rotate=12, noise=16, blur=0.8, erase=0.0),
-    "residual": replace(
-        _DEFAULT,
-        model="residual",
-        learning_rate=3e-3,
-        weight_decay=0.05,
-        batch_size=64,
-        epochs=30,
-        label_smoothing=0.05,
-        erase=0.1,
-        noise=6,
-    ),
-    "paper": TrainConfig(),
-}

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from registry.errors import RegistryError
 from trainer.adaptation import Counts, adapted, is_small
-from trainer.config import DEFAULT_RATES, MODELS, PAPER_MODELS, RECIPES, RunOptions, TrainConfig
+from trainer.config import DEFAULT_RATES, MODELS, PAPER_MODELS, RunOptions, TrainConfig
+from trainer.recipes import RECIPES
 from trainer.release.thresholds import parse
 from trainer.training.checkpoint import resumable
 

@@ -15,7 +15,7 @@ from serving.settings import Settings
 from tests.conftest import train_and_push
 from tests.serving.bridged import BridgeClient, bridged
 from tests.serving.photographs import photograph
-from trainer.config import RECIPES
+from trainer.recipes import RECIPES
 
 pytestmark = pytest.mark.tensorflow
 

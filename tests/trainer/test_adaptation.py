@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from trainer.adaptation import STEPS, STEPS_AN_EPOCH, Counts, adapted, steps_an_epoch
-from trainer.config import RECIPES, TrainConfig
+from trainer.config import TrainConfig
 from trainer.options import configs, parser
+from trainer.recipes import RECIPES
 
 FASHION_MNIST = Counts((4800,) * 10, 12_000, (1000,) * 10, 28)
 SIXTY = Counts((13,) * 3, 9, (4,) * 3, 64)

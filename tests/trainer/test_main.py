@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, SAMPLE
-from trainer.config import RECIPES, TrainConfig
+from trainer.config import TrainConfig
 from trainer.options import configs, parser
+from trainer.recipes import RECIPES
 
 pytestmark = pytest.mark.tensorflow
 

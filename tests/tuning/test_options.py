@@ -7,8 +7,9 @@ import pytest
 
 from tests.conftest import SAMPLE
 from trainer.adaptation import Counts
-from trainer.config import RECIPES, RunOptions, TrainConfig
+from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import DataError
+from trainer.recipes import RECIPES
 from tuning.__main__ import options_of, parser, search_of
 from tuning.options import SearchOptions
 from tuning.space import Search, SearchError

@@ -8,7 +8,8 @@ import pytest
 from keras_tuner.engine.trial import Trial
 
 from tests.tuning.disk import full_at
-from trainer.config import RECIPES, TrainConfig
+from trainer.config import TrainConfig
+from trainer.recipes import RECIPES
 from tuning.oracles import DEATHS, ORACLES, SCORE, SavedOracle
 from tuning.space import Search, SearchError
 

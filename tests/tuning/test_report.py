@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import RECIPES, TrainConfig
+from trainer.config import TrainConfig
 from trainer.options import configs, parser
+from trainer.recipes import RECIPES
 from tuning import report
 from tuning.finalists import finalists
 from tuning.space import Search, SearchError
@@ -40,10 +41,11 @@ def retrained(trial: int, validation: float = 0.9, test: float = 0.9) -> dict[st
 
 def test_finalists_are_the_best_trials_with_different_settings() -> None:
     assert [record.number for record in finalists(SEARCH, trials_of(SCORES), 3, seeds=1).values()] == [4, 6, 8]
+    epochs = RECIPES["default"].epochs
     trained = finalists(SEARCH, trials_of(SCORES), 2, seeds=2)
     assert [(record.number, config.seed, config.epochs) for config, record in trained.items()] == [
-        *((4, 0, 24), (4, 1, 24)),
-        *((6, 0, 24), (6, 1, 24)),
+        *((4, 0, epochs), (4, 1, epochs)),
+        *((6, 0, epochs), (6, 1, epochs)),
     ]
 
 

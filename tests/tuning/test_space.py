@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.config import OPTIMIZERS, RECIPES, TrainConfig
+from trainer.config import OPTIMIZERS, TrainConfig
+from trainer.recipes import RECIPES
 from tuning.space import SPACES, Search
 
 pytestmark = pytest.mark.tensorflow

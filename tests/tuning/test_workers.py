@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import RECIPES
+from trainer.recipes import RECIPES
 from tuning import workers
 from tuning.oracles import DEATHS, Random
 from tuning.space import Search, SearchError
