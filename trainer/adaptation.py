@@ -81,8 +81,8 @@ def adapted(recipe: TrainConfig, counts: Counts, given: Mapping[str, Any]) -> Tr
     # A large batch that the user gave to a large set changes nothing else.
     epochs = math.ceil(STEPS / steps_an_epoch(config if small else recipe, images))
     if epochs > recipe.epochs:
-        config = changed(config, epochs=epochs)
-        config = changed(config, patience=max(recipe.patience, config.epochs // PATIENCE))
+        if "epochs" not in given:  # who gives a number of epochs wants them all
+            config = changed(config, epochs=epochs, patience=max(recipe.patience, epochs // PATIENCE))
         if any(getattr(recipe, name) for name in AUGMENTATIONS):  # else the recipe is meant to be plain
             shift = min(MOST_SHIFT, round(SHIFT * counts.side))
             config = changed(
