@@ -24,7 +24,7 @@ REVISION = $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/de
 OR_NONE := || [ $$? = 5 ]  # a part of the tests may have none that ARGS selects
 
 .DEFAULT_GOAL := help
-.PHONY: help install train import tune study serve predict test test-light test-slow check format bench image image-test clean
+.PHONY: help install train import tune study serve predict test test-light test-slow test-long check format bench image image-test clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,10 @@ test-light: $(STAMP)  ## run the tests that need no TensorFlow, with TensorFlow 
 	@PYTHONPATH="$(CURDIR)/tests/no_tensorflow:$$PYTHONPATH" $(PYTEST) --dist loadfile -m "not tensorflow and not slow and not image" $(ARGS) $(OR_NONE)
 
 test-slow: $(STAMP)  ## run the tests that start many processes
-	@$(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -m "slow and not long" $(ARGS)
+
+test-long: $(STAMP)  ## run the tests that train for minutes
+	@$(PYTEST) -m long $(ARGS)
 
 check: $(STAMP)  ## check format, lint and types
 	@$(RUN) -m ruff format --check .

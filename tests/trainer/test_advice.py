@@ -94,6 +94,8 @@ def test_as_many_test_images_as_advised_are_enough_to_tell(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.tensorflow
 def test_sixty_pictures_in_three_classes_are_accepted_when_the_advice_after_a_refusal_is_followed(
     tmp_path: Path,
@@ -109,6 +111,8 @@ def test_sixty_pictures_in_three_classes_are_accepted_when_the_advice_after_a_re
 
 
 @pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.tensorflow
 def test_two_unbalanced_classes_are_accepted_when_the_advice_before_training_is_followed(tmp_path: Path) -> None:
     folder = drawings.shapes(tmp_path / "shapes", {"circle": 500, "cross": 20})
@@ -125,6 +129,8 @@ def test_two_unbalanced_classes_are_accepted_when_the_advice_before_training_is_
 
 
 @pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.tensorflow
 def test_thirty_classes_of_twelve_pictures_are_accepted(tmp_path: Path) -> None:
     folder = drawings.textures(tmp_path / "textures", 12)

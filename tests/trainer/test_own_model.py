@@ -75,7 +75,10 @@ def answers(version: Path, shape: tuple[int, ...]) -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize(("function", "shape"), [("tiny", (28, 28, 1)), ("mobilenet", (32, 32, 3))])
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [("tiny", (28, 28, 1)), pytest.param("mobilenet", (32, 32, 3), marks=pytest.mark.long)],
+)
 def test_a_users_architecture_is_trained_pushed_and_served(folder: Path, function: str, shape: tuple[int, ...]) -> None:
     colour = shape[2] == 3
     data = f"folder:{drawings.shapes(folder / 'shapes', {'circle': 20, 'square': 20})}" if colour else f"idx:{SAMPLE}"
