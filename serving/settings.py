@@ -47,7 +47,8 @@ class Settings:
     runtime: str = field(default="tensorflow", metadata=_about("tensorflow or litert, which needs no TensorFlow"))
     # One thread answered a single image in 298 us where TensorFlow's default took 513 us, on two cores.
     tf_threads: int = field(default=1, metadata=_about("threads that compute in a worker", 1, 256))
-    # XLA took 0.5 to 0.8 of the time at every size, for three seconds more to load and 80 MB.
+    # XLA took 0.5 to 0.8 of the time of the paper's CNNs, for three seconds more to load and 80 MB. What it slows
+    # down is not compiled.
     xla: int = field(default=1, metadata=_about("1: compile with XLA; 0: start sooner", 0, 1))
     artifacts: Path = field(default=Path("artifacts"), metadata=_about("directory of the trainer's results"))
     models: Path | None = field(default=None, metadata=_about("directory of the pushed models [ARTIFACTS/models]"))

@@ -46,7 +46,7 @@ function showCard({ model, version, card }) {
     "Test accuracy": metrics.test_accuracy && `${percent(metrics.test_accuracy)} (95 % interval ${interval.map(percent).join(" to ")})`,
     "Corrupted images": metrics.robust_accuracy && `${percent(metrics.robust_accuracy)} accuracy on average`,
     "Calibration error": metrics.calibration && `${percent(metrics.calibration.calibrated.ece)} as served, at temperature ${metrics.calibration.temperature.toFixed(2)}`,
-    "Unfamiliar images": metrics.familiarity && strangers(metrics.familiarity),
+    "Out-of-distribution images": metrics.familiarity && detection(metrics.familiarity),
     [card.config.imported ? "Imported" : "Trained"]: `${card.created.slice(0, 16).replace("T", " ")} UTC${metrics.seconds ? `, in ${Math.round(metrics.seconds)} s` : ""}, run ${card.run}`,
     Code: card.commit,
     Libraries: Object.entries(card.libraries).map((each) => each.join(" ")).join(", "),
@@ -55,9 +55,9 @@ function showCard({ model, version, card }) {
   byId("card").replaceChildren(...rows.flatMap(([name, fact]) => [make("dt", {}, name), make("dd", {}, fact)]));
 }
 
-function strangers(familiarity) {
+function detection(familiarity) {
   const kinds = Object.entries(familiarity.strangers).map(([kind, of]) => `${kind} ${percent(of.found)} (AUROC ${of.auroc.toFixed(3)})`);
-  return `found of ${kinds.join(", ")}; ${percent(familiarity.unfamiliar_test_images)} of the test images are taken for such`;
+  return `detected: ${kinds.join(", ")}; ${percent(familiarity.unfamiliar_test_images)} of the test images are flagged wrongly`;
 }
 
 function byClass(classes) {
@@ -77,7 +77,7 @@ async function showVersions() {
 function version({ version, problem, created, architecture, test_accuracy: accuracy, verdict, state }, pinned) {
   if (problem) return make("p", { className: "version" }, `Version ${version}: ${problem}`);
   const tags = [
-    state === "served" && ["answers now", ""],
+    state === "served" && ["served", ""],
     pinned === version && ["pinned", ""],
     verdict && (verdict.accepted ? ["accepted", ""] : [`refused, forced by ${verdict.forced_by}: ${verdict.forced}`, "failed"]),
     state && state !== "served" && [`not served: ${state}`, "failed"],

@@ -9,20 +9,23 @@ let model; // what GET /model told
 let drawing;
 let asked = 0; // requests so far: an answer that a later one overtook is not shown
 let shown; // {pixels, label} of the answer on the page
+let last; // the file that was asked about last, which a changed tick asks about again
 
 export function describe(description) {
   const first = !model || String(model.card.input.shape) !== String(description.card.input.shape);
-  if (model && model.model !== description.model) forget();
+  if (model && model.model !== description.model) {
+    asked++; // what the other model has still to answer is not shown
+    last = undefined;
+    complain("");
+    hideAnswer();
+  }
   model = description;
   if (first) drawing = new Drawing(model.card.input.shape, paperOf(model), classifyDrawing);
   byId("preprocess").closest("label").hidden = !model.preprocessing;
   showSamples();
 }
 
-// What another model answered is neither shown nor explained any more.
-function forget() {
-  asked++;
-  complain("");
+function hideAnswer() {
   byId("empty").hidden = false;
   byId("answer").hidden = true;
 }
@@ -49,6 +52,7 @@ export function listen() {
     if (event.target.matches?.("input")) return;
     takeFrom(event.clipboardData, "What was pasted holds no image: copy an image first.");
   });
+  byId("preprocess").onchange = () => last && classifyFile(last);
   byId("classify").onclick = classifyDrawing;
   byId("clear").onclick = () => drawing?.clear();
   byId("save").onclick = saveDrawing;
@@ -63,8 +67,10 @@ function takeFrom(transfer, complaint) {
 
 async function classifyFile(file) {
   const begin = performance.now();
+  last = file;
   if (model && file.size > model.limits.max_body_bytes - 1024) {
     complain(`${file.name} is too large: ${file.size} bytes, and a request may hold ${model.limits.max_body_bytes}.`);
+    hideAnswer();
     return;
   }
   const form = new FormData();
@@ -75,8 +81,9 @@ async function classifyFile(file) {
 
 async function classifyDrawing() {
   if (!drawing) return;
-  if (drawing.empty) complain("The drawing is empty: draw something first.");
-  else await ask(drawing.pixels, { pixels: 1 }, "drawing.png", performance.now());
+  if (drawing.empty) return complain("The drawing is empty: draw something first.");
+  last = undefined;
+  await ask(drawing.pixels, { pixels: 1 }, "drawing.png", performance.now());
 }
 
 async function ask(body, query, name, begin) {
@@ -86,7 +93,9 @@ async function ask(body, query, name, begin) {
     const reply = await predict(body, query);
     if (number === asked) show(reply, query, name, performance.now() - begin);
   } catch (error) {
-    if (number === asked) complain(error.message);
+    if (number !== asked) return;
+    complain(error.message);
+    hideAnswer(); // it was about another image
   }
 }
 
@@ -115,21 +124,24 @@ function show(reply, query, name, milliseconds) {
   byId("verdict").scrollIntoView({ block: "nearest" }); // on a phone the answer is below
 }
 
-// The probabilities are calibrated, so that they may be read as how often such an answer is right.
-function confidence({ probability, top }) {
+// The probabilities are calibrated on images like the test images: for those they say how often such an answer is right.
+function confidence({ probability, top, in_distribution: known }) {
+  if (known === false) return `Probability ${percent(probability)}, for images like those that the model was trained on.`;
   const share = Math.round(100 * probability);
+  const others = top.slice(1).filter((each) => each.probability >= probability / 2).map((each) => each.label);
+  const alternative = others.length ? ` It could just as well be ${others.join(" or ")}.` : "";
   if (probability >= 0.995) return "Almost certain: of a hundred such answers, hardly one is wrong.";
   const often = `of a hundred such answers, about ${share} are right`;
   if (probability >= 0.9) return `Confident: ${often}.`;
   if (probability >= 0.7) return `Fairly sure: ${often}.`;
-  if (probability >= 0.5) return `Unsure: ${often}. It may also be ${top[1]?.label}.`;
-  return `A guess: ${often}. It may as well be ${top.slice(1).map((each) => each.label).join(" or ")}.`;
+  if (probability >= 0.5) return `Unsure: ${often}.${alternative}`;
+  return `A guess: ${often}.${alternative}`;
 }
 
-function warn({ in_distribution: familiar, distribution_score: score, note }) {
-  const odd = `This looks like nothing in the training images (score ${score?.toFixed(2)}, familiar up to 1), so do not rely on the answer.`;
-  byId("warning").hidden = familiar !== false && !note;
-  byId("warning").textContent = [note, familiar === false ? odd : ""].filter(Boolean).join(" ");
+function warn({ in_distribution: known, distribution_score: score, note }) {
+  const odd = `This image looks unlike the training images (score ${score?.toFixed(2)}; theirs are at most 1), so do not rely on the answer.`;
+  byId("warning").hidden = known !== false && !note;
+  byId("warning").textContent = [note, known === false ? odd : ""].filter(Boolean).join(" ");
 }
 
 function showBars({ probabilities, label }) {

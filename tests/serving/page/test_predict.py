@@ -129,11 +129,24 @@ def test_what_cannot_be_read_is_said_beside_the_input(
     site: Any, visit: Callable[..., Any], name: str, content: bytes, sentence: str
 ) -> None:
     page = visit(site.url)
-    page.wait_for_selector("#samples button")
+    page.click("#samples button[title='Bag']")
+    answered(page)
     drop(page, name, content)
     page.wait_for_selector("#problem:not(:empty)")
     assert sentence in page.text_content("#problem")
-    assert page.is_hidden("#answer")
+    assert page.is_hidden("#answer")  # it was about the bag
+
+
+def test_a_changed_tick_asks_about_the_same_photograph_again(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(site.url)
+    page.wait_for_selector("#samples button")
+    drop(page, "boot.jpg", photograph(np.asarray(Image.open(BOOT)), seed=0))
+    answered(page)
+    assert "longest side to 28" in page.text_content("#seen-caption")
+    page.uncheck("#preprocess")
+    page.wait_for_selector("#seen-caption:not(:has-text('longest side to 28'))")
+    page.check("#preprocess")
+    page.wait_for_selector("#seen-caption:has-text('longest side to 28')")
 
 
 def test_a_cmyk_and_a_turned_photograph_are_taken(site: Any, visit: Callable[..., Any]) -> None:
@@ -155,7 +168,8 @@ def test_an_out_of_distribution_image_carries_a_warning(site: Any, visit: Callab
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
     drop(page, "noise.png", encoded(Image.fromarray(noise), "PNG"))
     answered(page)
-    assert "looks like nothing in the training images" in page.text_content("#warning")
+    assert "looks unlike the training images" in page.text_content("#warning")
+    assert "such answers" not in page.text_content("#words")  # that holds for images like the test images
 
 
 def test_while_versions_change_the_page_goes_on(
