@@ -61,9 +61,9 @@ class Load:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         try:
             connection.connect()
-        except ConnectionRefusedError:
+        except ConnectionError as error:  # refused, or reset in the moment in which the port was closed
             if not self.ending.is_set():
-                self.faults.append("refused")
+                self.faults.append(f"{type(error).__name__}: {error}")
             return None
         return connection
 
