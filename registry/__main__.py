@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from registry.card import CardError
+from registry.description import comparison, explanation, listing, whole_explanation
 from registry.store import ModelStore, RegistryError, models, newest_pushed
-from registry.text import comparison, explanation, listing, whole_explanation
 
 
 class _Parser(argparse.ArgumentParser):
