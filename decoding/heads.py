@@ -20,7 +20,8 @@ CHUNKS = 20_000  # of a PNG or WebP; encoders put 8 KiB or more into one
 TEXTS = 16  # compressed texts of a PNG, which Pillow inflates to at most 1 MiB each
 SUB_BLOCKS = 10_000  # of a GIF before its first image
 BMP_COMPRESSIONS = {0, 3}
-OTHERS = {b"%PDF": "PDF", b"II+\0": "BigTIFF", b"MM\0+": "BigTIFF"}  # formats that people send, and are told of
+# Formats that people send, and that the error names.
+OTHERS = {b"%PDF": "PDF", b"II+\0": "BigTIFF", b"MM\0+": "BigTIFF", b"PK\3\4": "a ZIP archive or an Office document"}
 
 # Lossless WebP has up to 65,536 groups of Huffman codes, one for each 4 x 4 pixels, written in 20 bits or more each;
 # libwebp 1.6 allocated 5.65 KiB for each. Longer codes have tables of up to twice the size, and take more of the file:
@@ -31,6 +32,7 @@ WEBP_GROUP_BYTES = 5800
 WEBP_BYTES_FOR_BYTE = 100
 
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")  # but those without a meaning: restarts, fillers, stuffed zeros
+_TEXT = re.compile(rb"[\t\r\n -~]+")
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _SCAN, _END = 0xDA, 0xD9
@@ -84,12 +86,12 @@ def _described(content: bytes) -> str:
         return "nothing"
     kind = next((kind for begin, kind in OTHERS.items() if content.startswith(begin)), None)
     if content[4:8] == b"ftyp":
-        kind = "HEIC, AVIF or a film"
+        kind = "HEIC, AVIF or video"
     elif b"<svg" in content[:1000]:
         kind = "SVG"
-    return f"{len(content)} bytes " + (
-        f"of {kind}" if kind else f"that are none of them, beginning with {content[:12]!r}"
-    )
+    elif not kind and _TEXT.fullmatch(content[:12]):
+        kind = f'text that begins with "{" ".join(content[:12].decode().split())}"'
+    return f"{len(content)} bytes of {kind or 'an unknown format'}"
 
 
 def _jpeg(content: bytes, side: int) -> Head:
