@@ -1,6 +1,7 @@
 // The tab "Predict": an image comes in one of five ways, the answer is shown beside it, errors where they happen.
 
-import { address, predict } from "./api.js";
+import { predict } from "./api.js";
+import { copy, showCode } from "./code.js";
 import { byId, make, paint, percent } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { drawHeat, occlusion } from "./occlusion.js";
@@ -9,7 +10,7 @@ let model; // what GET /model told
 let drawing;
 let asked = 0; // requests so far: an answer that a later one overtook is not shown
 let shown; // {pixels, label} of the answer on the page
-let last; // the file that was asked about last, which a changed tick asks about again
+let last; // the arguments of the last classifyFile, which a changed tick calls again
 
 export function describe(description) {
   const first = !model || String(model.card.input.shape) !== String(description.card.input.shape);
@@ -52,7 +53,7 @@ export function listen() {
     if (event.target.matches?.("input")) return;
     takeFrom(event.clipboardData, "What was pasted holds no image: copy an image first.");
   });
-  byId("preprocess").onchange = () => last && classifyFile(last);
+  byId("preprocess").onchange = () => last && classifyFile(...last);
   byId("classify").onclick = classifyDrawing;
   byId("clear").onclick = () => drawing?.clear();
   byId("save").onclick = saveDrawing;
@@ -65,33 +66,37 @@ function takeFrom(transfer, complaint) {
   else complain(complaint);
 }
 
-async function classifyFile(file) {
+// `sample`: the address of one of the server's own images, which anybody can fetch; empty for a visitor's file.
+async function classifyFile(file, sample = "") {
   const begin = performance.now();
-  last = file;
+  last = [file, sample];
   if (model && file.size > model.limits.max_body_bytes - 1024) {
-    complain(`${file.name} is too large: ${file.size} bytes, and a request may hold ${model.limits.max_body_bytes}.`);
+    complain(`${file.name} is too large: it has ${megabytes(file.size)}, and a request may have ${megabytes(model.limits.max_body_bytes)}.`);
     hideAnswer();
     return;
   }
   const form = new FormData();
   form.append("image", file, file.name || "pasted.png");
   const preprocess = Number(byId("preprocess").checked);
-  await ask(form, model?.preprocessing ? { pixels: 1, preprocess } : { pixels: 1 }, file.name || "pasted.png", begin);
+  const source = { name: file.name || "pasted.png", sample };
+  await ask(form, model?.preprocessing ? { pixels: 1, preprocess } : { pixels: 1 }, source, begin);
 }
+
+const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 async function classifyDrawing() {
   if (!drawing) return;
   if (drawing.empty) return complain("The drawing is empty: draw something first.");
   last = undefined;
-  await ask(drawing.pixels, { pixels: 1 }, "drawing.png", performance.now());
+  await ask(drawing.pixels, { pixels: 1 }, { name: "drawing.png" }, performance.now());
 }
 
-async function ask(body, query, name, begin) {
+async function ask(body, query, source, begin) {
   const number = ++asked;
   complain("");
   try {
     const reply = await predict(body, query);
-    if (number === asked) show(reply, query, name, performance.now() - begin);
+    if (number === asked) show(reply, query, source, performance.now() - begin);
   } catch (error) {
     if (number !== asked) return;
     complain(error.message);
@@ -103,7 +108,7 @@ function complain(sentence) {
   byId("problem").textContent = sentence;
 }
 
-function show(reply, query, name, milliseconds) {
+function show(reply, query, source, milliseconds) {
   const [prediction] = reply.predictions;
   const pixels = Uint8Array.from(atob(prediction.pixels), (char) => char.charCodeAt(0));
   shown = { pixels, label: prediction.label };
@@ -120,7 +125,7 @@ function show(reply, query, name, milliseconds) {
   hideHeat();
   showBars(prediction);
   byId("facts").textContent = `${reply.model} version ${reply.version}, shown ${milliseconds.toFixed(0)} ms after the image came.`;
-  showCode(name, query.preprocess === 0 ? { preprocess: 0 } : {});
+  showCode(source, query.preprocess === 0 ? { preprocess: 0 } : {}, model.keys_needed);
   byId("verdict").scrollIntoView({ block: "nearest" }); // on a phone the answer is below
 }
 
@@ -153,32 +158,6 @@ function showBars({ probabilities, label }) {
     return row;
   });
   byId("bars").tBodies[0].replaceChildren(...rows);
-}
-
-// The name is quoted for curl, which splits it at commas else, and then for the shell.
-function showCode(name, query) {
-  const url = new URL(address("predict", query), location.href).href;
-  const file = `'image=@${JSON.stringify(name).replaceAll("'", "'\\''")}'`;
-  const header = model.keys_needed ? "-H 'X-API-Key: KEY' " : "";
-  byId("curl").textContent = `curl ${header}-F ${file} ${url.includes("?") ? `'${url}'` : url}`;
-  byId("python").textContent = [
-    "import requests",
-    "",
-    `with open(${JSON.stringify(name)}, "rb") as image:`,
-    `    reply = requests.post(${JSON.stringify(url)}, files={"image": image}${model.keys_needed ? ', headers={"X-API-Key": "KEY"}' : ""})`,
-    'print(reply.json()["predictions"][0]["label"])',
-  ].join("\n");
-}
-
-async function copy(button) {
-  const text = byId(button.dataset.copy).textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch { // over plain http, or when the browser was told so, there is no clipboard
-    getSelection().selectAllChildren(byId(button.dataset.copy));
-    button.textContent = "Marked: copy it with your keyboard";
-  }
 }
 
 async function toggleHeat() {
@@ -224,13 +203,14 @@ function showSamples() {
   const classes = new Map(model.card.classes.map((each) => [plain(each), each]));
   const known = model.samples.filter((file) => classes.has(nameOf(file)));
   byId("samples").hidden = !known.length;
+  if (byId("answer").hidden) showCode({ name: known[0] ?? "image.png", sample: known[0] && sampleUrl(known[0]) }, {}, model.keys_needed);
   byId("samples").querySelector(".row").replaceChildren(...known.map((file) => {
-    const image = make("img", { src: `page/samples/${file}`, alt: classes.get(nameOf(file)), width: 48, height: 48 });
+    const image = make("img", { src: sampleUrl(file), alt: classes.get(nameOf(file)), width: 48, height: 48 });
     const button = make("button", { type: "button", title: image.alt }, image);
     button.onclick = async () => {
       try {
         const blob = await (await fetch(image.src)).blob();
-        await classifyFile(new File([blob], file, { type: blob.type }));
+        await classifyFile(new File([blob], file, { type: blob.type }), image.src);
       } catch {
         complain("The sample could not be fetched: the server did not answer.");
       }
@@ -239,6 +219,7 @@ function showSamples() {
   }));
 }
 
+const sampleUrl = (file) => new URL(`page/samples/${file}`, location.href).href;
 const nameOf = (file) => file.replace(/\.png$/, "").replaceAll("-", file.startsWith("t-shirt") ? "-" : " ");
 
 // The shade of a sheet that holds nothing: black where the training images show things on black.

@@ -4,6 +4,8 @@ import hashlib
 import io
 import shutil
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,9 +66,22 @@ def test_a_dropped_photograph_is_answered_and_what_was_done_to_it_is_said(site: 
     drop(page, "my boot.jpg", photograph(np.asarray(Image.open(BOOT)), seed=0))
     assert answered(page) in FOOTWEAR
     assert "longest side to 28" in page.text_content("#seen-caption")
-    page.click("#code summary")
     assert page.text_content("#curl") == f"curl -F 'image=@\"my boot.jpg\"' {site.url}/predict"
     assert 'open("my boot.jpg", "rb")' in page.text_content("#python")
+
+
+def test_the_commands_on_the_page_classify_the_sample_as_they_stand(
+    site: Any, visit: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = visit(site.url)
+    page.wait_for_selector("#samples button")
+    assert "/page/samples/ankle-boot.png" in page.text_content("#curl")  # the first sample, until one is chosen
+    page.click("#samples button[title='Trouser']")
+    label = answered(page)
+    for command in (["sh", "-ec", page.text_content("#curl")], [sys.executable, "-c", page.text_content("#python")]):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert label in done.stdout
+    assert (tmp_path / "trouser.png").read_bytes() == (SAMPLES / "trouser.png").read_bytes()
 
 
 def test_a_chosen_and_a_pasted_file_are_answered(site: Any, visit: Callable[..., Any]) -> None:
@@ -119,7 +134,7 @@ def test_what_mattered_is_computed_in_one_request(site: Any, visit: Callable[...
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("shoe.png", b"hello", "WebP or TIFF image. Received: 5 bytes that are none of them, beginning with"),
+        ("shoe.png", b"hello", 'WebP or TIFF image. Received: 5 bytes of text that begins with "hello".'),
         ("bomb.png", bomb(), "bomb.png must have at most 16777216 pixels. Received: 10000x10000"),
         ("logo.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "Received: 41 bytes of SVG."),
         ("paper.png", encoded(Image.new("RGB", (90, 90), "white"), "PNG"), "paper.png must show something."),
@@ -198,12 +213,14 @@ def test_where_keys_are_set_the_page_asks_for_one_and_keeps_it_in_memory(
     with start_quickly(copied.root, API_KEYS=hashlib.sha256(b"sesame").hexdigest()) as server:
         server.wait_until_ready()
         page = visit(server.url)
+        page.wait_for_selector("#samples button")
+        assert "curl -H 'X-API-Key: KEY' " in page.text_content("#curl")
+        assert '"X-API-Key": "KEY"' in page.text_content("#python")
         page.click("#samples button[title='Bag']")
         page.wait_for_selector("#problem:has-text('API key')")
         page.fill("#key", "sesame")
         page.click("#samples button[title='Bag']")
         answered(page)
-        assert page.text_content("#curl").startswith("curl -H 'X-API-Key: KEY' ")
         assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
 
 
