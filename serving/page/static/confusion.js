@@ -26,7 +26,7 @@ export function confusion(counts, classes, index, place) {
 
 function cell(count, row, truth, guess, classes) {
   const share = count / row.reduce((sum, each) => sum + each, 0);
-  const name = `${count} of class ${classes[truth]} called ${classes[guess]}`;
+  const name = `${count} of class ${classes[truth]} predicted as ${classes[guess]}`;
   const button = make("button", { type: "button", tabIndex: -1, "aria-label": name, "aria-pressed": "false" }, String(count));
   // From white to dark blue, right or wrong alike: the diagonal tells which is which.
   button.style.backgroundColor = `hsl(209 65% ${96 - 66 * Math.sqrt(share)}%)`;
@@ -56,13 +56,13 @@ function choose(button, table, place, content) {
 
 function examples(index, truth, guess, counts, classes) {
   const total = counts[truth].reduce((sum, each) => sum + each, 0);
-  const said = `${classes[truth]} called ${classes[guess]}: ${counts[truth][guess]} of ${total} (${percent(counts[truth][guess] / total)}).`;
+  const said = `${classes[truth]} predicted as ${classes[guess]}: ${counts[truth][guess]} of ${total} (${percent(counts[truth][guess] / total)}).`;
   const found = index?.cells.find((each) => each.true === truth && each.predicted === guess);
-  if (!found) return [make("p", { className: "note" }, `${said} This version brought no images of it.`)];
+  if (!found) return [make("p", { className: "note" }, `${said} This version has no images of it.`)];
   const [height, width] = index.size;
   const sheet = new Image();
   const canvases = Array.from({ length: found.count }, (_, number) =>
-    make("canvas", { width, height, role: "img", "aria-label": `Test image ${number + 1} of ${found.count}: ${classes[truth]} called ${classes[guess]}` }),
+    make("canvas", { width, height, role: "img", "aria-label": `Test image ${number + 1} of ${found.count}: ${classes[truth]} predicted as ${classes[guess]}` }),
   );
   sheet.onload = () => canvases.forEach((canvas, number) => {
     const at = found.first + number;

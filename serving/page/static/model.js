@@ -1,4 +1,4 @@
-// The tab "Model": what the version's own files say of it. What an older version did not bring is named as missing.
+// The tab "Model": what the version's own files say of it. What they do not have is named as missing.
 
 import { address, get } from "./api.js";
 import { calibration, curves } from "./charts.js";
@@ -31,7 +31,7 @@ export async function show(described) {
 }
 
 function fill(id, content, what) {
-  byId(id).replaceChildren(content || make("p", { className: "note" }, `This version brought no ${what}: ${why}.`));
+  byId(id).replaceChildren(content || make("p", { className: "note" }, `This version has no ${what}: ${why}.`));
 }
 
 function showCard({ model, version, card }) {
@@ -86,5 +86,5 @@ function version({ version, problem, created, architecture, test_accuracy: accur
   const facts = [architecture, accuracy && `${percent(accuracy)} test accuracy`, `${created.slice(0, 16).replace("T", " ")} UTC`].filter(Boolean).join(", ");
   const summary = make("summary", {}, `Version ${version}: ${facts}`, ...tags.map(([text, kind]) => make("span", { className: `tag ${kind}` }, text)));
   const compared = verdict?.against ? `The gate compared it with version ${verdict.against}.` : "The gate had no version to compare it with.";
-  return make("details", { className: "version" }, summary, make("p", { className: "note" }, verdict ? compared : "It was not judged."), make("ul", {}, ...checks));
+  return make("details", { className: "version" }, summary, make("p", { className: "note" }, verdict ? compared : "The gate did not judge it."), make("ul", {}, ...checks));
 }

@@ -53,6 +53,12 @@ def test_nothing_sticks_out_on_a_narrow_phone(site: Any, visit: Callable[..., An
     assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
+def test_the_confusion_matrix_of_ten_classes_fits_a_phone(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(f"{site.url}/#model", width=390)
+    page.wait_for_selector("#confusion button")
+    assert page.eval_on_selector("#confusion", "element => element.scrollWidth - element.clientWidth") == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(site: Any, visit: Callable[..., Any], scheme: str) -> None:
     page = visit(site.url, color_scheme=scheme)

@@ -21,12 +21,28 @@ def test_the_card_the_charts_and_the_versions_are_shown(site: Any, visit: Callab
     assert "Passed: Accuracy on 200 test images" in page.text_content("#versions details")
 
 
+def test_titles_and_legends_are_outside_the_plots(site: Any, visit: Callable[..., Any]) -> None:
+    page = visit(f"{site.url}/#model")
+    page.wait_for_selector("#calibration svg")
+    # Of each chart, how far below its texts above the plot the highest curve, line or dot begins.
+    distances = page.eval_on_selector_all(
+        "#curves svg, #calibration svg",
+        """svgs => svgs.map(svg => {
+            const boxes = (selector) => Array.from(svg.querySelectorAll(selector), (each) => each.getBBox());
+            const texts = boxes("text.title, text.training, text.validation").map((box) => box.y + box.height);
+            return Math.min(...boxes("polyline, line, circle").map((box) => box.y)) - Math.max(...texts);
+        })""",
+    )
+    assert len(distances) == 3
+    assert min(distances) > 0
+
+
 def test_a_cell_of_the_confusion_matrix_shows_its_test_images(site: Any, visit: Callable[..., Any]) -> None:
     page = visit(f"{site.url}/#model")
-    page.click("#confusion button[aria-label$='of class Trouser called Trouser']")
+    page.click("#confusion button[aria-label$='of class Trouser predicted as Trouser']")
     page.wait_for_selector("#examples canvas")
     assert page.locator("#examples canvas").count() == 8
-    assert page.text_content("#examples").startswith("Trouser called Trouser: ")
+    assert page.text_content("#examples").startswith("Trouser predicted as Trouser: ")
     painted = (
         "canvas => canvas.getContext('2d').getImageData(0, 0, 28, 28).data.some((each, i) => i % 4 !== 3 && each > 50)"
     )
@@ -37,7 +53,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_test_images(site: Any, visit: 
 def test_a_version_of_an_older_trainer_is_shown_as_far_as_it_goes(server: Any, visit: Callable[..., Any]) -> None:
     page = visit(f"{server.url}/#model")
     page.wait_for_selector("#confusion p")
-    assert page.text_content("#confusion") == "This version brought no confusion matrix: an older trainer pushed it."
+    assert page.text_content("#confusion") == "This version has no confusion matrix: an older trainer pushed it."
     assert "fashion_mnist version 1" in page.text_content("#card")
     page.click("#tab-predict")
     page.click("#samples button[title='Bag']")
