@@ -25,8 +25,9 @@ from trainer.evaluation.robustness import robustness
 from trainer.prepare import Prepared
 from trainer.release import examples
 from trainer.release.card import card_of
-from trainer.release.export import export, latencies
+from trainer.release.export import export
 from trainer.release.finished import EXPORT, Run
+from trainer.release.latency import latencies
 from trainer.training import checkpoint
 from trainer.training.checkpoint import CheckpointError
 from trainer.training.fit import TrainResult, train

@@ -15,7 +15,7 @@ from registry.store import ModelStore
 from tests.conftest import ROOT, SAMPLE
 from trainer import devices
 from trainer.data.dataset import ImageDataset
-from trainer.release.export import SavedModel
+from trainer.release.exported import SavedModel
 
 pytestmark = pytest.mark.tensorflow
 

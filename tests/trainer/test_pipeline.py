@@ -27,7 +27,7 @@ from trainer.evaluation.calibration import fit_temperature, softmax
 from trainer.evaluation.robustness import CORRUPTIONS
 from trainer.prepare import prepare_push
 from trainer.release.checks import Check, Verdict
-from trainer.release.export import SavedModel
+from trainer.release.exported import SavedModel
 from trainer.training.checkpoint import CheckpointError
 from trainer.training.fit import DivergedError
 

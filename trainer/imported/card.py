@@ -13,7 +13,7 @@ from trainer.data.dataset import ImageDataset
 from trainer.imported.model import ImportedModel
 from trainer.imported.options import ImportOptions
 from trainer.release.card import commit, libraries
-from trainer.release.export import INPUT, OUTPUT
+from trainer.release.exported import INPUT, OUTPUT
 
 
 def card_of(

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from trainer.imported.flatbuffer import wrapped
 from trainer.imported.model import ImportedModel
-from trainer.release.export import FLATBUFFER, INPUT, OUTPUT, try_flatbuffer
+from trainer.release.export import try_flatbuffer
+from trainer.release.exported import FLATBUFFER, INPUT, OUTPUT
 
 Graph = Callable[[Any], Any]
 

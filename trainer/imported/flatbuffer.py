@@ -17,7 +17,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from trainer.imported.model import ImportedModel
 from trainer.imported.tflite import is_quantized
-from trainer.release.export import INPUT, OUTPUT, SIGNATURE
+from trainer.release.exported import INPUT, OUTPUT, SIGNATURE
 
 Graph = Callable[[tf.Tensor], tf.Tensor]
 

@@ -28,8 +28,8 @@ from trainer.imported.read import read
 from trainer.pipeline import user
 from trainer.release import checks, examples
 from trainer.release.checks import Check, Verdict
-from trainer.release.export import latencies
 from trainer.release.finished import EXPORT
+from trainer.release.latency import latencies
 from trainer.release.live_server import infra
 from trainer.release.push import as_only_version, push
 from trainer.release.thresholds import Thresholds, thresholds_for

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from trainer.imported.options import ImportedModelError
 from trainer.imported.source import Source, first_line, only
-from trainer.release.export import SIGNATURE
+from trainer.release.exported import SIGNATURE
 
 
 def keras_model(path: Path) -> Source:

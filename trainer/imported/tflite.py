@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from trainer.imported.options import ImportedModelError
 from trainer.imported.preprocessing import RANGES
 from trainer.imported.source import Source, first_line, only
-from trainer.release.export import quiet
+from trainer.release.exported import quiet
 
 CLOSE = 0.02  # share of its width that a quantized input's range may differ by and count as one of RANGES
 

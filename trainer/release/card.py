@@ -18,7 +18,7 @@ from registry.card import ModelCard, TensorSpec
 from trainer.data.cache import parts
 from trainer.data.checks import Inspection
 from trainer.data.dataset import ImageDataset, Split
-from trainer.release.export import INPUT, OUTPUT
+from trainer.release.exported import INPUT, OUTPUT
 from trainer.release.finished import Run
 
 DARK = 12  # grey levels up to which a pixel is background: 5 % of 255, as Fashion-MNIST's makers had it

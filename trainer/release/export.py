@@ -1,4 +1,4 @@
-"""The export of a model: a SavedModel and a flatbuffer, raw pixels in, probabilities out; and how it is called."""
+"""The export of a model: a SavedModel and a flatbuffer, raw pixels in, probabilities out."""
 
 from __future__ import annotations
 
@@ -6,30 +6,19 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from registry.disk import write_whole
-from registry.store import SAVED_MODEL
-from trainer.data.cache import images_at_once, parts
+from trainer.data.cache import images_at_once
 from trainer.models.cnns import fast_form
+from trainer.release.exported import FLATBUFFER, INPUT, OUTPUT, SIGNATURE, Flatbuffer, SavedModel
 
-INPUT = "images"
-OUTPUT = "probabilities"
-SIGNATURE = "serving_default"
-FLATBUFFER = Path("assets.extra") / "model.tflite"  # where in a version the service expects it
 COMPARED = 64  # images on which both forms must agree; fewer of a large size
-BATCH = 32
-WARM_UP, CALLS = 5, 50
 
 
 def serving_model(model: keras.Model, temperature: float = 1.0) -> keras.Model:
@@ -108,21 +97,6 @@ def add_flatbuffer(source: Path, directory: Path, tolerance: float) -> float:
     return difference
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Discards stderr: LiteRT logs its delegate there from C++, and has no option against it."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def export_saved_model(model: keras.Model, directory: Path, temperature: float = 1.0) -> None:
     """Writes the SavedModel of `serving_model(model, temperature)` into an existing directory; any batch size fits.
 
@@ -154,117 +128,6 @@ def _export_elsewhere(model: keras.Model, directory: Path, temperature: float) -
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"The SavedModel could not be written to {directory}: {done.stderr.strip().splitlines()[-1]}")
-
-
-class SavedModelError(RuntimeError):
-    """A SavedModel that does not load or has another signature than this project's."""
-
-
-class SavedModel:
-    """Takes uint8 images (n, height, width, channels), gives float32 probabilities (n, classes).
-
-    Raises:
-        SavedModelError: it does not load, or its signature is another.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        try:
-            # Kept, because a signature alone does not keep the model's variables alive.
-            self._loaded = tf.saved_model.load(str(directory))
-            self._signature = self._loaded.signatures[SIGNATURE]
-        except Exception as error:  # a damaged one raises anything from OSError to TensorFlow's own kinds
-            reason = str(error).strip().partition("\n")[0]
-            raise SavedModelError(f"{directory} does not load: {type(error).__name__}: {reason}") from error
-        if OUTPUT not in self._signature.structured_outputs:
-            raise SavedModelError(f"{directory}: expected an output `{OUTPUT}` in its signature, found none.")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
-        return tuple(self._signature.structured_input_signature[1][INPUT].shape[1:])
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self._signature(**{INPUT: tf.constant(np.asarray(images), tf.float32)})[OUTPUT].numpy()
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """As a call, for any number of images: some at a time, so that they fit into memory."""
-        return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
-
-
-class Flatbuffer:
-    """Takes uint8 images (n, height, width, channels), gives float32 probabilities (n, classes).
-
-    It computes with one thread, as the service does by default.
-
-    Raises:
-        SavedModelError: it does not load.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        try:
-            with quiet():
-                interpreter = Interpreter(model_content=content, num_threads=1)
-                interpreter.allocate_tensors()
-                self._run = interpreter.get_signature_runner(SIGNATURE)
-        except (ValueError, RuntimeError) as error:
-            raise SavedModelError(f"The flatbuffer does not load: {error}") from error
-        (wanted,) = interpreter.get_input_details()
-        self._one = wanted["shape_signature"][0] == 1  # a TFLite file that was imported may take no more at once
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        batches = np.split(images, len(images)) if self._one else [images]
-        return np.concatenate([self._run(**{INPUT: np.asarray(batch, np.float32)})[OUTPUT] for batch in batches])
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """As a call, for any number of images: some at a time, so that they fit into memory."""
-        return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
-
-
-def loaded(version: Path) -> SavedModel | Flatbuffer:
-    """The model of a version, which may have been imported from a TFLite file and have no SavedModel.
-
-    Raises:
-        SavedModelError: it does not load, or its signature is another.
-    """
-    only_flatbuffer = (version / FLATBUFFER).is_file() and not (version / SAVED_MODEL).is_file()
-    return Flatbuffer((version / FLATBUFFER).read_bytes()) if only_flatbuffer else SavedModel(version)
-
-
-def latencies(directory: Path, images: np.ndarray) -> dict[str, Any]:
-    """What `latency` measures of both forms of an export.
-
-    Returns:
-        {"latency_ms": of the SavedModel, with all of TensorFlow's threads, "litert_latency_ms": of the flatbuffer, with
-        one thread}; None for a form that the export does not have.
-    """
-    path = directory / FLATBUFFER
-    litert = latency(Flatbuffer(path.read_bytes()), images) | {"device": "CPU"} if path.is_file() else None
-    tensorflow = latency(SavedModel(directory), images) if (directory / SAVED_MODEL).is_file() else None
-    return {"latency_ms": tensorflow, "litert_latency_ms": litert}
-
-
-def latency(model: Callable[[np.ndarray], Any], images: np.ndarray) -> dict[str, Any]:
-    """Milliseconds of a call in this process, for one of uint8 (n, ...) images and for a batch.
-
-    Returns:
-        {"single": median, "single_p95": what one call in twenty exceeds, "batch", "batch_p95", "batch_size": `BATCH`,
-        fewer where there are fewer images or they are large, "device": GPU or CPU}.
-    """
-    batch = np.asarray(images[: min(BATCH, images_at_once(images.shape[1:]))])
-    measured: dict[str, Any] = {}
-    for name, asked in (("single", batch[:1]), ("batch", batch)):
-        measured[name], measured[f"{name}_p95"] = np.quantile(_milliseconds(model, asked), [0.5, 0.95]).tolist()
-    device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-    return measured | {"batch_size": len(batch), "device": device}
-
-
-def _milliseconds(model: Callable[[np.ndarray], Any], images: np.ndarray) -> list[float]:
-    taken = []
-    for _ in range(WARM_UP + CALLS):
-        start = time.perf_counter()
-        model(images)
-        taken.append(1000 * (time.perf_counter() - start))
-    return taken[WARM_UP:]
 
 
 if __name__ == "__main__":

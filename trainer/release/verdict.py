@@ -12,7 +12,7 @@ from trainer.evaluation.metrics import Evaluation
 from trainer.evaluation.robustness import Robustness, robustness
 from trainer.release import checks
 from trainer.release.checks import Check, Verdict
-from trainer.release.export import SavedModelError, loaded
+from trainer.release.exported import SavedModelError, loaded
 from trainer.release.thresholds import Thresholds
 
 

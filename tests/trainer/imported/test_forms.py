@@ -20,7 +20,7 @@ def exported(path: Path, classes: tuple[str, ...] = CLASSES, **options: Any) -> 
     from trainer.imported.export import export
     from trainer.imported.model import ImportedModel
     from trainer.imported.read import read
-    from trainer.release.export import loaded
+    from trainer.release.exported import loaded
 
     asked = ImportOptions(path, classes, "imported", path.parent, **options)
     directory = path.parent / "version"

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from trainer.data.dataset import ImageDataset
 from trainer.models.cnns import deep_cnn
-from trainer.release.export import export_saved_model, latencies, serving_model
+from trainer.release.export import export_saved_model, serving_model
+from trainer.release.latency import latencies
 
 pytestmark = pytest.mark.tensorflow
 

@@ -14,7 +14,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from trainer.evaluation.calibration import LOWEST
 from trainer.models.cnns import MODELS, fast_form
-from trainer.release.export import FLATBUFFER, add_flatbuffer, export_saved_model, latencies
+from trainer.release.export import add_flatbuffer, export_saved_model
+from trainer.release.exported import FLATBUFFER
+from trainer.release.latency import latencies
 from trainer.release.thresholds import Thresholds
 
 pytestmark = pytest.mark.tensorflow

@@ -21,7 +21,7 @@ from trainer.config import TrainConfig
 from trainer.data import pictures
 from trainer.data.dataset import ImageDataset
 from trainer.evaluation.calibration import softmax
-from trainer.release import export, live_server
+from trainer.release import export, exported, live_server
 from trainer.release.thresholds import Thresholds
 
 pytestmark = pytest.mark.tensorflow
@@ -78,7 +78,7 @@ def test_a_planted_double_rescaling_is_refused_by_the_infra_check_alone(
     true = export.serving_model
 
     def rescaled_twice(model: keras.Model, temperature: float = 1.0) -> keras.Model:
-        images = keras.Input(model.input_shape[1:], dtype="float32", name=export.INPUT)
+        images = keras.Input(model.input_shape[1:], dtype="float32", name=exported.INPUT)
         return keras.Model(images, true(model, temperature)(keras.layers.Rescaling(1 / 255)(images)))
 
     monkeypatch.setattr(export, "serving_model", rescaled_twice)
