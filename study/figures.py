@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -25,8 +24,6 @@ COLOURS = {"basic": BLUE, "deep": VERMILION, "residual": GREEN}
 TRAINING = "0.45"
 LINES = {0.1: "-", 0.01: "--", 0.5: ":"}
 ADAM = "-."
-Place = Literal["best", "lower right"]
-LEGEND: dict[str, Place] = {"accuracy": "lower right", "loss": "best"}  # where the curves leave space
 # Marker and line of each experiment whose robustness is measured; its colour shows the model here too.
 ROBUSTNESS = {
     "basic-adam": ("o", ADAM),
@@ -47,7 +44,7 @@ def curves(runs: Sequence[Result], metric: str, path: Path) -> None:
     published = PUBLISHED[runs[0].id.removesuffix(IN_ORDER)]
     if read := published.validation if metric == "accuracy" else published.loss:
         axes.plot(list(read), list(read.values()), "kx", markersize=7, label="paper, validation")
-    _save(figure, axes, path, LEGEND[metric])
+    _save(figure, path)
 
 
 def validation(runs: Runs, ids: Sequence[str], metric: str, path: Path) -> None:
@@ -55,7 +52,7 @@ def validation(runs: Runs, ids: Sequence[str], metric: str, path: Path) -> None:
     figure, axes = _panel(f"Validation {metric}", metric.capitalize())
     for name in ids:
         _band(axes, runs[name], f"val_{metric}", _style(runs[name][0]), name)
-    _save(figure, axes, path, LEGEND[metric])
+    _save(figure, path)
 
 
 def robustness(runs: Runs, corruption: str, path: Path) -> None:
@@ -70,11 +67,11 @@ def robustness(runs: Runs, corruption: str, path: Path) -> None:
     axes.set(xlabel=STRENGTHS[corruption].capitalize())
     if corruption in NONE:
         axes.invert_xaxis()  # so that the corruption is stronger to the right
-    _save(figure, axes, path, "best")
+    _save(figure, path)
 
 
 def _panel(title: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    figure = Figure(figsize=(4.8, 4.0), layout="constrained")
     axes = figure.subplots()
     axes.set(title=title, xlabel="Epoch (from 0)", ylabel=ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
@@ -97,7 +94,8 @@ def _band(axes: Axes, runs: Sequence[Result], key: str, style: tuple[str, str], 
         axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
 
 
-def _save(figure: Figure, axes: Axes, path: Path, legend: Place) -> None:
-    axes.legend(fontsize=9, loc=legend)
+def _save(figure: Figure, path: Path) -> None:
+    # Below the panel, where no curve runs through it.
+    figure.legend(fontsize=9, loc="outside lower center", ncols=2)
     with rc_context({"svg.hashsalt": path.name}):  # a figure drawn twice has the same bytes
         figure.savefig(path, metadata={"Date": None})

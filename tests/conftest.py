@@ -55,6 +55,22 @@ def sample() -> ImageDataset:
     return load(f"idx:{SAMPLE}", Path("unused"))
 
 
+@pytest.fixture
+def legends_on_plots(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each legend of the figures that a test saves: whether it covers a part of a plot."""
+    from matplotlib.figure import Figure
+
+    save, found = Figure.savefig, []
+
+    def saved(figure: Figure, *args: Any, **options: Any) -> None:
+        save(figure, *args, **options)
+        for legend in filter(None, [*figure.legends, *(axes.get_legend() for axes in figure.axes)]):
+            found.append(any(legend.get_window_extent().overlaps(axes.bbox) for axes in figure.axes))
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    return found
+
+
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Artifacts of one finished training on the sample: one run, one pushed version."""

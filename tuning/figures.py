@@ -59,11 +59,11 @@ def learning_rates(trials: Trials) -> str:
         axes.set(xscale="log", xlabel="Learning rate", ylabel="Validation accuracy")
         _focus(axes, [record.score or np.nan for record, _ in trials])
 
-    return _png(draw, outside=True)
+    return _png(draw)
 
 
 def parallel_coordinates(trials: Trials, names: Sequence[str]) -> str:
-    """A line for each trial through its settings to its score; better trials are brighter and in front."""
+    """A line for each trial through its settings to its score; better trials are darker and in front."""
     scored = sorted((each for each in trials if each[0].score), key=lambda each: each[0].score or 0)
     scores = np.array([record.score for record, _ in scored], float)
     # The axis ends where the good trials do, because a few hopeless ones would squeeze all others together.
@@ -75,11 +75,14 @@ def parallel_coordinates(trials: Trials, names: Sequence[str]) -> str:
     def draw(axes: Axes) -> None:
         for index, score in enumerate(scores):
             line = [height[index] for height in heights]
-            axes.plot(range(len(heights)), line, color=colormaps["viridis"](shade(score)), alpha=0.75, linewidth=1.4)
+            axes.plot(range(len(heights)), line, color=colormaps["viridis_r"](shade(score)), alpha=0.75, linewidth=1.4)
         for place, name in enumerate(names):
             values = [getattr(config, name) for _, config in scored]
-            for value, height in dict(zip(values, heights[place], strict=True)).items():
-                _tick(axes, place, height, f"{value:.3g}" if isinstance(value, float) else str(value))
+            below = -1.0
+            for height, value in sorted(dict(zip(heights[place], values, strict=True)).items()):
+                if height - below > 0.04:  # others would cover one another
+                    _tick(axes, place, height, f"{value:.3g}" if isinstance(value, float) else str(value))
+                    below = height
         _tick(axes, len(names), 0.0, f"{'≤ ' if scores.min() < low else ''}{low:.3f}")
         _tick(axes, len(names), 1.0, f"{scores.max():.3f}")
         for place in range(len(heights)):
@@ -114,7 +117,7 @@ def _focus(axes: Axes, scores: Sequence[float]) -> None:
     low, high = _lowest(scores), float(np.nanmax(scores))
     if np.nanmin(scores) < low:
         axes.set_ylim(low, high + 0.1 * (high - low))
-        axes.text(0.01, 0.02, f"▼ {sum(score < low for score in scores)} below", transform=axes.transAxes, color="0.3")
+        axes.set_title(f"▼ {sum(score < low for score in scores)} below", loc="left", fontsize=10, color="0.3")
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
@@ -128,7 +131,7 @@ def _tick(axes: Axes, place: float, height: float, text: str) -> None:
     axes.text(place + 0.03, height, text, fontsize=8, va="center", bbox=box)
 
 
-def _png(draw: Callable[[Axes], None], *, outside: bool = False, grid: bool = True, height: float = 4.2) -> str:
+def _png(draw: Callable[[Axes], None], *, grid: bool = True, height: float = 4.2) -> str:
     """A figure as a `data:` address, so that the page needs no other file."""
     figure = Figure(figsize=(9, height), layout="constrained")
     axes = figure.subplots()
@@ -136,7 +139,7 @@ def _png(draw: Callable[[Axes], None], *, outside: bool = False, grid: bool = Tr
     if grid:
         axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(**({"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if outside else {}))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # beside the plot, where it covers no point
     written = io.BytesIO()
     figure.savefig(written, dpi=DPI)
     return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode()

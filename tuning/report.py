@@ -25,18 +25,18 @@ PAGE, TABLE = "report.html", "trials.csv"
 ALWAYS = ("optimizer", *ADAPTED)
 
 
-def command(config: TrainConfig) -> str:
-    """What trains exactly this config, seed included."""
-    plain, options = TrainConfig().asdict(), ["--recipe paper"]
+def options(config: TrainConfig) -> list[str]:
+    """The trainer's options, each with its value, that train exactly this config, seed included."""
+    plain, found = TrainConfig().asdict(), ["--recipe paper"]
     for name, value in config.asdict().items():
         option = name.replace("_", "-")
         if value == plain[name] and name not in ALWAYS:
             continue
         if isinstance(value, bool):
-            options.append(f"--{option}" if value else f"--no-{option}")
+            found.append(f"--{option}" if value else f"--no-{option}")
         else:
-            options.append(f"--{option} {shlex.quote(str(value))}")
-    return f'make train ARGS="{" ".join(options)}"'
+            found.append(f"--{option} {shlex.quote(str(value))}")
+    return found
 
 
 def write_table(search: Search, finished: Sequence[Record], directory: Path) -> None:
@@ -71,7 +71,7 @@ def write(search: Search, finished: Sequence[Record], kept: dict[str, Any], dire
         runs=kept["runs"],
         best=best,
         config=config,
-        command=command(config),
+        options=options(config),
         verdict=f"pushed as version {kept['version']}" if kept["version"] else "refused by the gate, see verdict.json",
         figures=figures,
         importance=importance(search.free, scored),

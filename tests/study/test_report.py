@@ -82,6 +82,13 @@ def test_the_residual_network_is_compared_with_both_cnns_on_each_set(result: Mak
     assert [row[3][:7] for row in rows] == ["+0.7000", "+0.0000", "", ""]
 
 
+def test_no_legend_covers_a_curve(tmp_path: Path, result: MakeResult, legends_on_plots: list[bool]) -> None:
+    runs = {name: [result(name, robustness=ROBUSTNESS)] for name in ("basic-adam", "deep-default")}
+    page = report.render("report.html.j2", report.sections(runs, tmp_path))
+    assert legends_on_plots == [False] * 7  # loss, accuracy and five corruptions
+    assert "@media (prefers-color-scheme: dark)" in page
+
+
 def test_what_was_not_run_is_left_out(tmp_path: Path, result: MakeResult) -> None:
     text = report.render("RESULTS.md.j2", report.sections({"deep-sgd-0.1": [result("deep-sgd-0.1")]}, tmp_path))
     assert "## Published and measured" in text

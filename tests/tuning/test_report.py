@@ -1,6 +1,7 @@
 """The report: one page that needs nothing but itself, and a command that trains the same again."""
 
 import csv
+import html
 import re
 import shlex
 from dataclasses import replace
@@ -67,6 +68,18 @@ def test_the_page_shows_search_and_retraining_side_by_side_and_loads_nothing(pus
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
 
 
+def test_the_page_keeps_options_whole_and_legends_beside_the_plots(
+    tmp_path: Path, legends_on_plots: list[bool]
+) -> None:
+    page = report.write(SEARCH, trials_of(SCORES), {"version": 3, "runs": [retrained(4)]}, tmp_path).read_text()
+    assert legends_on_plots == [False, False]
+    (command,) = re.findall("<pre>(.*)</pre>", page)
+    assert html.unescape(re.sub("</?span>", "", command)).startswith('make train ARGS="--recipe paper --model deep ')
+    assert "<span>--optimizer adamw</span> <span>--learning-rate 0.01</span>" in command
+    assert "pre span { white-space: pre; }" in page
+    assert "@media (prefers-color-scheme: dark)" in page
+
+
 @pytest.mark.parametrize("scores", [[0.8], [0.8, 0.9]])
 def test_few_trials_make_a_page_without_importance(scores: list[float], tmp_path: Path) -> None:
     page = report.write(SEARCH, trials_of(scores), {"version": 1, "runs": [retrained(0)]}, tmp_path).read_text()
@@ -90,6 +103,6 @@ def test_the_table_has_a_line_a_trial(tmp_path: Path) -> None:
     ],
 )
 def test_the_command_trains_the_very_config(config: TrainConfig) -> None:
-    arguments = shlex.split(report.command(config).removeprefix('make train ARGS="').removesuffix('"'))
+    arguments = shlex.split(" ".join(report.options(config)))
     given = configs(parser().parse_args(arguments), Path("runs"))
     assert given == [config]

@@ -34,7 +34,7 @@ STRENGTHS = {
 
 def curves(history: dict[str, list[float]], best_epoch: int, title: str, path: Path) -> None:
     """Loss and accuracy by epoch, the kept epoch marked."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.3), layout="constrained")
     epochs = range(1, len(history["loss"]) + 1)
     for axes, key, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
         axes.plot(epochs, history[key], color=TRAINING, marker=".", label="training")
@@ -43,9 +43,15 @@ def curves(history: dict[str, list[float]], best_epoch: int, title: str, path: P
         axes.set(xlabel="Epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+    _legend(figure)
     figure.suptitle(title)
     figure.savefig(path, dpi=DPI)
+
+
+def _legend(figure: Figure) -> None:
+    """The first panel's legend, which is that of all, below the panels, where no curve or bar runs through it."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
@@ -79,12 +85,12 @@ def reliability(before: Calibration, after: Calibration, title: str, path: Path)
         points.plot(*zip(*filled, strict=True), color=TRAINING, marker="o", label="measured")
         points.set(xlim=(0, 1), ylim=(0, 1), title=f"{name}: ECE {measured.ece:.4f}, NLL {measured.nll:.4f}")
         points.grid(alpha=0.3)
-        points.legend()
         counts.bar([(i + 0.5) / BINS for i in range(BINS)], measured.counts, width=0.9 / BINS, color=VALIDATION)
         counts.set(xlabel="Confidence")
         counts.grid(alpha=0.3)
     axes[0, 0].set(ylabel="Accuracy")
     axes[1, 0].set(ylabel="Images")
+    _legend(figure)
     figure.suptitle(title)
     figure.savefig(path, dpi=DPI)
 
@@ -103,7 +109,7 @@ def robustness(measured: Robustness, clean: float, title: str, path: Path) -> No
         axes.grid(alpha=0.3, axis="y")
     for axes in panels[:, 0]:
         axes.set(ylabel="Accuracy")
-    panels[0, 0].legend(loc="lower center", fontsize=9)
+    _legend(figure)
     figure.suptitle(title)
     figure.savefig(path, dpi=DPI)
 
