@@ -129,9 +129,10 @@ function show(reply, query, source, milliseconds) {
   byId("verdict").scrollIntoView({ block: "nearest" }); // on a phone the answer is below
 }
 
-// The probabilities are calibrated on images like the test images: for those they say how often such an answer is right.
+// Calibrated probabilities say how often such an answer is right, for images like those of the calibration.
 function confidence({ probability, top, in_distribution: known }) {
   if (known === false) return `Probability ${percent(probability)}, for images like those that the model was trained on.`;
+  if (!model.card.metrics.calibration) return `Probability ${percent(probability)}, which was not calibrated.`;
   const share = Math.round(100 * probability);
   const others = top.slice(1).filter((each) => each.probability >= probability / 2).map((each) => each.label);
   const alternative = others.length ? ` It could just as well be ${others.join(" or ")}.` : "";

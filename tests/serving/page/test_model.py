@@ -58,6 +58,7 @@ def test_a_version_of_an_older_trainer_is_shown_as_far_as_it_goes(server: Any, v
     page.click("#tab-predict")
     page.click("#samples button[title='Bag']")
     page.wait_for_selector("#answer:not([hidden])")
+    assert page.text_content("#words").endswith(" %, which was not calibrated.")
 
 
 def test_the_api_can_be_tried_out(site: Any, visit: Callable[..., Any]) -> None:
