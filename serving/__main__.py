@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from registry.card import CardError
+from registry.card import CardError, ModelCard
 from registry.store import ModelStore, RegistryError
 from serving import metrics
 from serving.keys import Keys
@@ -19,6 +19,7 @@ from serving.model.served import ManyModelsError, NoModelError, names_to_serve
 from serving.settings import Settings, SettingsError, describe
 
 SAMPLE = Path(__file__).parent / "samples" / "ankle-boot.png"
+SAMPLE_CLASS = "Ankle boot"
 RUNTIMES = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "litert": ("ai_edge_litert", "litert")}
 ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where to reach a server that listens everywhere
 
@@ -41,9 +42,8 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     url = _url(settings.host, listener.getsockname()[1])
-    sample = shlex.quote(f"image=@{os.path.relpath(SAMPLE)}")
     serving = f"Serving {' and '.join(found)}" if found else f"Waiting for a model in {settings.model_root}"
-    announce(f"{serving} at {url}; try: curl -F {sample} {url}/predict")
+    announce(f"{serving} at {url}; try: {example(settings, found, url)}")
     # Threads that take turns need no memory arena each.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     # Workers use all cores already; numpy's threads would only compete for them.
@@ -75,20 +75,32 @@ def models_to_serve(settings: Settings) -> tuple[str, ...]:
         if isinstance(error, ManyModelsError) or not settings.wait_for_model:
             raise
         return ()
-    _check_cards(ModelStore(settings.model_root, names[0]))
+    _newest_card(ModelStore(settings.model_root, names[0]))
     return names
 
 
-def _check_cards(store: ModelStore) -> None:
+def example(settings: Settings, names: tuple[str, ...], url: str) -> str:
+    """A curl command for the default model, the first of `names`.
+
+    It has a sample image if that is of one of the model's classes, and the header of the API key where keys are set.
+    """
+    card = _newest_card(ModelStore(settings.model_root, names[0])) if names else None
+    sample = os.path.relpath(SAMPLE) if card is None or SAMPLE_CLASS in card.classes else "FILE"
+    header = "-H 'X-API-Key: KEY' " if Keys(settings).needed else ""
+    return f"curl {header}-F {shlex.quote(f'image=@{sample}')} {url}/predict"
+
+
+def _newest_card(store: ModelStore) -> ModelCard | None:
+    """The card of the newest version that has a readable one; None if there are no versions."""
     problems: list[CardError] = []
     for version in reversed(store.versions()):
         try:
-            store.card(version)
-            return
+            return store.card(version)
         except CardError as error:
             problems.append(error)
     if problems:
         raise problems[0]
+    return None
 
 
 def check_runtime(settings: Settings) -> None:

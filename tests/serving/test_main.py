@@ -1,10 +1,12 @@
 """The command line refuses, in one line and with status 2, what it could not serve."""
 
+import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ import pytest
 import serving
 from registry.card import CARD_PATH, CardError, ModelCard
 from registry.store import ModelStore
-from serving.__main__ import ListenError, check_runtime, listen, models_to_serve
+from serving.__main__ import ListenError, check_runtime, example, listen, models_to_serve
 from serving.settings import Settings, SettingsError
+from tests.conftest import ROOT
 
 
 def serve(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -73,6 +76,19 @@ def test_a_start_needs_one_readable_card_and_not_that_of_the_newest(tmp_path: Pa
     (store.path(1) / CARD_PATH).write_text("{")
     with pytest.raises(CardError, match=f"{store.path(2)}.* is not JSON"):
         models_to_serve(Settings(models=tmp_path))
+
+
+def test_the_example_has_a_sample_of_the_model_and_the_header_of_its_key(tmp_path: Path, card: ModelCard) -> None:
+    for name, classes in (("clothes", card.classes), ("flowers", ("daisy", "rose"))):
+        store = ModelStore(tmp_path, name)
+        with store.stage() as staged:
+            (staged / "saved_model.pb").write_bytes(b"")
+            store.publish(staged, replace(card, name=name, classes=classes))
+    settings = Settings(models=tmp_path)
+    sample = os.path.relpath(ROOT / "serving" / "samples" / "ankle-boot.png")
+    assert example(settings, ("clothes", "flowers"), "http://a") == f"curl -F image=@{sample} http://a/predict"
+    locked = replace(settings, api_keys=hashlib.sha256(b"sesame").hexdigest())
+    assert example(locked, ("flowers",), "http://a") == "curl -H 'X-API-Key: KEY' -F image=@FILE http://a/predict"
 
 
 def test_a_place_for_metrics_that_is_none_is_named(pushed: Path) -> None:
