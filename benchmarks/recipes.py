@@ -65,6 +65,7 @@ CANDIDATES: dict[str, TrainConfig] = {
     "residual, erase 0.2, noise 8, batch 128, 20 epochs": replace(
         _RESIDUAL, epochs=20, erase=0.2, noise=8, label_smoothing=0.0, batch_size=128, learning_rate=4e-3
     ),
+    "residual, 36 epochs, erase 0.2, noise 4": replace(_RESIDUAL, epochs=36, erase=0.2, noise=4),
     "residual": _RESIDUAL,
 }
 
