@@ -129,15 +129,17 @@ def _shirt_is_worst(runs: Runs) -> Claim:
     classes = runs["basic-sgd-0.01"][0].classes
     shirt, other = (classes.index(name) for name in PAIR)
     lowest = (confusions.diagonal(axis1=1, axis2=2) / confusions.sum(axis=2)).argmin(axis=1)
-    mistaken = np.where(np.arange(len(classes)) == shirt, 0, confusions[:, shirt])  # shirts by the class called instead
+    mistaken = np.where(
+        np.arange(len(classes)) == shirt, 0, confusions[:, shirt]
+    )  # shirts by the class predicted instead
     confirmed = (lowest == shirt) & (mistaken.argmax(axis=1) == other)
     correct, mean = confusions[:, shirt, shirt].mean(), mistaken.mean(axis=0)
     return Claim(
         "Shirt is the worst class and is taken for T-shirt.",
-        "basic-sgd-0.01: Shirt has the lowest recall of all classes, and no other class is called as often for it as "
-        "T-shirt/top; it holds if that is so with every seed, and fails if with none.",
+        "basic-sgd-0.01: Shirt has the lowest recall of all classes, and no other class is predicted as often for it "
+        "as T-shirt/top; it holds if that is so with every seed, and fails if with none.",
         f"of {correct + mean.sum():.0f} shirts {correct:.0f} are classified correctly; "
-        + ", ".join(f"{mean[index]:.0f} are called {classes[index]}" for index in np.argsort(-mean)[:3]),
+        + ", ".join(f"{mean[index]:.0f} are predicted as {classes[index]}" for index in np.argsort(-mean)[:3]),
         _verdict([(bool(confirmed.all()), not confirmed.any())]),
     )
 
