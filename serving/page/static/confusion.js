@@ -4,27 +4,43 @@ import { address } from "./api.js";
 import { make, percent } from "./dom.js";
 
 const SCALE = 3; // of the small images below the matrix
+const MOST_CLASSES = 50; // a table of more is slow, and nobody reads it
 
 // -> the table. `counts`: row true class, column predicted; `index`: examples.json or null; `place`: where images go.
 export function confusion(counts, classes, index, place) {
   place.replaceChildren();
-  const buttons = counts.map((row, truth) => row.map((count, guess) => count && cell(count, row, truth, guess, classes)));
-  const rows = buttons.map((row, truth) =>
-    make("tr", {}, make("th", { scope: "row" }, classes[truth]), ...row.map((each) => make("td", {}, each || make("span", { className: "none" }, "0")))),
+  const shown = mostConfused(counts);
+  const buttons = shown.map((truth) => shown.map((guess) => counts[truth][guess] && cell(counts[truth], truth, guess, classes)));
+  const rows = buttons.map((row, at) =>
+    make("tr", {}, make("th", { scope: "row" }, classes[shown[at]]), ...row.map((each) => make("td", {}, each || make("span", { className: "none" }, "0")))),
   );
-  const heads = classes.map((name) => make("th", { scope: "col" }, make("span", {}, name)));
+  const heads = shown.map((each) => make("th", { scope: "col" }, make("span", {}, classes[each])));
   const table = make("table", {}, make("thead", {}, make("tr", {}, make("td"), ...heads)), make("tbody", {}, ...rows));
+  if (shown.length < classes.length) table.prepend(make("caption", { className: "note" }, `The ${shown.length} classes of ${classes.length} with the most mistakes.`));
   const first = buttons.flat().find(Boolean);
   if (first) first.tabIndex = 0;
-  buttons.forEach((row, truth) => row.forEach((button, guess) => {
+  buttons.forEach((row, down) => row.forEach((button, across) => {
     if (!button) return;
-    button.onkeydown = (event) => move(event, buttons, truth, guess);
-    button.onclick = () => choose(button, table, place, examples(index, truth, guess, counts, classes));
+    button.onkeydown = (event) => move(event, buttons, down, across);
+    button.onclick = () => choose(button, table, place, examples(index, shown[down], shown[across], counts, classes));
   }));
   return table;
 }
 
-function cell(count, row, truth, guess, classes) {
+// The classes to show, in their order: all, or those that were most often confused with another, in either direction.
+function mostConfused(counts) {
+  const mistakes = counts.map(() => 0);
+  counts.forEach((row, truth) => row.forEach((count, guess) => {
+    if (guess === truth) return;
+    mistakes[truth] += count;
+    mistakes[guess] += count;
+  }));
+  const order = counts.map((_, truth) => truth).sort((one, other) => mistakes[other] - mistakes[one]);
+  return order.slice(0, MOST_CLASSES).sort((one, other) => one - other);
+}
+
+function cell(row, truth, guess, classes) {
+  const count = row[guess];
   const share = count / row.reduce((sum, each) => sum + each, 0);
   const name = `${count} of class ${classes[truth]} predicted as ${classes[guess]}`;
   const button = make("button", { type: "button", tabIndex: -1, "aria-label": name, "aria-pressed": "false" }, String(count));

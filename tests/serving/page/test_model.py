@@ -1,5 +1,6 @@
 """The tab Model and the API's try-it page in a real browser."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,27 @@ def test_a_cell_of_the_confusion_matrix_shows_its_test_images(site: Any, visit: 
     )
     page.wait_for_timeout(200)
     assert page.eval_on_selector("#examples canvas", painted)
+
+
+def test_of_many_classes_the_confusion_matrix_has_those_with_the_most_mistakes(
+    site: Any, visit: Callable[..., Any]
+) -> None:
+    counts = [[5 * (truth == guess) for guess in range(200)] for truth in range(200)]
+    counts[150][160] = 3
+
+    def described(route: Any) -> None:
+        body = route.fetch().json()
+        body["card"]["classes"] = [f"class {number}" for number in range(200)]
+        route.fulfill(json=body)
+
+    page = visit(site.url)
+    page.route(re.compile(r"/model(\?.*)?$"), described)
+    page.route("**/evaluation.json*", lambda route: route.fulfill(json={**route.fetch().json(), "confusion": counts}))
+    page.reload()
+    page.click("#tab-model")
+    page.wait_for_selector("#confusion button[aria-label='3 of class class 150 predicted as class 160']")
+    assert page.text_content("#confusion caption") == "The 50 classes of 200 with the most mistakes."
+    assert page.locator("#confusion tbody tr").count() == 50
 
 
 def test_a_version_of_an_older_trainer_is_shown_as_far_as_it_goes(server: Any, visit: Callable[..., Any]) -> None:
