@@ -36,21 +36,21 @@ class Load:
     answers: dict[int, int] = field(default_factory=dict)  # version -> the class that it calls the image
     seen: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    unmet: list[str] = field(default_factory=list)
     ending: threading.Event = field(default_factory=threading.Event)
 
     def client(self, fresh: bool) -> None:
         connection = self.connect()
         while connection:
-            begin = time.monotonic()
             try:
                 connection.request("POST", "/predict", self.body, {"Content-Type": "application/octet-stream"})
                 reply = connection.getresponse()
                 content = reply.read()
             except OSError as error:
-                self.faults.append(f"{type(error).__name__}: {error}")
+                # The kernel resets a connection that is made between the last accept and the end of the listener.
+                late = fresh and self.ending.is_set() and isinstance(error, ConnectionError)
+                (self.unmet if late else self.faults).append(f"{type(error).__name__}: {error}")
                 return
-            self.seconds.append(time.monotonic() - begin)
             self.check(reply.status, content)
             if fresh or reply.will_close:
                 connection.close()
@@ -141,6 +141,7 @@ def test_no_reply_is_lost_or_wrong(
         assert server.process.wait(TIMEOUT) == 0
         log = server.log.read_text()
     assert load.faults == []
+    assert len(load.unmet) <= 2, load.unmet
     assert f"version {corrupt} is not served: {store.path(corrupt)} is damaged" in log
     assert "Traceback" not in log
 
