@@ -27,6 +27,8 @@ from serving.settings import Settings
 PROJECT = "cnn-model-service"
 EXTENSIONS = ("binary_tensor_data", "classification")
 HEADER = "Inference-Header-Content-Length"  # bytes of the JSON, where tensors follow it
+# By the runtime: the protocol has `<project>_<format>`, and lists no name for TFLite's format.
+PLATFORMS = {"tensorflow": "tensorflow_savedmodel", "litert": "litert_tflite"}
 
 
 def blueprint(models: Models, settings: Settings) -> Blueprint:
@@ -53,7 +55,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
     @routes.get("/models/<name>/versions/<version>")
     def model(name: str, version: str | None = None) -> dict[str, Any]:
         """The model's inputs and outputs."""
-        return _metadata(models.named(name).predictor_of(version))
+        return _metadata(models.named(name).predictor_of(version), PLATFORMS[settings.runtime])
 
     @routes.get("/models/<name>/ready")
     @routes.get("/models/<name>/versions/<version>/ready")
@@ -147,13 +149,13 @@ def _reply(
     return Response(text + tensor, mimetype="application/octet-stream", headers={HEADER: str(len(text))})
 
 
-def _metadata(predictor: Predictor) -> dict[str, Any]:
+def _metadata(predictor: Predictor, platform: str) -> dict[str, Any]:
     card = predictor.card
-    # FP32 is what the SavedModel takes; smaller types, UINT8 above all, are taken as well and travel faster.
+    # FP32 is what the model takes; smaller types, UINT8 above all, are taken as well and travel faster.
     return {
         "name": card.name,
         "versions": [str(predictor.version)],
-        "platform": "tensorflow_savedmodel",
+        "platform": platform,
         "inputs": [{"name": card.input.name, "datatype": "FP32", "shape": [-1, *card.input.shape]}],
         "outputs": [{"name": card.output.name, "datatype": "FP32", "shape": [-1, *card.output.shape]}],
     }

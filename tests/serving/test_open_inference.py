@@ -13,6 +13,7 @@ from serving.api.tensors import DTYPES
 from serving.model.served import Served
 from serving.settings import Settings
 from tests.serving.bridged import BridgeClient, bridged
+from tests.serving.conftest import FakePredictor
 
 MODEL = "/v2/models/fashion_mnist"
 HEADER = "Inference-Header-Content-Length"
@@ -259,3 +260,13 @@ def test_a_ready_model_says_so(client: BridgeClient) -> None:
     assert client.get("/v2/health/ready").json == {"live": True, "ready": True}
     assert client.get(f"{MODEL}/ready").json == {"name": "fashion_mnist", "ready": True}
     assert client.get("/v2/models/shoes/ready").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("runtime", "platform"), [("tensorflow", "tensorflow_savedmodel"), ("litert", "litert_tflite")]
+)
+def test_the_metadata_names_the_format_that_the_runtime_reads(
+    predictor: FakePredictor, runtime: str, platform: str
+) -> None:
+    client = bridged(Served(predictor), Settings(runtime=runtime))
+    assert client.get(MODEL).get_json()["platform"] == platform
