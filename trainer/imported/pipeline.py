@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +93,7 @@ def run(options: ImportOptions) -> Imported:
         metrics |= {"parameters": model.source.parameters} if model.source.parameters else {}
         card = card_of(model, options, tested, metrics)
         live = _asked(model, card, images, exported, thresholds)
-        card = replace(card, metrics=metrics | {"live_server": live.sentence, "memory_mib": _peak_memory()})
+        card = replace(card, metrics=metrics | {"live_server": live.sentence})
         verdict, made = _judged(card, live, test, store, thresholds)
         if verdict and not verdict.accepted and options.reason:
             verdict = replace(verdict, forced=options.reason, forced_by=user())
@@ -178,9 +176,3 @@ def _sizes(model: ImportedModel) -> str:
 
 def _noise(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (32, *shape), np.uint8)
-
-
-def _peak_memory() -> int:
-    """MiB that the largest process of the server that was asked took at its peak."""
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

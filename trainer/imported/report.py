@@ -14,12 +14,7 @@ def summary(imported: Imported) -> str:
     metrics = imported.card.metrics
     verdicts = table([["passed" if each.passed else "FAILED", each.name, each.sentence] for each in imported.checks])
     latency = metrics["latency_ms"] or metrics["litert_latency_ms"]
-    lines = [
-        "",
-        verdicts,
-        "",
-        f"One image takes {latency['single']:.3g} ms here, a server's process {_memory(imported)}.",
-    ]
+    lines = ["", verdicts, "", f"One image takes {latency['single']:.3g} ms here."]
     if imported.version is None:
         return "\n".join(lines)
     verdict, store, version = imported.verdict, imported.store, imported.version
@@ -32,7 +27,3 @@ def summary(imported: Imported) -> str:
     litert = "RUNTIME=litert " if "only" in metrics["litert"] else ""
     served = to_serve(store, version)
     return "\n".join([*lines, pushed, served.replace("make serve", f"{litert}make serve")])
-
-
-def _memory(imported: Imported) -> str:
-    return f"{imported.card.metrics['memory_mib']:,} MiB at its peak"

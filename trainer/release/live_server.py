@@ -60,6 +60,14 @@ class Request:
     pixels: np.ndarray
 
 
+@dataclass
+class Server:
+    """A server process: its address, and the MiB that its largest process took, once it has ended."""
+
+    url: str
+    mib: int = 0
+
+
 def infra(
     models: Path,
     classes: Sequence[str],
@@ -81,9 +89,9 @@ def infra(
     asked: list[str] = []
     differences: list[float] = []
     try:
-        with server(models, runtime) as url:
+        with server(models, runtime) as running:
             for request in requests_for(np.asarray(images[at]) for at in chosen):
-                answer = _ask(url, request, classes)
+                answer = _ask(running.url, request, classes)
                 asked.append(request.what)
                 differences.append(float(np.abs(answer - predict(request.pixels[None])[0]).max()))
     except ServerError as error:
@@ -93,7 +101,7 @@ def infra(
     sentence = (
         f"A real server's answers to {len(differences)} requests {'agree' if passed else 'disagree'} with the model's "
         f"own: probabilities differ by {worst:.2g} at most, for {asked[at]}, "
-        f"{'within' if passed else 'beyond'} {tolerance:g}."
+        f"{'within' if passed else 'beyond'} {tolerance:g}. Its largest process took {running.mib:,} MiB."
     )
     return Check("infra", passed, worst, tolerance, sentence)
 
@@ -126,8 +134,8 @@ def _file(what: str, image: np.ndarray, kind: str, orientation: int = 1) -> Requ
 
 
 @contextmanager
-def server(models: Path, runtime: str = "tensorflow") -> Iterator[str]:
-    """The URL of a server process over `models` that is ready; it ends with the block, or with this process.
+def server(models: Path, runtime: str = "tensorflow") -> Iterator[Server]:
+    """A server process over `models` that is ready; it ends with the block, or with this process.
 
     Raises:
         ServerError: it ended, or was not ready in time.
@@ -144,7 +152,7 @@ def server(models: Path, runtime: str = "tensorflow") -> Iterator[str]:
             cwd=_ROOT,
             env=environment,
             stdin=subprocess.PIPE,  # the supervisor stops the server when this pipe closes
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # the supervisor tells the memory that was taken
             stderr=log,
             pass_fds=[handle],
             start_new_session=True,  # Ctrl-C goes to the trainer, which ends the server in order
@@ -152,7 +160,9 @@ def server(models: Path, runtime: str = "tensorflow") -> Iterator[str]:
         with process:  # on the way out, the pipe is closed and the supervisor's end awaited
             listener.close()
             _wait_until_ready(url, process, log)
-            yield url
+            yield (running := Server(url))
+            told, _ = process.communicate()
+            running.mib = int(told)
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[str]) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -118,6 +120,7 @@ def test_answers_are_held_against_what_is_expected(artifacts: Path, sample: Imag
     assert check.value is not None
     assert check.value > 0.1
     assert "answers to 3 requests disagree" in check.sentence
+    assert re.search(r"Its largest process took [1-9]\d\d MiB\.$", check.sentence)
 
 
 def test_picture_files_that_the_trainer_reads_lying_are_refused(
@@ -130,6 +133,15 @@ def test_picture_files_that_the_trainer_reads_lying_are_refused(
     check = live_server.infra(artifacts / "models", sample.classes, sample.test.images, served, Thresholds())
     assert not check.passed
     assert "at most, for a JPEG file of EXIF orientation" in check.sentence
+
+
+def test_the_memory_that_is_told_is_the_server_s_and_not_the_trainer_s() -> None:
+    """Linux counts as a process's own what its parent held when it started it."""
+    allocate = [sys.executable, "-c", "bytearray(b'1') * (100 * 2**20)"]
+    supervised = [sys.executable, "-m", "trainer.supervise", *allocate]
+    with subprocess.Popen(supervised, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        told = int(process.stdout.read())
+    assert 100 <= told < 200 < resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 @pytest.mark.parametrize("shape", [(40, 60, 3), (28, 28, 1)])
