@@ -68,6 +68,7 @@ CORRUPTIONS: dict[str, tuple[Callable[[np.ndarray, float, Rng], np.ndarray], tup
     "blur": (_blur, (0.5, 1, 1.5)),
     "contrast": (_contrast, (0.75, 0.5, 0.25)),
 }
+KINDS = tuple((name, strength) for name, (_, strengths) in CORRUPTIONS.items() for strength in strengths)
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,17 @@ def corrupted(images: np.ndarray, name: str, strength: float, seed: int = 0) -> 
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
-def robustness(predict: Predict, split: Split, seed: int = 0) -> Robustness:
-    """Judges a model on every corruption of a split; the same images for each model that is asked."""
-    kinds = [(name, strength) for name, (_, strengths) in CORRUPTIONS.items() for strength in strengths]
-    chosen = np.linspace(0, len(split) - 1, min(MOST, len(split))).astype(int)
-    right = np.zeros((len(kinds), len(chosen)), bool)
+def robustness(predict: Predict, split: Split, seed: int = 0, most: int = MOST) -> Robustness:
+    """Judges a model on every corruption of a split; the same images for each model that is asked.
+
+    Args:
+        most: images judged, evenly over the split.
+    """
+    chosen = np.linspace(0, len(split) - 1, min(most, len(split))).astype(int)
+    right = np.zeros((len(KINDS), len(chosen)), bool)
     for part in parts(len(chosen), split.images.shape[1:]):
         clean, labels = split.images[chosen[part]], split.labels[chosen[part]]
-        for row, (name, strength) in enumerate(kinds):
+        for row, (name, strength) in enumerate(KINDS):
             images = corrupted(clean, name, strength, seed + part.start)
             right[row, part] = predict(images).argmax(axis=1) == labels
-    return Robustness(tuple(kinds), right)
+    return Robustness(KINDS, right)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import numpy as np
 from registry.card import CardError, ModelCard
 from registry.disk import hashes, write_json
 from registry.store import ModelStore
+from registry.text import counted
 from trainer.data.dataset import ImageDataset, Split
 from trainer.evaluation.calibration import fit_temperature
 from trainer.evaluation.metrics import Evaluation, measure
-from trainer.evaluation.robustness import Robustness, robustness
+from trainer.evaluation.robustness import KINDS, MOST, Robustness, robustness
 from trainer.imported import ranges
 from trainer.imported.card import card_of
 from trainer.imported.export import export
@@ -36,6 +38,9 @@ from trainer.release.verdict import judge
 # Fewer pictures say too little of how certain a model may be: if none of them is classified wrongly, the best
 # temperature is the lowest.
 CALIBRATING = 50
+# A large model's pictures are corrupted and classified for about so long, but so many of them at least: an accuracy is
+# then known to five points.
+ROBUSTNESS_SECONDS, FEWEST = 120.0, 200
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Test:
         return {
             **self.evaluation.to_json(self.pictures.classes),
             "robust_accuracy": self.robust.mean,
+            "robustness_images": self.robust.right.shape[1],
             "robustness": self.robust.to_json(),
         }
 
@@ -76,7 +82,8 @@ def run(options: ImportOptions) -> Imported:
     store = ModelStore(options.artifacts / "models", options.name)
     thresholds = thresholds_for("", options.overrides)
     model = ImportedModel.of(read(options), options)
-    print(f"{options.path} is a {model.source.format} model of {_sizes(model)} that gives {model.output}.", flush=True)
+    size = " x ".join(map(str, model.shape))
+    print(f"{options.path} is a {model.source.format} model of {size} that gives {model.output}.", flush=True)
     tested = test_set(options, model.shape)
     chosen = samples(options, tested, model.shape)
     checked = _check_range(model, chosen, options)
@@ -127,10 +134,19 @@ def _tested(model: ImportedModel, pictures: ImageDataset | None) -> tuple[Import
         model = replace(model, temperature=fit_temperature(model.logits(fitting.images), fitting.labels))
     else:
         print(f"Not calibrated: that needs {CALIBRATING} pictures beside the test pictures. Received: {len(fitting)}.")
-    print(f"Testing on {len(test):,} pictures, and on corrupted ones.", flush=True)
+    print(f"Testing on {counted(len(test), 'picture')}.", flush=True)
+    start = time.perf_counter()
     logits = model.logits(test.images)
+    seconds = (time.perf_counter() - start) / len(test)
     evaluation = measure(logits, test.labels, len(pictures.classes), model.temperature)
-    return model, Test(pictures, evaluation, robustness(model.logits, test))
+    count = min(len(test), _corrupted(seconds))
+    print(f"Testing on {count:,} of them, each corrupted in {len(KINDS)} ways.", flush=True)
+    return model, Test(pictures, evaluation, robustness(model.logits, test, most=count))
+
+
+def _corrupted(seconds: float) -> int:
+    """How many pictures to corrupt at most, by the seconds that the model takes for one."""
+    return min(MOST, max(FEWEST, int(ROBUSTNESS_SECONDS / (len(KINDS) * seconds))))
 
 
 def _asked(model: ImportedModel, card: ModelCard, images: np.ndarray, exported: Path, thresholds: Thresholds) -> Check:
@@ -168,10 +184,6 @@ def _same_kind(card: ModelCard, store: ModelStore, served: int) -> tuple[Check, 
     except CardError:
         return ()
     return () if check.passed else (check,)
-
-
-def _sizes(model: ImportedModel) -> str:
-    return " x ".join(map(str, model.shape))
 
 
 def _noise(shape: tuple[int, ...]) -> np.ndarray:

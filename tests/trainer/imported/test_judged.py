@@ -64,11 +64,20 @@ def test_a_bad_model_is_refused_with_the_gates_reasons(
     assert not (tmp_path / "models").exists()
 
 
-def test_a_flatbuffer_is_judged_against_the_one_that_is_served(
-    importing: Importing, certain: tuple[Path, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_slow_flatbuffer_is_judged_against_the_one_that_is_served_on_fewer_corrupted_pictures(
+    importing: Importing,
+    certain: tuple[Path, np.ndarray],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import keras
     import tensorflow as tf
+
+    from trainer.imported import pipeline
+
+    monkeypatch.setattr(pipeline, "ROBUSTNESS_SECONDS", 0.0)
+    monkeypatch.setattr(pipeline, "FEWEST", 20)
 
     (path := tmp_path / "model.tflite").write_bytes(
         tf.lite.TFLiteConverter.from_keras_model(keras.saving.load_model(certain[0])).convert()
@@ -77,11 +86,15 @@ def test_a_flatbuffer_is_judged_against_the_one_that_is_served(
     options = ("--range", "0-1", "--test", f"folder:{folder}", "--threshold", "calibration_error=1")
     assert importing(path, tmp_path, *options, "--threshold", "recall_floor=0") == 0
     assert importing(path, tmp_path, *options, "--threshold", "recall_floor=0") == 0
-    assert "served version" in capsys.readouterr().out
-    verdict = ModelCard.read(tmp_path / "models" / "imported" / "2").verdict
+    shown = capsys.readouterr().out
+    assert "served version" in shown
+    assert "Testing on 20 of them, each corrupted in 16 ways." in shown
+    version = tmp_path / "models" / "imported" / "2"
+    verdict = ModelCard.read(version).verdict
     assert verdict["accepted"]
     assert verdict["against"] == 1
-    assert "accuracy_kept" in {check["name"] for check in verdict["checks"]}
+    assert {"accuracy_kept", "robustness_kept"} <= {check["name"] for check in verdict["checks"]}
+    assert "Accuracy on 20 corrupted test images." in (version / "assets.extra" / "MODEL_CARD.md").read_text()
 
 
 def test_pictures_of_an_unknown_class_are_refused(
