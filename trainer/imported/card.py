@@ -20,7 +20,7 @@ def card_of(
     model: ImportedModel, options: ImportOptions, tested: ImageDataset | None, metrics: dict[str, Any]
 ) -> ModelCard:
     """The card of an imported model, not yet judged."""
-    now, preprocessing = datetime.now(UTC), model.preprocessing
+    now = datetime.now(UTC)
     data: dict[str, Any] = {"dataset": options.name, "images": {}}
     if tested:
         images = {"test": len(tested.test), "calibration": len(tested.validation)}
@@ -37,9 +37,9 @@ def card_of(
             "model": options.path.resolve().name,
             "imported": model.source.format,
             "sha256": _sha256(options.path),
-            "range": preprocessing.range,
-            "channels": "grey" if model.shape[2] == 1 else "BGR" if preprocessing.reverses else "RGB",
-            "channels_first": preprocessing.channels_first,
+            "range": model.range,
+            "channels": "grey" if model.shape[2] == 1 else "BGR" if model.reverses else "RGB",
+            "channels_first": model.source.channels_first,
             "output": model.output,
             "temperature": model.temperature,
         },

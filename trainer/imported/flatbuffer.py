@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 
 from trainer.imported.model import ImportedModel
-from trainer.imported.tflite import is_quantized
+from trainer.imported.tflite import quantized, real
 from trainer.release.exported import INPUT, OUTPUT, SIGNATURE
 
 Graph = Callable[[tf.Tensor], tf.Tensor]
@@ -35,14 +34,13 @@ def wrapped(path: Path, model: ImportedModel) -> bytes:
     batch = model.source.input[0]
     images = tf.TensorSpec((batch, *model.shape), tf.float32)
     scores = tf.TensorSpec((batch, model.source.units), tf.as_dtype(given["dtype"]))
-    before = _converted(lambda values: _quantized(model.before(values), wanted), images)
-    after = _converted(lambda values: model.after(_real(values, given)), scores)
+    before = _converted(lambda values: quantized(model.before(values), wanted), images)
+    after = _converted(lambda values: model.after(real(values, given)), scores)
     graph = whole.subgraphs[0]
-    inner = graph.operators
     (taken,), (made,) = graph.inputs, graph.outputs
     first, graph.inputs = _added(whole, before, {before.subgraphs[0].outputs[0]: taken})
     last, graph.outputs = _added(whole, after, {after.subgraphs[0].inputs[0]: made})
-    graph.operators = [*first, *inner, *last]
+    graph.operators = [*first, *graph.operators, *last]
     names = ((INPUT, graph.inputs[0]), (OUTPUT, graph.outputs[0]))
     inputs, outputs = ([schema.TensorMapT(name, index)] for name, index in names)
     whole.signatureDefs = [schema.SignatureDefT(inputs, outputs, SIGNATURE, 0)]
@@ -81,23 +79,4 @@ def _converted(function: Graph, spec: tf.TensorSpec) -> Any:
     concrete = tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
     return flatbuffer_utils.read_model_from_bytearray(
         bytearray(tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert())
-    )
-
-
-def _quantized(values: tf.Tensor, tensor: dict[str, Any]) -> tf.Tensor:
-    """As `trainer.imported.tflite.quantized`, in the graph."""
-    if not is_quantized(tensor):
-        return values
-    (scale, zero), limits = tensor["quantization"], np.iinfo(tensor["dtype"])
-    rounded = tf.round(values / np.float32(scale)) + np.float32(zero)
-    return tf.cast(tf.clip_by_value(rounded, float(limits.min), float(limits.max)), tensor["dtype"])
-
-
-def _real(values: tf.Tensor, tensor: dict[str, Any]) -> tf.Tensor:
-    """As `trainer.imported.tflite.real`, in the graph."""
-    values = tf.cast(values, tf.float32)
-    return (
-        (values - np.float32(tensor["quantization"][1])) * np.float32(tensor["quantization"][0])
-        if is_quantized(tensor)
-        else values
     )

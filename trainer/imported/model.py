@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainer.data.cache import parts
 from trainer.evaluation.calibration import softmax
 from trainer.imported.options import ImportedModelError, ImportOptions
-from trainer.imported.preprocessing import OF_COLOUR, RANGES, Preprocessing
+from trainer.imported.preprocessing import OF_COLOUR, RANGES, scaled
 from trainer.imported.source import Source
 
 LEAST = 1e-30  # smaller probabilities count as this in logarithms; float32 has none much smaller
@@ -24,15 +24,17 @@ class ImportedModel:
 
     Attributes:
         source: the model as its file describes it.
-        preprocessing: what is done to raw pixels before.
         shape: height, width and channels of an image.
+        range: the key in `RANGES` of the pixel values that the source takes.
+        bgr: whether it takes blue, green and red in this order, whatever the range.
         output: what the source gives, "logits" or "probabilities"; of one unit, for the second of two classes.
         temperature: what logits are divided by, as `trainer.evaluation.calibration` has it.
     """
 
     source: Source
-    preprocessing: Preprocessing
     shape: tuple[int, int, int]
+    range: str
+    bgr: bool = False
     output: str = "logits"
     temperature: float = 1.0
 
@@ -55,78 +57,79 @@ class ImportedModel:
                 "leave it out."
             )
         if shape[2] == 1 and (options.bgr or chosen in OF_COLOUR):
-            raise ImportedModelError(f"--bgr and the ranges {' and '.join(OF_COLOUR)} are of models that take colours.")
-        preprocessing = Preprocessing(chosen, options.bgr, source.channels_first, source.dtype)
-        model = cls(source, preprocessing, shape)
+            received = "--bgr" if options.bgr else f"--range {chosen}"
+            raise ImportedModelError(f"{received} is for models that take colours, and this one takes grey images.")
         _check_classes(source, options.classes)
-        return replace(model, output=model.output_found(options))
+        model = cls(source, shape, chosen, options.bgr)
+        return replace(model, output=model._output(options.output))
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """float32 (n, units), what the source gives."""
-        return np.concatenate([self._scores(images[part]) for part in parts(len(images), self.shape)])
+    @property
+    def reverses(self) -> bool:
+        """Whether red and blue change places."""
+        return self.bgr or self.range == "caffe"
 
-    def _scores(self, images: np.ndarray) -> np.ndarray:
-        prepared = self.preprocessing(np.asarray(images))
-        if self.source.input[0] is None:
-            return self.source.call(prepared)
-        return np.concatenate([self.source.call(each[None]) for each in prepared])
+    def before(self, images: tf.Tensor) -> tf.Tensor:
+        """Raw pixels, float32 (n, *shape), as the source takes them."""
+        images = scaled(images[..., ::-1] if self.reverses else images, self.range)
+        if self.source.channels_first:
+            images = tf.transpose(images, [0, 3, 1, 2])
+        elif not self.source.has_channels:
+            images = images[..., 0]
+        return tf.cast(images, self.source.dtype)
+
+    def after(self, scores: tf.Tensor) -> tf.Tensor:
+        """Probabilities float32 (n, classes) of what the source gives."""
+        return tf.nn.softmax(self._logits(scores) / self.temperature)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """float32 (n, classes), before the temperature; logarithms where the source gives probabilities."""
-        scores = self.scores(images)
-        if self.output == "probabilities":
-            scores = np.concatenate([1 - scores, scores], axis=1) if scores.shape[1] == 1 else scores
-            return np.log(np.maximum(scores, LEAST))
-        return np.concatenate([np.zeros_like(scores), scores], axis=1) if scores.shape[1] == 1 else scores
+        return self._logits(tf.constant(self._scores(images))).numpy()
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """float64 (n, classes), as served."""
         return softmax(self.logits(images), self.temperature)
 
-    def before(self, images: tf.Tensor) -> tf.Tensor:
-        """float32 raw pixels (n, *shape) as the source takes them, in the graph."""
-        scaled = self.preprocessing.scaled(images)
-        if self.preprocessing.channels_first:
-            scaled = tf.transpose(scaled, [0, 3, 1, 2])
-        return tf.cast(scaled, self.preprocessing.dtype)
+    def _logits(self, scores: tf.Tensor) -> tf.Tensor:
+        certain = self.output == "probabilities"
+        if scores.shape[1] == 1:
+            scores = tf.concat([1 - scores if certain else tf.zeros_like(scores), scores], 1)
+        return tf.math.log(tf.maximum(scores, LEAST)) if certain else scores
 
-    def after(self, scores: tf.Tensor) -> tf.Tensor:
-        """Probabilities float32 (n, classes) from what the source gives, in the graph."""
-        one = scores.shape[1] == 1
-        if self.output == "probabilities":
-            scores = tf.concat([1 - scores, scores], 1) if one else scores
-            if self.temperature == 1:
-                return scores
-            logits = tf.math.log(tf.maximum(scores, LEAST))
-        else:
-            logits = tf.concat([tf.zeros_like(scores), scores], 1) if one else scores
-        return tf.nn.softmax(logits / self.temperature if self.temperature != 1 else logits)
+    def _scores(self, images: np.ndarray) -> np.ndarray:
+        """float32 (n, units), what the source gives for as many images at once as it takes and memory has."""
+        one = self.source.input[0] == 1
+        chosen = [slice(at, at + 1) for at in range(len(images))] if one else parts(len(images), self.shape)
+        prepared = (self.before(tf.constant(images[part], tf.float32)).numpy() for part in chosen)
+        return np.concatenate([self.source.call(each) for each in prepared])
 
-    def output_found(self, options: ImportOptions) -> str:
+    def _output(self, told: str | None) -> str:
         """What the source gives: told, or found out on images of noise."""
-        noise = np.random.default_rng(0).integers(0, 256, (NOISE, *self.shape), np.uint8)
-        scores = self.scores(noise)
+        scores = self._scores(np.random.default_rng(0).integers(0, 256, (NOISE, *self.shape), np.uint8))
         if not np.isfinite(scores).all():
             raise ImportedModelError(f"The model must give finite numbers. Received: {scores.ravel()[:5].tolist()}.")
         within = bool((scores >= -SUM).all() and (scores <= 1 + SUM).all())
         sums = self.source.units == 1 or np.allclose(scores.sum(axis=1), 1, atol=SUM)
-        if options.output:
-            if options.output == "probabilities" and not (within and sums):
-                raise ImportedModelError("The model gives no probabilities that sum to 1: pass --output logits.")
-            return options.output
-        if within and not sums:
+        if told == "probabilities" and not (within and sums):
+            raise ImportedModelError("The model gives no probabilities that sum to 1: pass --output logits.")
+        if told is None and within and self.source.units == 1:
+            raise ImportedModelError(
+                "The model gives one score between 0 and 1, which calling it does not tell from a logit: pass --output "
+                "probabilities if it ends in a sigmoid, else --output logits."
+            )
+        if told is None and within and not sums:
             raise ImportedModelError(
                 "The model's scores lie between 0 and 1 and do not sum to 1. If they are one sigmoid a class, several "
                 "classes may hold at once, which cannot be served; if they are logits, pass --output logits."
             )
-        return "probabilities" if within else "logits"
+        return told or ("probabilities" if within else "logits")
 
 
 def _check_classes(source: Source, classes: tuple[str, ...]) -> None:
     wanted = 2 if source.units == 1 else source.units
     if len(classes) != wanted:
+        scores = "one score, that of the second class" if source.units == 1 else f"{source.units} scores"
         what = "name the missing ones" if len(classes) < wanted else "leave out what is too much"
         raise ImportedModelError(
-            f"The model gives {source.units} scores, so --classes must name {wanted} classes, in the order of its "
-            f"outputs. Received: {len(classes)} ({classes[0]} ... {classes[-1]}); {what}."
+            f"The model gives {scores}, so --classes must name {wanted} classes, in the order of its outputs. "
+            f"Received: {len(classes)} ({classes[0]} ... {classes[-1]}); {what}."
         )

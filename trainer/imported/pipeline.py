@@ -116,7 +116,7 @@ def _check_range(model: ImportedModel, pictures: Split | None, options: ImportOp
     if model.source.range:
         return f"The range {model.source.range} was read from the file."
     if pictures is None:
-        return f"The range {model.preprocessing.range} was not checked on pictures: give --samples or --test for that."
+        return f"The range {model.range} was not checked on pictures: give --samples or --test for that."
     try:
         return ranges.check(model, pictures)
     except ImportedModelError as error:

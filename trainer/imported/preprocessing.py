@@ -1,8 +1,7 @@
-"""From raw pixels to what an imported model takes, by one formula for numpy's and TensorFlow's arrays."""
+"""The ranges of pixel values that models take, and how raw pixels are brought to them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,52 +19,9 @@ RANGES: dict[str, tuple[Any, Any]] = {
 OF_COLOUR = ("imagenet", "caffe")
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """What is done to raw pixels.
-
-    Attributes:
-        range: a key of `RANGES`.
-        bgr: whether red and blue change places before.
-        channels_first: whether the model takes (batch, channels, height, width).
-        dtype: that the model takes, such as "float32".
-    """
-
-    range: str
-    bgr: bool
-    channels_first: bool
-    dtype: str
-
-    @property
-    def scale(self) -> np.ndarray:
-        """float32 (channels,) or (): what raw pixels are multiplied by."""
-        return np.asarray(1 / np.asarray(RANGES[self.range][0], np.float64), np.float32)
-
-    @property
-    def shift(self) -> np.ndarray:
-        """float32 (channels,) or (): what is subtracted then."""
-        return np.asarray(RANGES[self.range][1], np.float32)
-
-    @property
-    def reverses(self) -> bool:
-        """Whether the channels change their order."""
-        return self.bgr or self.range == "caffe"
-
-    @property
-    def scales(self) -> bool:
-        return self.range != "0-255"
-
-    def scaled(self, images: Any) -> Any:
-        """Raw pixels, float32 (n, height, width, channels) of numpy or TensorFlow, in the model's range and order."""
-        if self.reverses:
-            images = images[..., ::-1]
-        return images * self.scale - self.shift if self.scales else images
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (n, height, width, channels) as the model takes them."""
-        scaled = self.scaled(images.astype(np.float32))
-        return (np.moveaxis(scaled, 3, 1) if self.channels_first else scaled).astype(self.dtype)
-
-    def __str__(self) -> str:
-        order = ", blue before red" if self.reverses else ""
-        return f"{self.range}{order}"
+def scaled(images: Any, name: str) -> Any:
+    """Raw pixels, a float32 tensor (..., channels), in the range of that name."""
+    if name == "0-255":
+        return images
+    divisor, shift = RANGES[name]
+    return images * np.float32(1 / divisor) - np.float32(shift)

@@ -33,18 +33,14 @@ def check(model: ImportedModel, pictures: Split) -> str:
         ImportedModelError: the range is wrong, as far as that can be seen.
     """
     names = [name for name in RANGES if model.shape[2] == 3 or name not in OF_COLOUR]
-    logits = {name: _with(model, name).logits(pictures.images) for name in names}
+    logits = {name: replace(model, range=name).logits(pictures.images) for name in names}
     if pictures.labels.min() >= 0:
         return _by_labels(model, {name: each.argmax(axis=1) == pictures.labels for name, each in logits.items()})
     return _by_certainty(model, logits)
 
 
-def _with(model: ImportedModel, name: str) -> ImportedModel:
-    return replace(model, preprocessing=replace(model.preprocessing, range=name))
-
-
 def _by_labels(model: ImportedModel, right: dict[str, np.ndarray]) -> str:
-    told = model.preprocessing.range
+    told = model.range
     best = max(right, key=lambda name: (right[name].mean(), name == told))
     won, lost = int((right[told] & ~right[best]).sum()), int((right[best] & ~right[told]).sum())
     found = f"{right[told].sum()} of {len(right[told])} pictures are classified correctly with pixel values of {told}"
@@ -54,7 +50,7 @@ def _by_labels(model: ImportedModel, right: dict[str, np.ndarray]) -> str:
 
 
 def _by_certainty(model: ImportedModel, logits: dict[str, np.ndarray]) -> str:
-    told = model.preprocessing.range
+    told = model.range
     margins = {name: float(np.median(np.diff(np.sort(each, axis=1)[:, -2:]))) for name, each in logits.items()}
     usual = [name for name, margin in margins.items() if USUAL <= margin <= CERTAIN]
     if usual and not UNDECIDED <= margins[told] <= CERTAIN:

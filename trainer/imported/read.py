@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -28,11 +29,12 @@ def read(options: ImportOptions) -> Source:
         raise ImportedModelError(
             f"`KERAS_BACKEND` must be tensorflow for an import. Received: {keras.backend.backend()}."
         )
-    if not path.exists():
-        raise ImportedModelError(f"{path} must be {EXPECTED}. Received: a path with nothing there.")
+    if not path.exists() or (path.is_dir() and not (path / SAVED_MODEL).is_file()):
+        received = f"a directory without {SAVED_MODEL}" if path.exists() else "a path with nothing there"
+        raise ImportedModelError(f"{path} must be {EXPECTED}. Received: {received}.")
     if path.suffix in KERAS:
         source = saved.keras_model(path)
-    elif (path / SAVED_MODEL).is_file():
+    elif path.is_dir():
         source = saved.saved_model(path, options.signature)
     elif path.suffix == TFLITE:
         source = tflite.read(path)
@@ -41,7 +43,8 @@ def read(options: ImportOptions) -> Source:
             f"{path} must be {EXPECTED}. Convert other formats first: PyTorch by litert-torch, ONNX by onnx2tf."
         )
     _check(source, path)
-    return source
+    # Integers can be raw pixels only.
+    return replace(source, range="0-255") if source.dtype == "uint8" else source
 
 
 def _check(source: Source, path: Path) -> None:
@@ -50,10 +53,10 @@ def _check(source: Source, path: Path) -> None:
         "(" + ", ".join("any" if each is None else str(each) for each in shape) + ")"
         for shape in (source.input, source.output)
     )
-    if len(source.input) != 4 or not {source.input[1], source.input[3]} & {*COLOURS}:
+    if len(source.input) != 3 and not (source.has_channels and {source.input[1], source.input[3]} & {*COLOURS}):
         raise ImportedModelError(
-            f"{path} must take images of shape (batch, height, width, 1 or 3), or with the channels before the height. "
-            f"Received: {taken}. A classifier of other data cannot be served here."
+            f"{path} must take images of shape (batch, height, width, 1 or 3), with the channels before the height, or "
+            f"grey ones without channels. Received: {taken}. A classifier of other data cannot be served here."
         )
     if len(source.output) != 2 or not source.output[1]:
         raise ImportedModelError(

@@ -23,7 +23,10 @@ def keras_model(path: Path) -> Source:
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises anything for a damaged file, a layer of the user's own, a Lambda
-        raise ImportedModelError(f"{path} does not load in Keras {keras.__version__}: {first_line(error)}") from error
+        raise ImportedModelError(
+            f"{path} does not load in Keras {keras.__version__}: {first_line(error)} If it has a Lambda or layers of "
+            "its own, import the directory that model.export(DIRECTORY) writes where it was made."
+        ) from error
     inputs, outputs = (getattr(model, name, None) or [] for name in ("inputs", "outputs"))
     given, wanted = only(outputs, "output", path), only(inputs, "input", path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,11 @@ import numpy as np
 from trainer.imported.options import ImportedModelError
 
 COLOURS = (1, 3)
+HINTS = {
+    "input": "only models that take one image tensor can be served; put what else it takes into the model as constants",
+    "output": "detection and other models with several results cannot be served; make a model of the one with class "
+    "scores, and save that",
+}
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,13 @@ class Source:
     tracked: Any = None
 
     @property
+    def has_channels(self) -> bool:
+        """Whether its images have an axis of channels; grey ones may have none."""
+        return len(self.input) == 4
+
+    @property
     def channels_first(self) -> bool:
-        return self.input[3] not in COLOURS and self.input[1] in COLOURS
+        return self.has_channels and self.input[3] not in COLOURS and self.input[1] in COLOURS
 
     @property
     def units(self) -> int:
@@ -55,35 +66,29 @@ class Source:
         Raises:
             ImportedModelError: they are open and no size was given, or the model has another one.
         """
-        _, *sizes = self.input
-        channels, *sides = sizes if self.channels_first else (sizes[2], *sizes[:2])
+        sides = self.input[2:] if self.channels_first else self.input[1:3]
+        channels = self.input[1 if self.channels_first else 3] if self.has_channels else 1
         if None in sides and size is None:
             raise ImportedModelError("The model takes images of any size: tell which to serve with --size 224x224.")
-        if size and any(side not in (None, asked) for side, asked in zip(sides, size, strict=True)):
+        height, width = (side or asked for side, asked in zip(sides, size or (0, 0), strict=True))
+        if size not in (None, (height, width)):
             fixed = "x".join(str(side or "any") for side in sides)
             raise ImportedModelError(f"The model takes images of {fixed}: leave --size out, or give that.")
-        height, width = (side or asked for side, asked in zip(sides, size or (0, 0), strict=True))
         return height, width, channels or 0
 
 
 def only(tensors: Any, kind: str, path: Path) -> Any:
-    """The one of a model's inputs or outputs, a list.
+    """The one of a model's inputs or outputs, a list; `kind` is a key of `HINTS`.
 
     Raises:
         ImportedModelError: there are several, or none.
     """
     if len(tensors) == 1:
         return tensors[0]
-    hint = "make a model of the one with class scores, and save that"
-    if kind == "output":
-        hint = f"detection and other models with several results cannot be served; {hint}"
-    else:
-        hint = (
-            "only models that take one image tensor can be served; put what else it takes into the model as constants"
-        )
-    raise ImportedModelError(f"{path} has {len(tensors)} {kind}s, and must have one: {hint}.")
+    raise ImportedModelError(f"{path} has {len(tensors)} {kind}s, and must have one: {HINTS[kind]}.")
 
 
 def first_line(error: Exception) -> str:
     """What an error of a library says, in a line."""
-    return f"{str(error).strip().partition(chr(10))[0] or type(error).__name__:.300}"
+    reason = str(error).rpartition("Exception encountered: ")[2]  # Keras's own errors have the cause at their end
+    return textwrap.shorten(reason.strip().partition("\n")[0], 200, placeholder="...") or type(error).__name__

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from trainer.imported.options import ImportedModelError
@@ -36,9 +37,9 @@ def read(path: Path) -> Source:
         if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
             interpreter.resize_tensor_input(place, images.shape)
             interpreter.allocate_tensors()
-        interpreter.set_tensor(place, quantized(images, wanted))
+        interpreter.set_tensor(place, quantized(tf.constant(images), wanted).numpy())
         interpreter.invoke()
-        return real(interpreter.get_tensor(given["index"]), given)
+        return real(tf.constant(interpreter.get_tensor(given["index"])), given).numpy()
 
     return Source(
         "TFLite",
@@ -56,20 +57,22 @@ def is_quantized(tensor: dict[str, Any]) -> bool:
     return tensor["quantization"][0] != 0
 
 
-def quantized(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+def quantized(values: tf.Tensor, tensor: dict[str, Any]) -> tf.Tensor:
     """Real numbers as the tensor takes them."""
     if not is_quantized(tensor):
         return values
     (scale, zero), limits = tensor["quantization"], np.iinfo(tensor["dtype"])
-    return np.clip(np.rint(values / np.float32(scale)) + zero, limits.min, limits.max).astype(tensor["dtype"])
+    rounded = tf.round(values / np.float32(scale)) + np.float32(zero)
+    return tf.cast(tf.clip_by_value(rounded, float(limits.min), float(limits.max)), tensor["dtype"])
 
 
-def real(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+def real(values: tf.Tensor, tensor: dict[str, Any]) -> tf.Tensor:
     """float32 numbers that a tensor's values stand for."""
+    values = tf.cast(values, tf.float32)
     if not is_quantized(tensor):
-        return values.astype(np.float32)
+        return values
     scale, zero = tensor["quantization"]
-    return (values.astype(np.float32) - zero) * np.float32(scale)
+    return (values - np.float32(zero)) * np.float32(scale)
 
 
 def _shape(tensor: dict[str, Any]) -> tuple[int | None, ...]:
@@ -79,7 +82,7 @@ def _shape(tensor: dict[str, Any]) -> tuple[int | None, ...]:
 def _range(tensor: dict[str, Any]) -> str | None:
     """The range of a quantized input's real numbers, where it is one of `RANGES` that are the same for all channels."""
     if not is_quantized(tensor):
-        return "0-255" if tensor["dtype"] == np.uint8 else None
+        return None
     (scale, zero), limits = tensor["quantization"], np.iinfo(tensor["dtype"])
     low, high = scale * (limits.min - zero), scale * (limits.max - zero)
     for name in ("0-255", "0-1", "-1-1"):

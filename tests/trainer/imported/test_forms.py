@@ -45,9 +45,28 @@ def flatbuffer(model: Any, path: Path, **settings: Any) -> Path:
 
 def test_one_sigmoid_is_the_second_of_two_classes(tmp_path: Path) -> None:
     model = small(units=1, activation="sigmoid")
-    answer = exported(saved(model, tmp_path / "m.h5"), ("cat", "dog"), range="0-1")(images := pixels(28, 28, 1))
+    path = saved(model, tmp_path / "m.h5")
+    answer = exported(path, ("cat", "dog"), range="0-1", output="probabilities")(images := pixels(28, 28, 1))
     dog = np.asarray(model(images.astype(np.float32) / 255))
     assert np.allclose(answer, np.concatenate([1 - dog, dog], axis=1), atol=1e-6)
+
+
+def test_grey_images_without_an_axis_of_channels(tmp_path: Path) -> None:
+    """As TensorFlow's first tutorial has them."""
+    import keras
+
+    model = keras.Sequential([keras.Input((28, 20)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    answer = exported(saved(model, tmp_path / "m.keras"), range="0-1")(images := pixels(28, 20, 1))
+    assert np.allclose(answer, softmax(model(images[..., 0].astype(np.float32) / 255)), atol=1e-6)
+
+
+def test_a_model_of_bytes_takes_raw_pixels(tmp_path: Path) -> None:
+    import keras
+
+    raw = keras.Input((28, 28, 1), dtype="uint8")
+    model = keras.Model(raw, small()(keras.layers.Rescaling(1 / 255)(keras.ops.cast(raw, "float32"))))
+    answer = exported(saved(model, tmp_path / "m.keras"))(images := pixels(28, 28, 1))  # no range was told
+    assert np.allclose(answer, softmax(model(images)), atol=1e-6)
 
 
 def test_caffe_takes_blue_first_and_subtracts_its_means(tmp_path: Path) -> None:

@@ -73,6 +73,29 @@ def test_independent_sigmoids(refusal: Any, tmp_path: Path) -> None:
     assert "if they are logits, pass --output logits" in line
 
 
+def test_one_score_that_may_be_a_logit(refusal: Any, tmp_path: Path) -> None:
+    """A logit of a quarter is a probability of more than a half."""
+    model = small(units=1)
+    kernel, _ = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel / 1000, np.array([0.25])])
+    names = tmp_path / "two.txt"
+    names.write_text("cat\ndog")
+    line = refusal(saved(model, tmp_path / "m.keras"), "--range", "0-1", classes=names)
+    assert "pass --output probabilities if it ends in a sigmoid, else --output logits" in line
+
+
+def test_layers_of_the_user_s_own(refusal: Any, tmp_path: Path) -> None:
+    import keras
+
+    class Doubled(keras.layers.Layer):
+        def call(self, values: Any) -> Any:
+            return values * 2
+
+    line = refusal(saved(small(head=Doubled()), tmp_path / "m.keras"), "--range", "0-1")
+    assert "Could not locate class 'Doubled'." in line
+    assert "import the directory that model.export(DIRECTORY) writes" in line
+
+
 def test_an_open_size(refusal: Any, tmp_path: Path) -> None:
     import keras
 
@@ -93,14 +116,16 @@ def test_an_open_size(refusal: Any, tmp_path: Path) -> None:
         ("model.pt", b"PK", "Convert other formats first: PyTorch by litert-torch, ONNX by onnx2tf."),
         ("model.keras", b"nonsense", "does not load in Keras"),
         ("model.tflite", b"nonsense", "does not load in LiteRT"),
+        ("folder/config.json", b"{}", "Received: a directory without saved_model.pb."),
     ],
 )
 def test_files_that_are_no_models(
     refusal: Any, tmp_path: Path, name: str, content: bytes | None, expected: str
 ) -> None:
     if content is not None:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    assert expected in refusal(tmp_path / name, "--range", "0-1")
+    assert expected in refusal(tmp_path / name.split("/")[0], "--range", "0-1")
 
 
 def test_a_saved_model_without_a_signature(refusal: Any, tmp_path: Path) -> None:
