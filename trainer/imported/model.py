@@ -61,7 +61,7 @@ class ImportedModel:
             raise ImportedModelError(f"{received} is for models that take colours, and this one takes grey images.")
         _check_classes(source, options.classes)
         model = cls(source, shape, chosen, options.bgr)
-        return replace(model, output=model._output(options.output))
+        return replace(model, output=_output(model, options.output))
 
     @property
     def reverses(self) -> bool:
@@ -83,7 +83,7 @@ class ImportedModel:
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """float32 (n, classes), before the temperature; logarithms where the source gives probabilities."""
-        return self._logits(tf.constant(self._scores(images))).numpy()
+        return self._logits(tf.constant(self.scores(images))).numpy()
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """float64 (n, classes), as served."""
@@ -95,33 +95,12 @@ class ImportedModel:
             scores = tf.concat([1 - scores if certain else tf.zeros_like(scores), scores], 1)
         return tf.math.log(tf.maximum(scores, LEAST)) if certain else scores
 
-    def _scores(self, images: np.ndarray) -> np.ndarray:
+    def scores(self, images: np.ndarray) -> np.ndarray:
         """float32 (n, units), what the source gives for as many images at once as it takes and memory has."""
         one = self.source.input[0] == 1
         chosen = [slice(at, at + 1) for at in range(len(images))] if one else parts(len(images), self.shape)
         prepared = (self.before(tf.constant(images[part], tf.float32)).numpy() for part in chosen)
         return np.concatenate([self.source.call(each) for each in prepared])
-
-    def _output(self, told: str | None) -> str:
-        """What the source gives: told, or found out on images of noise."""
-        scores = self._scores(np.random.default_rng(0).integers(0, 256, (NOISE, *self.shape), np.uint8))
-        if not np.isfinite(scores).all():
-            raise ImportedModelError(f"The model must give finite numbers. Received: {scores.ravel()[:5].tolist()}.")
-        within = bool((scores >= -SUM).all() and (scores <= 1 + SUM).all())
-        sums = self.source.units == 1 or np.allclose(scores.sum(axis=1), 1, atol=SUM)
-        if told == "probabilities" and not (within and sums):
-            raise ImportedModelError("The model gives no probabilities that sum to 1: pass --output logits.")
-        if told is None and within and self.source.units == 1:
-            raise ImportedModelError(
-                "The model gives one score between 0 and 1, which calling it does not tell from a logit: pass --output "
-                "probabilities if it ends in a sigmoid, else --output logits."
-            )
-        if told is None and within and not sums:
-            raise ImportedModelError(
-                "The model's scores lie between 0 and 1 and do not sum to 1. If they are one sigmoid a class, several "
-                "classes may hold at once, which cannot be served; if they are logits, pass --output logits."
-            )
-        return told or ("probabilities" if within else "logits")
 
 
 def _check_classes(source: Source, classes: tuple[str, ...]) -> None:
@@ -133,3 +112,25 @@ def _check_classes(source: Source, classes: tuple[str, ...]) -> None:
             f"The model gives {scores}, so --classes must name {wanted} classes, in the order of its outputs. "
             f"Received: {len(classes)} ({classes[0]} ... {classes[-1]}); {what}."
         )
+
+
+def _output(model: ImportedModel, told: str | None) -> str:
+    """What the source gives: told, or found out on images of noise."""
+    scores = model.scores(np.random.default_rng(0).integers(0, 256, (NOISE, *model.shape), np.uint8))
+    if not np.isfinite(scores).all():
+        raise ImportedModelError(f"The model must give finite numbers. Received: {scores.ravel()[:5].tolist()}.")
+    within = bool((scores >= -SUM).all() and (scores <= 1 + SUM).all())
+    sums = model.source.units == 1 or np.allclose(scores.sum(axis=1), 1, atol=SUM)
+    if told == "probabilities" and not (within and sums):
+        raise ImportedModelError("The model gives no probabilities that sum to 1: pass --output logits.")
+    if told is None and within and model.source.units == 1:
+        raise ImportedModelError(
+            "The model gives one score between 0 and 1, which calling it does not tell from a logit: pass --output "
+            "probabilities if it ends in a sigmoid, else --output logits."
+        )
+    if told is None and within and not sums:
+        raise ImportedModelError(
+            "The model's scores lie between 0 and 1 and do not sum to 1. If they are one sigmoid a class, several "
+            "classes may hold at once, which cannot be served; if they are logits, pass --output logits."
+        )
+    return told or ("probabilities" if within else "logits")
