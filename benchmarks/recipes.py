@@ -73,13 +73,13 @@ CANDIDATES: dict[str, TrainConfig] = {
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.recipes", description=__doc__)
     options.add_argument("--artifacts", type=Path, default=os.environ.get("ARTIFACTS", "artifacts"))
-    options.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(CANDIDATES)}")
+    options.add_argument("--only", nargs="+", metavar="NAME", help=f"of these: {'; '.join(CANDIDATES)}")
     options.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="SEED")
     options.add_argument("--test", action="store_true", help=f"measure {', '.join(FINAL)} on the test images instead")
     given = options.parse_args()
     known = FINAL if given.test else CANDIDATES
     if unknown := set(given.only or ()) - set(known):
-        options.error(f"--only must name some of {', '.join(known)}. Received: {', '.join(sorted(unknown))}.")
+        options.error(f"--only must name some of: {'; '.join(known)}. Received: {', '.join(sorted(unknown))}.")
     dataset = load("fashion_mnist", given.artifacts / "data")
     folder = given.artifacts / "benchmarks" / "recipes"
     rows = [["recipe", "seconds", "clean", "corrupted", "mirror", "rotation", "shift", "noise", "blur", "contrast"]]

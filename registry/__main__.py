@@ -23,8 +23,12 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--models", type=Path, metavar="DIR", help="the models' directory ($MODELS, else $ARTIFACTS/models)"
     )
-    where.add_argument("--name", help="the model; else `list` and `verify` do all, others the newest pushed")
-    top = _Parser(prog="python -m registry", description="Manage the versions of a model.", parents=[where])
+    where.add_argument(
+        "--name", help="the model; if left out, all for `list` and `verify`, otherwise the one that was pushed last"
+    )
+    top = _Parser(
+        prog="python -m registry", description="List, pin, check and remove the versions of models.", parents=[where]
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, help_: str, *versions: str) -> argparse.ArgumentParser:
@@ -34,18 +38,18 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     command("list", "list the versions")
-    command("show", "print a version's card as JSON", "version")
-    command("explain", "show what a version is and what the gate said, on one screen", "version").add_argument(
-        "--all", action="store_true", help="show all that is known: data, config, libraries, training, every figure"
+    command("show", "print a version's model card as JSON", "version")
+    command("explain", "show how a version was trained, measured and judged, on one screen", "version").add_argument(
+        "--all", action="store_true", help="add data, settings, libraries, history and all metrics"
     )
-    command("compare", "show what two versions differ in", "version", "other")
+    command("compare", "show the differences between two versions", "version", "other")
     command("pin", "serve this version from now on", "version")
     command("unpin", "serve the newest version from now on")
     command("prune", "remove old versions, never the served or the newest").add_argument(
         "--keep", type=int, required=True, metavar="N", help="how many of the newest versions stay"
     )
-    command("verify", "hash every file again; exit 1 where something is damaged").add_argument(
-        "version", type=int, nargs="?", help="all, where left out"
+    command("verify", "check the hashes of all files; exit with 1 if a file is damaged").add_argument(
+        "version", type=int, nargs="?", help="if left out, all"
     )
     return top
 

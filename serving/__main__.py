@@ -151,8 +151,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     return _Parser(
         prog="python -m serving",
-        description="Serve the newest (or pinned) version of a pushed model over HTTP.",
-        epilog=f"It is configured by environment variables [and their defaults]:\n{describe()}",
+        description="Serve the newest (or pinned) version of each pushed model over HTTP.",
+        epilog=f"Environment variables configure it (defaults in brackets):\n{describe()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

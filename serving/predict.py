@@ -36,6 +36,10 @@ from serving.settings import Settings, SettingsError
 BATCH = 64  # images of one model run
 IDX_IMAGES = b"\0\0\x08\x03"  # how an IDX file of uint8 images begins
 FORMATS = (".csv", ".jsonl", ".parquet")
+ABOUT = (
+    "Classify image files without a server, with the model and the settings of `python -m serving` "
+    "(MODELS, MODEL_NAME, RUNTIME, ...), and write a row for each image."
+)
 # Of a table; a column for each class comes after them, and its prefix keeps a class called "file" apart.
 COLUMNS = ("file", "error", "label", "probability", "in_distribution", "distribution_score")
 
@@ -44,7 +48,7 @@ Item = tuple[str, Path | NDArray[np.uint8]]  # its name in the output, and a fil
 
 def main() -> None:
     """Write a row for each image; exit with status 2 and one line on stderr where that cannot be done."""
-    parser = argparse.ArgumentParser(prog="python -m serving.predict", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m serving.predict", description=ABOUT)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image, folder, IDX file or .npy array")
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help=f"{', '.join(FORMATS)} [%(default)s]")
     options = parser.parse_args()

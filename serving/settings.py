@@ -29,9 +29,9 @@ class Settings:
         SettingsError: a value is out of its range, or no valid host.
     """
 
-    host: str = field(default="127.0.0.1", metadata=_about("address to listen on; 0.0.0.0 for every one"))
+    host: str = field(default="127.0.0.1", metadata=_about("address to listen on; 0.0.0.0 for all"))
     port: int = field(default=8080, metadata=_about("port to listen on; 0 for any free one", 0, 65535))
-    workers: int = field(default=1, metadata=_about("processes, each with its own copy of the model", 1, 64))
+    workers: int = field(default=1, metadata=_about("processes, each with its own copy of the models", 1, 64))
     threads: int = field(default=16, metadata=_about("requests that one worker handles at a time", 1, 256))
     # A worker then holds 40 requests: 64 clients of two workers, and a fifth of a second of one core.
     max_queue: int = field(
@@ -40,10 +40,10 @@ class Settings:
     overload_status: int = field(
         default=503, metadata=_about("status of requests that are rejected for overload: 503 or 429", 429, 503)
     )
-    deadline_ms: int = field(default=10_000, metadata=_about("milliseconds a request may wait", 1, 10**7))
-    client_timeout: int = field(
-        default=120, metadata=_about("seconds from a request's arrival in which its client must have sent it", 1, 3600)
+    deadline_ms: int = field(
+        default=10_000, metadata=_about("longest time in milliseconds that a request may wait", 1, 10**7)
     )
+    client_timeout: int = field(default=120, metadata=_about("seconds in which a client must send a request", 1, 3600))
     runtime: str = field(default="tensorflow", metadata=_about("tensorflow or litert, which needs no TensorFlow"))
     # One thread answered a single image in 298 us where TensorFlow's default took 513 us, on two cores.
     tf_threads: int = field(default=1, metadata=_about("threads that compute in a worker", 1, 256))
@@ -55,7 +55,9 @@ class Settings:
     wait_for_model: int = field(default=0, metadata=_about("1: start without a model, and wait for one", 0, 1))
     model_name: str | None = field(
         default=None,
-        metadata=_about("model to serve, or several with commas; the first is the default one [all, the newest first]"),
+        metadata=_about(
+            "models to serve, with commas between; the first is the default [all; the one pushed last is the default]"
+        ),
     )
     # Each has its own copy of what its runtime needs in each worker.
     max_models: int = field(
@@ -146,7 +148,7 @@ def describe() -> str:
     lines = []
     for each in fields(Settings):
         default = "" if each.default is None else f" [{each.default}]"
-        lines.append(f"  {each.name.upper():<17} {each.metadata['help']}{default}")
+        lines.append(f"  {each.name.upper():<18} {each.metadata['help']}{default}")
     return "\n".join(lines)
 
 

@@ -85,17 +85,17 @@ class TrainConfig:
     model: str = setting(
         "basic",
         f"{', '.join(MODELS)}, or MODULE:FUNCTION, which builds your own from an image's shape and the number of "
-        "classes; left out: the paper's two, basic and deep, are trained and the better is pushed",
+        "classes; if left out, the paper's two (basic and deep) are trained and the better is pushed",
     )
     normalization: str = setting(
         "scale",
-        f"{' or '.join(NORMALIZATIONS)}: pixels divided by 255, or each image minus its mean, divided by its deviation,"
-        " or none, for a model of your own, which has its own",
+        "scale: pixels divided by 255; standardize: each image minus its mean, divided by its standard deviation; "
+        "none: for a model of your own, which normalizes by itself",
         choices=(*NORMALIZATIONS, "none"),
     )
     optimizer: str = setting("sgd", ", ".join(OPTIMIZERS), choices=OPTIMIZERS)
     learning_rate: float = setting(
-        0.01, "peak rate; else the recipe's, or one that suits --optimizer", above=0, high=10
+        0.01, "peak rate; with --optimizer, the default is one that suits it", above=0, high=10
     )
     schedule: str = setting(
         "constant", f"{' or '.join(SCHEDULES)} (warm-up, then cosine decay to zero)", choices=SCHEDULES

@@ -31,10 +31,12 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Options left out (None) keep the recipe's value."""
     options = Parser(
-        prog="trainer",
+        prog="python -m trainer",
         description="Train, evaluate and push an image classifier. Without options: both CNNs with the default "
-        "recipe, and the better of them by validation accuracy is pushed.",
-        epilog="`python -m trainer push RUN` pushes a finished run without training again (`push --help`).",
+        "recipe, and the better of them by validation accuracy is pushed. A setting that is left out has the recipe's "
+        "value.",
+        epilog="Two commands have options of their own: `push RUN --help` (push a finished run without training again) "
+        "and `import PATH --help` (push a model that another trainer made).",
     )
     add = options.add_argument
     for each in fields(TrainConfig):
@@ -58,13 +60,15 @@ def parser() -> argparse.ArgumentParser:
 def training_parser() -> argparse.ArgumentParser:
     """The trainer's own options; those of `parser` are the search's too."""
     options = parser()
-    options.add_argument("--advise", action="store_true", help="print what would be trained on this data, and stop")
+    options.add_argument(
+        "--advise", action="store_true", help="print what would be trained on this data, and train nothing"
+    )
     return options
 
 
 def push_parser() -> argparse.ArgumentParser:
     options = Parser(
-        prog="trainer push",
+        prog="python -m trainer push",
         description="Judge a finished run against the version that is served now, and push it, without training again.",
     )
     options.add_argument("run", type=_run_name, metavar="RUN", help="name or path of the run in ARTIFACTS/runs")
@@ -79,16 +83,26 @@ def _run_name(text: str) -> str:
 
 
 def _add_push_options(add: Callable[..., Any]) -> None:
-    add("--allow-anomalies", action="store_true", help="train despite anomalies in the data; the model card lists them")
-    add("--model-name", "--name", metavar="NAME", help="name of the served model; else the data set's name")
+    add("--allow-anomalies", action="store_true", help="accept anomalies in the data; the model card lists them")
+    add("--model-name", "--name", metavar="NAME", help="name of the served model; if left out, the data set's name")
     add_gate_options(add)
 
 
 def add_gate_options(add: Callable[..., Any]) -> None:
-    add("--threshold", action="append", default=[], metavar="NAME=VALUE", help="set one of the gate's thresholds")
+    add(
+        "--threshold",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set one of the gate's thresholds, such as accuracy_floor=0.9; trainer/release/thresholds.py lists them",
+    )
     add("--force", action="store_true", help="push the model even if the gate refuses it; needs --reason")
-    add("--reason", metavar="TEXT", help="why it is forced; goes into the model card")
-    add("--artifacts", default=os.environ.get("ARTIFACTS", "artifacts"), help="directory for data, runs and models")
+    add("--reason", metavar="TEXT", help="why it is forced; the model card records it")
+    add(
+        "--artifacts",
+        default=os.environ.get("ARTIFACTS", "artifacts"),
+        help="directory for data, runs and models ($ARTIFACTS, else artifacts)",
+    )
 
 
 def run_options(arguments: argparse.Namespace) -> RunOptions:

@@ -34,10 +34,11 @@ from tuning.workers import end_with_the_search
 def parser() -> argparse.ArgumentParser:
     """The trainer's options, which fix what is not searched, and those of the search."""
     options = training_parser()
-    options.prog = "tuning"
+    options.prog = "python -m tuning"
     options.description = (
-        "Search for the best settings with keras-tuner, retrain the best, and push it through the gate. A setting "
-        "of the trainer that is named is fixed; the others of --space are searched, the rest are the recipe's."
+        "Search for the best settings with keras-tuner, train the best trials in full, and push the best model if the "
+        "gate accepts it. A setting that you give is fixed, those of --space are searched, and all others have the "
+        "recipe's values."
     )
     options.epilog = (
         "Several machines: the same command with KERASTUNER_TUNER_ID=chief on one, tuner0, tuner1, ... on the others, "
@@ -45,18 +46,24 @@ def parser() -> argparse.ArgumentParser:
     )
     options.conflict_handler = "resolve"  # --epochs means another thing here
     add = options.add_argument_group("search").add_argument
-    add("--space", default="default", help="default: learning rate, optimizer, model; full: all that matters")
+    add(
+        "--space",
+        default="default",
+        help="default: learning rate, optimizer, model; full: also schedule, batch size, regularisation, augmentation",
+    )
     add("--algorithm", default="bayesian", help="random, bayesian, hyperband or grid (bayesian)")
-    add("--trials", type=int, help="how many trials; left out: 24, or all of a grid")
-    add("--epochs", type=int, help=f"epochs of a trial ({EPOCHS}; of a small set, more as its full training has more)")
-    add("--final-epochs", type=int, help="epochs of the full training of the finalists; else the recipe's")
-    add("--finalists", type=int, default=2, help="how many of the best trials are trained again in full (2)")
-    add("--final-seeds", type=int, default=2, help="from how many seeds each (2)")
-    add("--fresh", action="store_true", help="delete what an earlier search of this name found, and start over")
+    add("--trials", type=int, help="number of trials; if left out, 24, or the whole grid")
+    add("--epochs", type=int, help=f"epochs of a trial ({EPOCHS}; more for a small data set)")
+    add("--final-epochs", type=int, help="epochs of a full training; if left out, the recipe's")
+    add("--finalists", type=int, default=2, help="number of the best trials that are trained in full (2)")
+    add("--final-seeds", type=int, default=2, help="number of seeds for each finalist (2)")
+    add("--fresh", action="store_true", help="delete an earlier search of this name and start over")
     add("--resume", help=argparse.SUPPRESS)  # is for runs of the trainer
     add("--workers", type=int, default=1, help="worker processes on this machine, which share its cores (1)")
-    add("--time-limit", type=float, metavar="MINUTES", help="end the search then; the finalists come after it")
-    add("--name", help="the search's directory under ARTIFACTS/tuning; else the model's name")
+    add(
+        "--time-limit", type=float, metavar="MINUTES", help="stop the search after this time; the full trainings follow"
+    )
+    add("--name", help="the search's directory under ARTIFACTS/tuning; if left out, the model's name")
     return options
 
 

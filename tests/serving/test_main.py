@@ -118,7 +118,7 @@ def test_more_models_than_may_be_served_are_refused_in_one_sentence(pushed: Path
 def test_help_lists_the_variables_and_their_defaults() -> None:
     done = serve("--help")
     assert done.returncode == 0
-    assert "PORT              port to listen on; 0 for any free one [8080]" in done.stdout
+    assert "PORT               port to listen on; 0 for any free one [8080]" in done.stdout
 
 
 def test_tls_options_for_gunicorn_are_refused_in_one_line(pushed: Path, tmp_path: Path) -> None:
