@@ -63,7 +63,7 @@ def explanation(store: ModelStore, version: int) -> str:
     sections = {
         f"{card.name} version {version}": _pairs({name: _cut(fact, _SCREEN) for name, fact in facts.items() if fact}),
         "Gate": _verdict(card.verdict, short=True),
-        "More": f"python -m registry explain {version} --all --name {card.name}",
+        "More": f".venv/bin/python -m registry explain {version} --all --name {card.name}",
     }
     return _sections(sections)
 

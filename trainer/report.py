@@ -18,7 +18,7 @@ HEADER = ["model", "parameters", "seconds", "validation", "test (95 % interval)"
 CLASSES = 10  # of many classes, the worst are shown; evaluation.json has them all
 REFUSAL = (
     "The gate refused the model; nothing was pushed. "
-    "`python -m trainer push RUN --force --reason TEXT` pushes it without training again."
+    "To push it without training again: make train ARGS=\"push RUN --force --reason 'TEXT'\""
 )
 
 
@@ -45,14 +45,14 @@ def refusal(refused: RefusedError) -> str:
         *_findings(refused.runs, refused.best, refused.verdict.to_json()["checks"]),
         *advice.after(refused.best, ModelCard.read(refused.best.export), refused.verdict),
         f"The verdict is in {directory / 'verdict.json'}",
-        f"To push it nevertheless:  python -m trainer push {directory.name}{where} --force --reason TEXT",
+        f"To push it nevertheless:  make train ARGS=\"push {directory.name}{where} --force --reason 'TEXT'\"",
     )
 
 
 def to_serve(store: ModelStore, version: int) -> str:
     """How the `version` that was just pushed is served, or why it is not."""
     if (served := store.served()) != version:
-        return f"Version {served} is pinned, and is served until `python -m registry unpin`."
+        return f"Version {served} is pinned, and is served until `.venv/bin/python -m registry unpin`."
     artifacts = store.root.parent
     where = f"ARTIFACTS={shlex.quote(str(artifacts))} " if artifacts != Path("artifacts") else ""
     return f"Serve it:  {where}make serve"

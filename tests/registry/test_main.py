@@ -151,7 +151,7 @@ def test_explain_fits_one_screen_and_tells_the_failed_checks(
         "  lowest recall  0.75, of Trouser",
         "  FAILED  floor   0.9 against 0.95  Accuracy is below the floor.",
         "  passed  check0  0.9 against 0.95",
-        "  python -m registry explain 2 --all --name fashion_mnist",
+        "  .venv/bin/python -m registry explain 2 --all --name fashion_mnist",
     ):
         assert line in lines
 

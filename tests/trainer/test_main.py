@@ -117,7 +117,7 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
     assert "not significantly above the floor, 0.9990; on so few, none would be." in line
     assert done.stderr == (
         "error: The gate refused the model; nothing was pushed. "
-        "`python -m trainer push RUN --force --reason TEXT` pushes it without training again.\n"
+        "To push it without training again: make train ARGS=\"push RUN --force --reason 'TEXT'\"\n"
     )
     assert "It was trained on 400 images, 25 steps an epoch for 1 epoch, and tested on 200 images.\n" in done.stdout
     assert "  - At least 3,838 test images; " in done.stdout
@@ -125,7 +125,7 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
     (verdict,) = tmp_path.glob("runs/*/verdict.json")
     assert str(verdict) in done.stdout
     assert not (tmp_path / "models" / "fashion_mnist_sample").exists()
-    command = f"python -m trainer push {verdict.parent.name} --artifacts {tmp_path} --force --reason TEXT"
+    command = f"make train ARGS=\"push {verdict.parent.name} --artifacts {tmp_path} --force --reason 'TEXT'\""
     assert f"To push it nevertheless:  {command}\n" in done.stdout
     pushed = run("push", verdict.parent.name, "--force", "--reason", "it is only a test", artifacts=tmp_path)
     assert pushed.returncode == 0, pushed.stderr

@@ -24,7 +24,7 @@ def test_a_push_beside_a_pinned_version_says_which_one_is_served(artifacts: Path
     assert to_serve(store, 1) == f"Serve it:  ARTIFACTS={tmp_path} make serve"
     shutil.copytree(store.path(1), store.path(2))
     store.pin(1)
-    assert to_serve(store, 2) == "Version 1 is pinned, and is served until `python -m registry unpin`."
+    assert to_serve(store, 2) == "Version 1 is pinned, and is served until `.venv/bin/python -m registry unpin`."
 
 
 def test_the_table_has_the_times_of_one_and_of_32_images_by_runtime(artifacts: Path, sample: ImageDataset) -> None:
