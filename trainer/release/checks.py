@@ -114,7 +114,7 @@ def calibration_bound(evaluation: Evaluation, thresholds: Thresholds) -> Check:
     sentence = (
         f"The expected calibration error is {ece:.4f} at temperature {evaluation.temperature:.3f}, "
         f"{'within' if passed else 'above'} the bound of {bound:.4f} "
-        f"({thresholds.calibration_error:g}, and {chance:.4f} that chance adds with so many images)."
+        f"({thresholds.calibration_error:g}, and {chance:.4f} that chance adds with this number of images)."
     )
     return Check("calibration", passed, ece, bound, sentence)
 
@@ -148,7 +148,8 @@ def accuracy_kept(new: np.ndarray, old: np.ndarray, thresholds: Thresholds) -> C
     passed = p >= thresholds.accuracy_level
     sentence = (
         f"Accuracy is {_compared(difference)} the served version's (bootstrap interval of the difference "
-        f"{low:+.4f} to {high:+.4f}): {won:,} images won, {lost:,} lost"
+        f"{low:+.4f} to {high:+.4f}): {won:,} images are classified correctly only by this model, "
+        f"{lost:,} only by that one"
     )
     if lost > won:
         sentence += f"; {_outcome(difference, thresholds.accuracy_drop, passed)} (exact McNemar p {_p(p)})"
@@ -219,7 +220,7 @@ def _outcome(difference: float, drop: float, passed: bool) -> str:
         return f"worse by significantly more than {drop:g}" if drop else "significantly worse"
     if difference >= -drop:
         return f"within the {drop:g} that counts as equal"
-    return f"too few images to tell whether {f'by more than {drop:g}' if drop else 'it is worse'}"
+    return f"too few images to tell whether {f'the loss exceeds {drop:g}' if drop else 'it is worse'}"
 
 
 def _p(value: float) -> str:

@@ -120,7 +120,8 @@ def test_worse_on_the_same_images_is_refused_with_the_images_counted() -> None:
     assert not refused.passed
     assert refused.sentence == (
         "Accuracy is 0.0200 lower than the served version's (bootstrap interval of the difference -0.0290 to "
-        "-0.0115): 20 images won, 60 lost; significantly worse (exact McNemar p 4e-06)."
+        "-0.0115): 20 images are classified correctly only by this model, 60 only by that one; significantly worse "
+        "(exact McNemar p 4e-06)."
     )
     assert checks.accuracy_kept(old, new, PLAIN).passed
     assert checks.accuracy_kept(new, old, Thresholds(accuracy_drop=0.02)).passed
@@ -132,7 +133,7 @@ def test_an_equal_model_that_errs_on_other_images_passes() -> None:
     check = checks.accuracy_kept(new, old, PLAIN)
     assert check.passed
     assert "Accuracy is the same as the served version's" in check.sentence
-    assert check.sentence.endswith(": 100 images won, 100 lost.")
+    assert check.sentence.endswith(": 100 images are classified correctly only by this model, 100 only by that one.")
     assert checks.accuracy_kept(old, old, PLAIN).value == 1
 
 
@@ -150,7 +151,7 @@ def test_one_class_that_got_worse_is_named_even_if_the_rest_makes_up_for_it() ->
     assert passed.sentence.startswith("Recall fell most for Shirt (-0.2000, p ")
     assert passed.sentence.endswith(": within the 0.2 that counts as equal.")
     few = checks.recall_kept(new[::50], old[::50], labels[::50], CLASSES, Thresholds())
-    assert few.sentence.endswith(": too few images to tell whether by more than 0.05.")
+    assert few.sentence.endswith(": too few images to tell whether the loss exceeds 0.05.")
 
 
 def test_a_small_loss_of_one_class_of_many_is_chance() -> None:
