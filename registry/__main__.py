@@ -15,7 +15,7 @@ from registry.store import ModelStore, RegistryError, models, newest_pushed
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\n")
+        self.exit(2, f"error: {message} (--help lists the commands and options)\n")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -44,6 +44,6 @@ async function read(response) {
     throw new Error(`The server answered with status ${response.status} and no JSON.`);
   }
   if (response.ok) return content;
-  if (response.status === 401) throw new Error("The server wants an API key, or another than this one: type it above.");
+  if (response.status === 401) throw new Error("The server needs an API key, or does not accept this one: type a key above.");
   throw new Error(content.detail ?? content.error ?? `The server answered with status ${response.status}.`);
 }

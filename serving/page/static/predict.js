@@ -145,7 +145,7 @@ function confidence({ probability, top, in_distribution: known }) {
 }
 
 function warn({ in_distribution: known, distribution_score: score, note }) {
-  const odd = `This image looks unlike the training images (score ${score?.toFixed(2)}; theirs are at most 1), so do not rely on the answer.`;
+  const odd = `This image looks unlike the training images (score ${score?.toFixed(2)}; 95 % of theirs are below 1), so do not rely on the answer.`;
   byId("warning").hidden = known !== false && !note;
   byId("warning").textContent = [note, known === false ? odd : ""].filter(Boolean).join(" ");
 }
