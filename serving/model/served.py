@@ -161,7 +161,7 @@ def _nothing_in(settings: Settings) -> str:
     if settings.models is None:
         return f'no model in {root} yet: run "make train" first'
     if not root.is_dir():
-        return f"no model in {root}, which is no directory: MODELS must be a directory with a subdirectory for each model"
+        return f"no model in {root}, which is no directory: MODELS must be one with a subdirectory for each model"
     whole = root.resolve()
     if is_name(whole.name) and ModelStore(whole.parent, whole.name).versions():
         return f"no model in {root}, which is a model itself: MODELS must be {whole.parent}"

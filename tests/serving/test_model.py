@@ -36,8 +36,8 @@ def test_no_model_is_refused_with_the_command_that_makes_one(tmp_path: Path) -> 
     ("models", "reason"),
     [
         ("models/fashion_mnist", "is a model itself: MODELS must be {}/models"),
-        ("nowhere", "is no directory: MODELS must be a directory with a subdirectory for each model"),
-        ("file", "is no directory: MODELS must be a directory with a subdirectory for each model"),
+        ("nowhere", "is no directory: MODELS must be one with a subdirectory for each model"),
+        ("file", "is no directory: MODELS must be one with a subdirectory for each model"),
         (".", ' yet: run "make train" first, or set MODELS to where the models are'),
     ],
 )
