@@ -120,7 +120,7 @@ def _check_settings(search: Search, options: SearchOptions) -> None:
     # Of another space, each setting that is searched in one of them alone would differ too.
     follows = ("base.", "fixed") if there.get("space") != asked["space"] else ()
     differing = [
-        f"{name} is {there.get(name)} there, {asked.get(name)} was asked for"
+        f"{name.removeprefix('base.')} is {there.get(name)} there, {asked.get(name)} was asked for"
         for name in dict.fromkeys([*there, *asked])
         if there.get(name) != asked.get(name) and not name.startswith(follows)
     ]

@@ -129,7 +129,10 @@ def config_of(directory: Path) -> TrainConfig:
     try:
         return TrainConfig(**json.loads((directory / "config.json").read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{directory}: expected a run with a readable config.json there ({error}).") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(
+            f"{directory}: expected a run with a readable config.json there ({reason}). Runs are in {directory.parent}."
+        ) from error
 
 
 def resumable(directory: Path, options: dict[str, Any]) -> TrainConfig:
