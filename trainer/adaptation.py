@@ -24,19 +24,19 @@ SMALLEST_BATCH = 8  # what batch normalization needs
 PATIENCE = 4  # one in so many of the epochs
 UNBALANCED = 3  # the largest class has more than so many times the images of the smallest
 FEW_VALIDATION = 1000  # so few images tell epochs apart by their loss rather than by their accuracy
-# What hardly any class is told by: a shift by a sixteenth of a side, a turn by some degrees, other contrast.
+# What rarely distinguishes classes: a shift by a sixteenth of a side, a rotation by some degrees, other contrast.
 SHIFT, MOST_SHIFT, ROTATE, CONTRAST = 1 / 16, 16, 10.0, 0.2
 # Settings that may differ from the recipe's, with what they do for a small set.
 ADAPTED = {
-    "model": "learns more from few images",
-    "batch_size": "smaller steps, so that an epoch has more of them",
+    "model": "learns more from few images; its recipe applies",
+    "batch_size": "smaller batches, so that an epoch has more steps",
     "passes": f"an epoch has {STEPS_AN_EPOCH} steps at least",
     "epochs": f"{STEPS:,} steps in all at least",
-    "patience": "training ends where it no longer helps",
+    "patience": "stops when the validation accuracy no longer improves",
     "learning_rate": "suits the batch size",
-    "shift": "more variety; hardly any class is told by it",
-    "rotate": "more variety; hardly any class is told by it",
-    "contrast": "more variety; hardly any class is told by it",
+    "shift": "more variety; it rarely distinguishes classes",
+    "rotate": "more variety; it rarely distinguishes classes",
+    "contrast": "more variety; it rarely distinguishes classes",
     "tie_by_loss": "few validation images: many epochs have equal accuracy",
     "class_weights": "the classes are unbalanced",
 }
@@ -123,7 +123,7 @@ def changes(recipe: TrainConfig, config: TrainConfig) -> list[list[str]]:
         before, after = getattr(recipe, name), getattr(config, name)
         if before != after:
             option = f"--{name.replace('_', '-')}"
-            values = ["", ""] if isinstance(after, bool) else [f" {_short(after)}", f"not {_short(before)}"]
+            values = ["", ""] if isinstance(after, bool) else [f" {_short(after)}", f"instead of {_short(before)}"]
             rows.append([option + values[0], values[1], reason])
     return rows
 

@@ -25,7 +25,7 @@ def adaptation(recipe: TrainConfig, config: TrainConfig, counts: Counts) -> str:
     """What differs from the recipe because of the data set's size, a line a setting; empty if nothing does."""
     rows = changes(recipe, config)
     lines = [
-        f"Adapted to {counted(sum(counts.train), 'training image')} (an option that is named is kept):",
+        f"Adapted to {counted(sum(counts.train), 'training image')} (options that you give are not changed):",
         table(rows),
     ]
     return "\n  ".join("\n".join(lines).splitlines()) if rows else ""
@@ -58,8 +58,8 @@ def before(dataset: ImageDataset, recipe: TrainConfig, configs: Sequence[TrainCo
 def _to_pass(counts: Counts, thresholds: Thresholds) -> str:
     best, floor = thresholds.share(counts.test, counts.test)
     if best.needed(floor) < 1:
-        what = "test images" if best.is_plain else "as mean recall of the classes"
-        return f"To be clearly above {floor:.4f}, the gate needs {best.passing(floor)} {what}."
+        what = "" if best.is_plain else " as mean recall of the classes"
+        return f"To be clearly above {floor:.4f} on the test images, the gate needs {best.passing(floor)}{what}."
     return (
         f"Too few test images: with all {best.images:,} right, the gate still cannot tell the model from guessing. "
         f"At least {best.images_needed(floor):,} are needed; {MORE_PICTURES}."

@@ -76,7 +76,10 @@ def test_advise_tells_what_would_be_trained_without_training(tmp_path: Path) -> 
     assert "Would train residual: adamw " in done.stdout
     assert ", 7 epochs, " in done.stdout
     assert "An epoch has 20 steps, the training at most 140." in done.stdout
-    assert "To be clearly above 0.3333, the gate needs more than 0.5910 as mean recall of the classes." in done.stdout
+    assert (
+        "To be clearly above 0.3333 on the test images, the gate needs more than 0.5910 as mean recall of the classes."
+        in done.stdout
+    )
     assert "--epochs" not in done.stdout
     assert not (tmp_path / "runs").exists()
 
@@ -90,7 +93,7 @@ def test_as_many_test_images_as_advised_are_enough_to_tell(tmp_path: Path) -> No
     drawings.shapes(folder, {"circle": 5 * needed, "square": 5 * needed}, first=3)  # of which a fifth test
     enough = trainer(*options, artifacts=tmp_path).stdout
     assert "Too few" not in enough
-    assert "To be clearly above 0.5000, the gate needs " in enough
+    assert "To be clearly above 0.5000 on the test images, the gate needs " in enough
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ class Share:
             return f"more than {needed:.4f}"
         right = math.floor(needed * self.images) + 1
         low, high = wilson_interval(right, self.images)
-        return f"{right:,} right of {self.images:,} ({low:.4f} to {high:.4f})"
+        return f"{right:,} of {self.images:,} images classified correctly ({low:.4f} to {high:.4f})"
 
     def images_needed(self, floor: float) -> int:
         """On how many images of the same proportions this share, above the floor, would be clearly above it."""

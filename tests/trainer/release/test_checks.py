@@ -51,7 +51,7 @@ def test_the_floor_is_held_against_the_low_end_of_the_interval() -> None:
     assert refused.value == pytest.approx(0.7741, abs=1e-4)
     assert refused.sentence == (
         "Accuracy on 1,000 test images is 0.8000 (0.7741 to 0.8236), not significantly above the floor, 0.7800: "
-        "too few images to tell; 806 right of 1,000 (0.7803 to 0.8293) would be."
+        "too few images to tell; 806 of 1,000 images classified correctly (0.7803 to 0.8293) would be."
     )
 
 
@@ -64,7 +64,9 @@ def test_without_a_floor_a_model_must_beat_guessing() -> None:
 
 def test_a_refusal_says_what_would_have_passed_on_as_many_images() -> None:
     refused = checks.accuracy_floor(evaluation([0.75, 0.5, 0.5], images=4), Thresholds())
-    assert refused.sentence.endswith("0.3333: too few images to tell; 8 right of 12 (0.3906 to 0.8619) would be.")
+    assert refused.sentence.endswith(
+        "0.3333: too few images to tell; 8 of 12 images classified correctly (0.3906 to 0.8619) would be."
+    )
     assert checks.accuracy_floor(evaluation([0.75, 0.75, 0.5], images=4), Thresholds()).passed
     hopeless = checks.accuracy_floor(evaluation([1.0, 1.0], images=1), Thresholds())
     assert hopeless.sentence.endswith("0.5000: too few images to tell; on so few, none would be.")
