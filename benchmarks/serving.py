@@ -34,7 +34,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from registry.store import ModelStore, models, newest_pushed
+from registry.models import models, newest_pushed
+from registry.store import ModelStore
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "serving" / "samples" / "ankle-boot.png"

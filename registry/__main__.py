@@ -10,7 +10,8 @@ from typing import NoReturn
 
 from registry.card import CardError
 from registry.description import comparison, explanation, listing, whole_explanation
-from registry.store import ModelStore, RegistryError, models, newest_pushed
+from registry.models import models, newest_pushed
+from registry.store import ModelStore, RegistryError
 
 
 class _Parser(argparse.ArgumentParser):

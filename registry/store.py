@@ -9,10 +9,8 @@
 import errno
 import os
 import re
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from registry.card import CARD_PATH, CardError, ModelCard
@@ -235,24 +233,3 @@ class ModelStore:
 
 def _holds_model(directory: Path) -> bool:
     return any((directory / part).is_file() for part in (SAVED_MODEL, FLATBUFFER))
-
-
-def models(root: Path) -> list[str]:
-    """Names of the models under `root` that have at least one version, sorted."""
-    with refusals("list the models", root):
-        names = sorted(os.listdir(root)) if root.is_dir() else []
-        names = [name for name in names if is_name(name) and (root / name).is_dir()]
-    return [name for name in names if ModelStore(root, name).versions()]
-
-
-def newest_pushed(root: Path, names: Iterable[str]) -> str:
-    """Of the models `names`, at least one, the one whose newest version was made last, as its card says."""
-
-    def made(name: str) -> tuple[float, str]:
-        store = ModelStore(root, name)
-        try:
-            return datetime.fromisoformat(store.card(store.newest() or 0).created).timestamp(), name
-        except (CardError, RegistryError):  # damaged, or removed meanwhile
-            return 0.0, name
-
-    return max(names, key=made)

@@ -24,7 +24,8 @@ from pathlib import Path
 import pytest
 
 from registry import __main__ as registry
-from registry.store import ModelStore, models
+from registry.models import models
+from registry.store import ModelStore
 from serving.settings import Settings
 from study import __main__ as study
 from tests.conftest import ROOT

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
+from registry.models import models, newest_pushed
 from registry.names import is_name
-from registry.store import ModelStore, models, newest_pushed
+from registry.store import ModelStore
 from serving.errors import NotReadyError
 from serving.images.pixels import Images
 from serving.settings import Settings

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.models import models
 from registry.names import is_name, name_from
-from registry.store import ModelStore, RegistryError, models
+from registry.store import ModelStore, RegistryError
 
 COMPOSED, DECOMPOSED = "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"
 

@@ -10,7 +10,8 @@ import pytest
 
 from registry.card import CARD_PATH, CardError, ModelCard
 from registry.disk import locked
-from registry.store import ModelStore, RegistryError, models
+from registry.models import models
+from registry.store import ModelStore, RegistryError
 
 Publish = Callable[..., int]
 
