@@ -8,10 +8,10 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
+from registry.store import FLATBUFFER
 from serving.images.pixels import Images
 from serving.model.served import LONGEST_RUN, ModelError, quickest
 
-FLATBUFFER = Path("assets.extra") / "model.tflite"  # the trainer puts it there when it pushes
 # An interpreter is made for one size. Time grows with the images, so runs are split, never padded; more sizes than
 # these would save a tenth of the time between them, and take 3 MB each. Large models take hundreds of MB for 32 images
 # and save nothing, so a size is left out if its run would take too long.

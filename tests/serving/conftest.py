@@ -18,7 +18,7 @@ import requests
 from numpy.typing import NDArray
 
 from registry.card import ModelCard, TensorSpec
-from registry.store import ModelStore
+from registry.store import FLATBUFFER, ModelStore
 from serving.images.pixels import Images
 from serving.model.served import Served
 from serving.settings import Settings
@@ -148,8 +148,6 @@ def publish_layer(root: Path, weights: NDArray[np.float32], card: ModelCard, fla
     with store.stage() as staged:
         tf.saved_model.save(module, str(staged), signatures={"serving_default": serve})
         if flatbuffer:
-            from serving.model.litert import FLATBUFFER
-
             (staged / FLATBUFFER).parent.mkdir()
             (staged / FLATBUFFER).write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(staged)).convert())
         return store.path(store.publish(staged, card))

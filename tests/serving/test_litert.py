@@ -14,7 +14,8 @@ import requests
 from numpy.typing import NDArray
 
 from registry.card import TensorSpec
-from serving.model.litert import FLATBUFFER, LiteRTPredictor
+from registry.store import FLATBUFFER
+from serving.model.litert import LiteRTPredictor
 from serving.model.served import ModelError
 
 Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -9,10 +9,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from registry.store import FLATBUFFER
 from trainer.imported.flatbuffer import wrapped
 from trainer.imported.model import ImportedModel
 from trainer.release.export import try_flatbuffer
-from trainer.release.exported import FLATBUFFER, INPUT, OUTPUT
+from trainer.release.exported import INPUT, OUTPUT
 
 Graph = Callable[[Any], Any]
 

@@ -14,9 +14,10 @@ import tensorflow as tf
 from keras import layers
 
 from registry.disk import write_whole
+from registry.store import FLATBUFFER
 from trainer.data.cache import images_at_once
 from trainer.models.cnns import fast_form
-from trainer.release.exported import FLATBUFFER, INPUT, OUTPUT, SIGNATURE, Flatbuffer, SavedModel
+from trainer.release.exported import INPUT, OUTPUT, SIGNATURE, Flatbuffer, SavedModel
 
 COMPARED = 64  # images on which both forms must agree; fewer of a large size
 

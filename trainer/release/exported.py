@@ -12,13 +12,12 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from registry.store import SAVED_MODEL
+from registry.store import FLATBUFFER, SAVED_MODEL
 from trainer.data.cache import parts
 
 INPUT = "images"
 OUTPUT = "probabilities"
 SIGNATURE = "serving_default"
-FLATBUFFER = Path("assets.extra") / "model.tflite"  # where in a version the service expects it
 
 
 class SavedModelError(RuntimeError):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from registry.store import SAVED_MODEL
+from registry.store import FLATBUFFER, SAVED_MODEL
 from trainer.data.cache import images_at_once
-from trainer.release.exported import FLATBUFFER, Flatbuffer, SavedModel
+from trainer.release.exported import Flatbuffer, SavedModel
 
 BATCH = 32
 WARM_UP, CALLS = 5, 50

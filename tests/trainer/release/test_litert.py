@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from registry.store import FLATBUFFER
 from trainer.evaluation.calibration import LOWEST
 from trainer.models.cnns import MODELS, fast_form
 from trainer.release.export import add_flatbuffer, export_saved_model
-from trainer.release.exported import FLATBUFFER
 from trainer.release.latency import latencies
 from trainer.release.thresholds import Thresholds
 
