@@ -48,7 +48,7 @@ def on_starting(server: Any) -> None:
     elif server.cfg.preload_app:
         error = "Each worker must load the model itself. Received: --preload for gunicorn."
     if error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")  # at once: with --preload, other threads write too
         sys.exit(2)
 
 
