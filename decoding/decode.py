@@ -135,7 +135,7 @@ def decode(content: bytes, head: Head, side: int) -> Picture:
         raise
     except Exception as error:
         # Decoders raise whatever they like on broken input: OSError, SyntaxError, struct.error, ...
-        reason = "its head makes no sense" if isinstance(error, UnidentifiedImageError) else str(error)
+        reason = "its header is invalid" if isinstance(error, UnidentifiedImageError) else str(error)
         raise broken(content, head.format, reason) from None
     return Picture.of(image, size)
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 def parser() -> argparse.ArgumentParser:
     options = Parser(
-        prog="study",
+        prog="python -m study",
         description="Run the paper's experiments, test its claims, and write a report. Finished runs are kept.",
     )
     add = options.add_argument

@@ -10,6 +10,7 @@ from pathlib import Path
 from joblib import cpu_count
 
 from registry.disk import write_whole
+from registry.text import counted
 from study import report
 from study.experiments import Experiment, Job, chosen, jobs
 from study.pool import run_all
@@ -72,12 +73,12 @@ def _run(asked: Sequence[Job], folder: Path, workers: int) -> None:
         remove_attempts(folder / "runs", job)  # a study may be killed after a result is written and before this is done
     for reason in (each for each in found.values() if isinstance(each, str)):
         print(reason, flush=True)
-    print(f"{len(asked)} runs: {len(asked) - len(left)} are finished, {len(left)} to do.", flush=True)
+    print(f"{counted(len(asked), 'run')}: {len(asked) - len(left)} finished, {len(left)} to do.", flush=True)
     if not left:
         return
     workers, start = min(workers or cpu_count(), len(left)), time.monotonic()
     run_all(left, folder, workers, max(1, cpu_count() // workers))
-    print(f"{len(left)} runs took {(time.monotonic() - start) / 60:.1f} minutes.", flush=True)
+    print(f"{counted(len(left), 'run')} took {(time.monotonic() - start) / 60:.1f} minutes.", flush=True)
 
 
 def _report(experiments: Sequence[Experiment], folder: Path, summary: Path | None) -> Path:

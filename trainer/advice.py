@@ -112,8 +112,9 @@ def _better_training(run: Run, steps: int) -> Iterator[str]:
     if fitted >= FITTED:
         yield f"More training images: the model fits those that it has (accuracy {fitted:.4f}), but not others."
         return
+    other = "" if config.model == "residual" else ", or --model residual"
     yield (
-        f"--learning-rate {config.learning_rate / 4:.2g}, or --model residual: the model does not fit even its "
+        f"--learning-rate {config.learning_rate / 4:.2g}{other}: the model does not fit even its "
         f"training images (accuracy {fitted:.4f})."
     )
     if on:

@@ -74,7 +74,7 @@ def search_of(arguments: argparse.Namespace, counts: Counts | None = None) -> Se
         ValueError: an unknown name or a value out of range.
     """
     if arguments.resume is not None:
-        raise ValueError("`resume` is for a run of the trainer; a search goes on by the same command.")
+        raise ValueError("`resume` is for a run of the trainer; to continue a search, run the same command again.")
     searched = {name for space in SPACES.values() for name in space}
     fixed = tuple(
         field.name
@@ -117,7 +117,9 @@ def options_of(arguments: argparse.Namespace, search: Search) -> SearchOptions:
 def main() -> int:
     arguments = parser().parse_args()
     end_with_the_search()
-    return exit_code(lambda: _run(arguments), "Interrupted. Finished trials are kept: the same command goes on.")
+    return exit_code(
+        lambda: _run(arguments), "Interrupted. Finished trials are kept; the same command continues the search."
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:

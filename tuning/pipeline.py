@@ -68,9 +68,7 @@ def run(search: Search, options: SearchOptions, *, alone: bool) -> int:
         oracle = ORACLES[search.algorithm](search, directory / STATE, float("inf") if alone else SILENCE_S)
         kept = finalists.kept(directory)
         if kept and oracle.complete and _is_answered(search, options, oracle, kept):
-            print(
-                f"The search is finished: {directory / report.PAGE}. More --trials go on with it, --fresh starts over."
-            )
+            print(f"The search is finished: {directory / report.PAGE}. More --trials continue it; --fresh starts over.")
             if not alone:
                 tuner.start_chief(search, oracle, directory)
                 oracle.closed = True

@@ -203,7 +203,7 @@ class Protocol(HttpToolsProtocol):
             self.head_began = now  # while an answer is owed, nothing may be read
         elif now - self.head_began > HEAD_SECONDS:
             if self.extra_bytes:
-                self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"a part of a head in {HEAD_SECONDS:.0f} s")
+                self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"incomplete headers after {HEAD_SECONDS:.0f} s")
             else:
                 self.transport.close()
 

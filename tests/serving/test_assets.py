@@ -107,7 +107,7 @@ def test_files_that_cannot_be_used_are_logged_and_left_out(
 def test_the_model_is_described_with_its_card_files_and_limits(trained: BridgeClient) -> None:
     described = trained.get("/model").json
     assert described["version"] == 1
-    assert described["card"]["metrics"]["familiarity"]["strangers"]["noise"]["auroc"] > 0.9
+    assert described["card"]["metrics"]["familiarity"]["kinds"]["noise"]["auroc"] > 0.9
     assert {"evaluation.json", "examples.json", "examples.png", "figures/curves.png"} <= set(described["files"])
     assert described["preprocessing"] is True
     assert described["keys_needed"] is False

@@ -225,7 +225,7 @@ def test_text_that_is_named_png_is_refused_with_what_it_begins_with() -> None:
 def test_a_file_with_a_broken_head_is_refused_without_words_of_python(image: NDArray[np.uint8]) -> None:
     content = bytearray(png(image))
     content[30] ^= 0xFF  # in the checksum of the head
-    with pytest.raises(InvalidImageError, match=r"bytes of PNG, broken or cut off \(its head makes no sense\)\.$"):
+    with pytest.raises(InvalidImageError, match=r"bytes of PNG, broken or cut off \(its header is invalid\)\.$"):
         read(bytes(content))
 
 

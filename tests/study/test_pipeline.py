@@ -51,7 +51,7 @@ def test_the_report_needs_no_other_file(folder: Path) -> None:
 
 def test_a_second_study_repeats_no_finished_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study(QUICK, folder)
-    assert "2 runs: 2 are finished, 0 to do." in capsys.readouterr().out
+    assert "2 runs: 2 finished, 0 to do." in capsys.readouterr().out
 
 
 def test_a_study_removes_what_a_killed_one_left_beside_a_finished_run(folder: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_killed_study_ends_its_workers_and_repeats_no_finished_run(tmp_path: P
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert f"3 runs: {len(before)} are finished, {3 - len(before)} to do." in done.stdout
+    assert f"3 runs: {len(before)} finished, {3 - len(before)} to do." in done.stdout
     after = {path.name: path.stat().st_mtime_ns for path in (folder / "runs").glob("*.json")}
     assert len(after) == 3
     assert before.items() <= after.items()

@@ -114,7 +114,7 @@ def test_a_refused_model_gives_exit_code_3_and_the_reasons(tmp_path: Path) -> No
     assert done.returncode == 3
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     (line,) = (line for line in failed if "accuracy_floor" in line)
-    assert "not significantly above the floor, 0.9990; on so few, none would be." in line
+    assert "not significantly above the floor, 0.9990; on so few, even 100 % would not be." in line
     assert done.stderr == (
         "error: The gate refused the model; nothing was pushed. "
         "To push it without training again: make train ARGS=\"push RUN --force --reason 'TEXT'\"\n"

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT, SAMPLE
 from tests.tuning.test_main import EASY, rows, tune
 
-KILLS = int(os.environ.get("KILLS", "4"))  # the figure in docs/tuning.md is of KILLS=20
+KILLS = int(os.environ.get("KILLS", "4"))  # the figure in docs/benchmarks.md is of KILLS=20
 
 
 @contextmanager

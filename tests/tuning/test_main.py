@@ -55,7 +55,7 @@ def rows(artifacts: Path) -> list[dict[str, str]]:
         ),
         (["--name", "../models"], "`name` must be of letters and digits of any script, '_', '.' and '-', not begin"),
         (["--name", ".."], "Received: ..."),
-        (["--resume", "a"], "`resume` is for a run of the trainer; a search goes on by the same command."),
+        (["--resume", "a"], "`resume` is for a run of the trainer; to continue a search, run the same command again."),
         (
             ["--model", "deep", "--optimizer", "adam", "--learning-rate", "0.1"],
             "The space default has nothing left to search: model, optimizer, learning_rate are fixed.",

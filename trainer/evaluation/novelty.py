@@ -98,8 +98,8 @@ def measured(score: NoveltyScore, test: Split, seed: int = 0) -> dict[str, Any]:
         for kind, (count, make) in makers.items()
     }
     return {
-        "unfamiliar_test_images": float((own > 1).mean()),
-        "strangers": {
+        "flagged_test_images": float((own > 1).mean()),
+        "kinds": {
             kind: {
                 "auroc": float(roc_auc_score([0] * len(own) + [1] * len(found), np.concatenate([own, found]))),
                 "found": float((found > 1).mean()),

@@ -49,7 +49,7 @@ class ImportedModel:
         chosen = options.range or source.range
         if chosen is None:
             raise ImportedModelError(
-                f"The file does not tell which pixel values the model takes: pass --range, one of {', '.join(RANGES)}."
+                f"The file does not state which pixel values the model takes: pass --range, one of {', '.join(RANGES)}."
             )
         if source.range not in (None, chosen):
             raise ImportedModelError(
@@ -107,7 +107,7 @@ def _check_classes(source: Source, classes: tuple[str, ...]) -> None:
     wanted = 2 if source.units == 1 else source.units
     if len(classes) != wanted:
         scores = "one score, that of the second class" if source.units == 1 else f"{source.units} scores"
-        what = "name the missing ones" if len(classes) < wanted else "leave out what is too much"
+        what = "name the missing ones" if len(classes) < wanted else "remove the surplus names"
         raise ImportedModelError(
             f"The model gives {scores}, so --classes must name {wanted} classes, in the order of its outputs. "
             f"Received: {len(classes)} ({classes[0]} ... {classes[-1]}); {what}."
@@ -125,7 +125,7 @@ def _output(model: ImportedModel, told: str | None) -> str:
         raise ImportedModelError("The model gives no probabilities that sum to 1: pass --output logits.")
     if told is None and within and model.source.units == 1:
         raise ImportedModelError(
-            "The model gives one score between 0 and 1, which calling it does not tell from a logit: pass --output "
+            "The model gives one score between 0 and 1, which may be a probability or a logit: pass --output "
             "probabilities if it ends in a sigmoid, else --output logits."
         )
     if told is None and within and not sums:

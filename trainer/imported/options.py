@@ -1,4 +1,4 @@
-"""The command line of the import, and what it asks for where the model's file does not tell."""
+"""The command line of the import, and what it asks for where the model's file does not state it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ImportOptions:
 
 def parser() -> argparse.ArgumentParser:
     options = Parser(
-        prog="trainer import",
+        prog="python -m trainer import",
         description="Push an image classifier that another trainer made, so that the service serves it: a .keras file, "
         "the directory of a SavedModel, or a .tflite file that takes one image tensor and gives class scores.",
     )
@@ -65,9 +65,9 @@ def parser() -> argparse.ArgumentParser:
     add("path", type=Path, metavar="PATH", help="a .keras file, the directory of a SavedModel, or a .tflite file")
     add("--classes", required=True, type=Path, metavar="FILE", help="class names, one a line, in the outputs' order")
     add("--name", "--model-name", required=True, metavar="NAME", help="what the model is called when served")
-    add("--range", choices=RANGES, help="pixel values that the model takes, where its file does not tell")
+    add("--range", choices=RANGES, help="pixel values that the model takes, if its file does not state them")
     add("--bgr", action="store_true", help="the model takes blue, green, red; without it, red, green, blue")
-    add("--output", choices=OUTPUTS, help="what the model gives, where calling it does not tell")
+    add("--output", choices=OUTPUTS, help="what the model returns, if calling it does not show that")
     add("--size", metavar="HEIGHTxWIDTH", help="of the images, for a model that takes any size")
     add("--signature", metavar="NAME", help="which one of a SavedModel's signatures to call")
     add("--samples", type=Path, metavar="FOLDER", help="pictures to check --range on; best in a folder for each class")

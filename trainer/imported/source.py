@@ -30,7 +30,7 @@ class Source:
         output: the output tensor's.
         dtype: of the input, such as "float32".
         call: float32 scores (n, units) by the framework that made the model, for an array of `input` and `dtype`.
-        parameters: how many the model has; 0 where the file does not tell.
+        parameters: how many the model has; 0 where the file does not state it.
         range: the key in `RANGES` of the pixel values that it takes, where the file tells.
         graph: the same as `call` as a function of TensorFlow's; None for TFLite.
         tracked: what holds the variables of `graph`.
@@ -69,7 +69,9 @@ class Source:
         sides = self.input[2:] if self.channels_first else self.input[1:3]
         channels = self.input[1 if self.channels_first else 3] if self.has_channels else 1
         if None in sides and size is None:
-            raise ImportedModelError("The model takes images of any size: tell which to serve with --size 224x224.")
+            raise ImportedModelError(
+                "The model takes images of any size: give the one to serve, such as --size 224x224."
+            )
         height, width = (side or asked for side, asked in zip(sides, size or (0, 0), strict=True))
         if size not in (None, (height, width)):
             fixed = "x".join(str(side or "any") for side in sides)

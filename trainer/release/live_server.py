@@ -80,11 +80,12 @@ def infra(
 
     Args:
         models: a directory as the service's MODELS, with one version of one model.
-        images: uint8 (n, height, width, channels), of which `thresholds.infra_requests` are sent.
+        images: uint8 (n, height, width, channels); `thresholds.infra_requests` of them are sent, some twice if there
+            are fewer.
         predict: the model's own probabilities, in the framework that made it.
         runtime: the server's, tensorflow or litert.
     """
-    chosen = np.linspace(0, len(images) - 1, min(thresholds.infra_requests, len(images))).astype(int)
+    chosen = np.linspace(0, len(images) - 1, thresholds.infra_requests).astype(int)
     tolerance = thresholds.infra_tolerance
     asked: list[str] = []
     differences: list[float] = []

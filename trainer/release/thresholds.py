@@ -41,7 +41,7 @@ class Thresholds:
     recall_drop: float = _share(0.05, "loss of a class's recall that counts as equal")
     robustness_level: float = _share(0.01, "significance level of the paired test of the accuracy on corrupted images")
     robustness_drop: float = _share(0.03, "loss of that accuracy that counts as equal")
-    infra_requests: int = setting(20, "how many requests a real server must answer", low=1, high=10_000)
+    infra_requests: int = setting(24, "how many requests a real server must answer", low=1, high=10_000)
     infra_tolerance: float = _share(1e-3, "the most that a served probability may differ from the Keras model's")
 
     def __post_init__(self) -> None:

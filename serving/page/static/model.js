@@ -46,7 +46,7 @@ function showCard({ model, version, card }) {
     "Test accuracy": metrics.test_accuracy && `${percent(metrics.test_accuracy)} (95 % interval ${interval.map(percent).join(" to ")})`,
     "Corrupted images": metrics.robust_accuracy && `${percent(metrics.robust_accuracy)} accuracy on average`,
     "Calibration error": metrics.calibration && `${percent(metrics.calibration.calibrated.ece)} as served, at temperature ${metrics.calibration.temperature.toFixed(2)}`,
-    "Out-of-distribution images": metrics.familiarity && detection(metrics.familiarity),
+    "Out-of-distribution images": metrics.familiarity?.kinds && detection(metrics.familiarity),
     [card.config.imported ? "Imported" : "Trained"]: `${card.created.slice(0, 16).replace("T", " ")} UTC${metrics.seconds ? `, in ${Math.round(metrics.seconds)} s` : ""}, run ${card.run}`,
     Code: card.commit,
     Libraries: Object.entries(card.libraries).map((each) => each.join(" ")).join(", "),
@@ -56,8 +56,8 @@ function showCard({ model, version, card }) {
 }
 
 function detection(familiarity) {
-  const kinds = Object.entries(familiarity.strangers).map(([kind, of]) => `${kind} ${percent(of.found)} (AUROC ${of.auroc.toFixed(3)})`);
-  return `detected: ${kinds.join(", ")}; ${percent(familiarity.unfamiliar_test_images)} of the test images are flagged wrongly`;
+  const kinds = Object.entries(familiarity.kinds).map(([kind, of]) => `${kind} ${percent(of.found)} (AUROC ${of.auroc.toFixed(3)})`);
+  return `detected: ${kinds.join(", ")}; ${percent(familiarity.flagged_test_images)} of the test images are flagged wrongly`;
 }
 
 function byClass(classes) {

@@ -134,7 +134,7 @@ function confidence({ probability, top, in_distribution: known }) {
   if (known === false) return `Probability ${percent(probability)}, for images like those that the model was trained on.`;
   if (!model.card.metrics.calibration) return `Probability ${percent(probability)}, which was not calibrated.`;
   const share = Math.round(100 * probability);
-  const others = top.slice(1).filter((each) => each.probability >= probability / 2).map((each) => each.label);
+  const others = top.slice(1).filter((each) => each.probability >= 0.8 * probability).map((each) => each.label);
   const alternative = others.length ? ` It could just as well be ${others.join(" or ")}.` : "";
   if (probability >= 0.995) return "Almost certain: of a hundred such answers, hardly one is wrong.";
   const often = `of a hundred such answers, about ${share} are right`;

@@ -128,7 +128,7 @@ def test_the_command_asks_a_real_server_and_bulk_inference_answers_the_same(
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    assert "A real server's answers to 20 requests agree" in done.stdout
+    assert "A real server's answers to 24 requests agree" in done.stdout
     images = foreign.images(5)
     np.save(tmp_path / "images.npy", images)
     runtimes = ("litert",) if foreign.path.suffix == ".tflite" else ("tensorflow", "litert")

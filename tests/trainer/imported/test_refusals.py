@@ -102,7 +102,7 @@ def test_an_open_size(refusal: Any, tmp_path: Path) -> None:
     images = keras.Input((None, None, 1))
     scores = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images)))
     model = saved(keras.Model(images, scores), tmp_path / "m.keras")
-    assert "tell which to serve with --size 224x224" in refusal(model, "--range", "0-1")
+    assert "give the one to serve, such as --size 224x224" in refusal(model, "--range", "0-1")
 
 
 @pytest.mark.parametrize(

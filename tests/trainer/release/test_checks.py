@@ -69,7 +69,7 @@ def test_a_refusal_says_what_would_have_passed_on_as_many_images() -> None:
     )
     assert checks.accuracy_floor(evaluation([0.75, 0.75, 0.5], images=4), Thresholds()).passed
     hopeless = checks.accuracy_floor(evaluation([1.0, 1.0], images=1), Thresholds())
-    assert hopeless.sentence.endswith("0.5000: too few images to tell; on so few, none would be.")
+    assert hopeless.sentence.endswith("0.5000: too few images to tell; on so few, even 100 % would not be.")
 
 
 def test_a_model_that_finds_a_rare_class_beats_guessing_and_one_that_always_guesses_does_not() -> None:

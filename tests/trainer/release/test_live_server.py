@@ -108,7 +108,7 @@ def test_the_caller_s_settings_of_a_service_do_not_decide(
         monkeypatch.setenv(name, value)
     check = live_server.infra(artifacts / "models", sample.classes, sample.test.images, served, Thresholds())
     assert check.passed, check.sentence
-    assert check.sentence.startswith("A real server's answers to 20 requests agree with the model's own")
+    assert check.sentence.startswith("A real server's answers to 24 requests agree with the model's own")
     assert not (tmp_path / "metrics").exists()
 
 
