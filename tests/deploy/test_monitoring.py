@@ -52,7 +52,7 @@ def many_large_images() -> list[tuple[str, tuple[str, bytes]]]:
 def given(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Metric -> its labels, as a server gives them that has predicted, and turned away what came too late."""
     log = tmp_path_factory.mktemp("server") / "log"
-    with running(models, log=log, DEADLINE_MS="500") as server:
+    with running(models, log=log, DEADLINE_MS="2000") as server:
         server.wait_until_ready()
         for body, status in (({"data": bytes(784), "headers": OCTETS}, 200), ({"files": many_large_images()}, 504)):
             assert requests.post(f"{server.url}/predict", timeout=60, **body).status_code == status

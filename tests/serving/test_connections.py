@@ -140,9 +140,10 @@ def test_a_client_that_is_turned_away_with_a_long_body_hears_why(models: Path, s
 
 
 def test_connections_that_have_ended_leave_no_count_behind(models: Path, start: Start) -> None:
-    # gunicorn then lets 72 connections in at a time.
-    with few_descriptors(200), start(models, **LITE) as server:
+    with start(models, **LITE) as server:
         server.wait_until_ready()
+        for worker in server.workers():
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, (200, 200))
         for headers in ({"Connection": "close"}, {}):
             for _ in range(150):
                 with Connection(server.port) as client:
@@ -150,11 +151,11 @@ def test_connections_that_have_ended_leave_no_count_behind(models: Path, start: 
 
 
 def test_a_service_without_a_free_descriptor_answers_when_it_has_one_again(models: Path, start: Start) -> None:
-    # Else gunicorn lets in no more connections than it has descriptors for.
-    arguments = "--worker-connections 1000"
-    with few_descriptors(200), start(models, **LITE, GUNICORN_CMD_ARGS=arguments) as server:
+    with start(models, **LITE) as server:
         server.wait_until_ready()
         workers = server.workers()
+        for worker in workers:
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, (200, 200))
         with few_descriptors(1000), connections(server, 400):
             time.sleep(0.5)
         with Connection(server.port) as client:
@@ -241,7 +242,7 @@ def test_connections_that_come_at_once_are_shared_among_the_workers(models: Path
                     each.connect_ex(("127.0.0.1", server.port))
                 wait(lambda: sum(shares()) == 32, server)
                 fewer += min(shares())
-        assert fewer >= 100  # of 320
+        assert fewer >= 40  # of 320
 
 
 def sockets(process: int) -> int:
@@ -335,7 +336,6 @@ def test_a_client_that_never_waits_for_an_answer_is_refused_after_many_requests(
 def test_a_client_that_reads_nothing_is_disconnected(lone: Any) -> None:
     with Connection(lone.port) as deaf:
         deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
-        deaf.sock.settimeout(4)  # more than the second that a client has
         with pytest.raises(ConnectionError):
             deaf.send(predict(bytes(784 * 256), "/predict?pixels=1") * 1000)
 

@@ -99,7 +99,7 @@ def greedy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PEAK = """
-import resource, sys
+import re, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from serving.errors import InvalidImageError
@@ -113,11 +113,14 @@ def decode(content):
     except InvalidImageError as error:  # of a white sheet
         assert "must show something" in str(error), error
 
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
 contents = [path.read_bytes() for path in sorted(Path(sys.argv[1]).iterdir())] * 2
 with ThreadPoolExecutor(16) as pool:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     list(pool.map(decode, contents))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 
@@ -159,9 +162,9 @@ def test_a_pod_stays_within_its_memory_limit(
             return requests.post(f"{server.url}/predict", data=content, headers=headers, timeout=DEADLINE).status_code
 
         assert set(pool.map(ask, contents * 2)) == {200}
-        (worker,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        (worker,) = server.workers()
         # Of the arbiter, what it does not share with its worker.
-        peak = memory_of(int(worker), "VmHWM") + memory_of(server.process.pid, "RssAnon")
+        peak = memory_of(worker, "VmHWM") + memory_of(server.process.pid, "RssAnon")
     assert peak < min(map(limit_of, manifests))
 
 

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 import serving
+from tests.serving.workers import wait
 
 CLIENTS = 8
 JSON, RAW = {"Content-Type": "application/json"}, {"Content-Type": "application/octet-stream"}
@@ -72,12 +73,11 @@ def test_fifty_thousand_requests_leave_memory_and_descriptors_as_they_were(
 ) -> None:
     with start(models, RUNTIME=runtime) as server:
         server.wait_until_ready()
-        port, pid = int(server.url.rpartition(":")[2]), server.process.pid
-        (worker,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        send(port, 10_000)  # until caches and pools have their size
-        before = held(int(worker))
-        statuses = send(port, 40_000)
-        after = held(int(worker))
+        (worker,) = server.workers()
+        send(server.port, 10_000)  # until caches and pools have their size
+        before = held(worker)
+        statuses = send(server.port, 40_000)
+        after = held(worker)
     assert set(statuses) == {200, 400, 404}
     assert after[0] < before[0] + 8, (before, after)
     assert after[1] <= before[1] + CLIENTS, (before, after)
@@ -90,8 +90,8 @@ def test_a_single_core_is_enough(models: Path, start: Callable[..., AbstractCont
     os.sched_setaffinity(0, {min(cores)})  # which the service inherits
     try:
         with start(models, RUNTIME="litert", WORKERS=workers) as server:
-            server.wait_until_ready()
-            assert set(send(int(server.url.rpartition(":")[2]), 400)) == {200, 400, 404}
+            wait(lambda: server.log.read_text().count("is ready after") == int(workers), server)
+            assert set(send(server.port, 400)) == {200, 400, 404}
             assert requests.get(f"{server.url}/healthz", timeout=60).ok
             server.process.terminate()
             assert server.process.wait(60) == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -142,6 +142,7 @@ def thorough(body: bytes) -> NDArray[np.uint8] | None:
         return None
 
 
+@settings(deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([GOOD, WITH_CHANNEL]),
     st.lists(

@@ -132,7 +132,7 @@ def test_tls_options_for_gunicorn_are_refused_in_one_line(pushed: Path, tmp_path
 
 
 def test_preloading_by_gunicorn_is_refused(pushed: Path) -> None:
-    done = serve(MODELS=str(pushed), PORT="0", GUNICORN_CMD_ARGS="--preload", WAIT_FOR_MODEL="1")
+    done = serve(MODELS=str(pushed), PORT="0", GUNICORN_CMD_ARGS="--preload", WAIT_FOR_MODEL="1", RUNTIME="litert")
     assert done.returncode == 2
     refusal = "error: Each worker must load the model itself. Received: --preload for gunicorn."
     assert refusal in done.stderr.splitlines()  # beside what the model said that gunicorn has begun to load

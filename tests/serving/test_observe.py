@@ -192,11 +192,11 @@ def test_where_keys_were_meant_to_be_none_is_no_open_door(tmp_path: Path, text: 
 def test_a_model_that_answers_nan_does_not_break_the_metrics(
     client: BridgeClient, predictor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = value("confidence_count")
+    before = value("confidence_count", model="fashion_mnist")
     nothing = np.full((1, 10), np.nan, np.float32)
     monkeypatch.setattr(type(predictor), "predict", lambda _self, _images: nothing)
     client.post("/predict", data=PIXELS, content_type=OCTETS)
-    assert value("confidence_count") == before
+    assert value("confidence_count", model="fashion_mnist") == before
     assert client.get("/metrics").status_code == 200
 
 

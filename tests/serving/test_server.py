@@ -197,9 +197,9 @@ def test_what_is_no_request_is_answered_with_a_problem(server: Any, head: bytes,
 def test_each_request_of_a_busy_connection_has_a_deadline_of_its_own(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:
-    with start(models, RUNTIME="litert", DEADLINE_MS="500") as server, requests.Session() as session:
+    with start(models, RUNTIME="litert", DEADLINE_MS="2000") as server, requests.Session() as session:
         server.wait_until_ready()
-        end = time.monotonic() + 1
+        end = time.monotonic() + 3
         while time.monotonic() < end:
             assert session.post(f"{server.url}/predict", data=bytes(784), headers=RAW, timeout=TIMEOUT).ok
 
@@ -242,10 +242,10 @@ def test_a_client_that_drips_is_not_heard_for_ever(
 def test_the_time_that_a_client_takes_to_send_is_not_held_against_it(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:
-    with start(models, RUNTIME="litert", DEADLINE_MS="200") as server:
+    with start(models, RUNTIME="litert", DEADLINE_MS="2000") as server:
         server.wait_until_ready()
         with half_a_request(server) as client:
-            time.sleep(0.5)
+            time.sleep(2.5)
             client.sendall(bytes(392))
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
 

@@ -106,7 +106,7 @@ def test_a_model_that_is_pushed_while_the_service_runs_is_served_from_its_next_s
 ) -> None:
     with start(root, WORKERS="2", **LITE) as server:
         assert "Serving fashion_mnist and shoes at" in server.banner
-        server.wait_until_ready()
+        wait(lambda: server.log.read_text().count("shoes version 1 is ready after") == 2, server)
         publish_layer(root, weights, card_of("bags", month=3), flatbuffer=True)
         replace_a_worker(server)  # the new one must not make another model the default
         wait(lambda: server.log.read_text().count("shoes version 1 is ready after") == 3, server)

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,12 @@ from tuning.space import Search, SearchError
 pytestmark = pytest.mark.tensorflow
 
 
-def searching(tmp_path: Path, script: str, seconds: float = 60, count: int = 1) -> None:
+def searching(tmp_path: Path, script: str, count: int = 1, until: Callable[[], bool] = lambda: False) -> None:
     """A search whose workers run a script instead of trials."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + 60
     oracle = Random(Search(RECIPES["default"]), tmp_path / "oracle.json")
-    workers.run(count, [sys.executable, "-c", script], tmp_path, oracle.worker_died, lambda: time.monotonic() < end)
+    command = [sys.executable, "-c", script]
+    workers.run(count, command, tmp_path, oracle.worker_died, lambda: time.monotonic() < end and not until())
 
 
 def test_an_error_of_a_worker_ends_the_search(tmp_path: Path) -> None:
@@ -38,10 +40,13 @@ def test_a_worker_that_never_comes_up_ends_the_search_with_its_reason(
 
 
 def test_the_end_of_the_time_ends_the_workers(tmp_path: Path) -> None:
-    searching(tmp_path, f"import os, time; open(f'{tmp_path}/{{os.getpid()}}.pid', 'w'); time.sleep(600)", 3, count=2)
-    pids = [path.stem for path in tmp_path.glob("*.pid")]
-    assert len(pids) == 2
-    assert not any(Path("/proc", pid).exists() for pid in pids)
+    def pids() -> list[str]:
+        return [path.stem for path in tmp_path.glob("*.pid")]
+
+    script = f"import os, time; open(f'{tmp_path}/{{os.getpid()}}.pid', 'w'); time.sleep(600)"
+    searching(tmp_path, script, count=2, until=lambda: len(pids()) == 2)
+    assert len(pids()) == 2
+    assert not any(Path("/proc", pid).exists() for pid in pids())
 
 
 def test_workers_share_the_cores(tmp_path: Path) -> None:

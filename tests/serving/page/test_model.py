@@ -47,8 +47,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_test_images(site: Any, visit: 
     painted = (
         "canvas => canvas.getContext('2d').getImageData(0, 0, 28, 28).data.some((each, i) => i % 4 !== 3 && each > 50)"
     )
-    page.wait_for_timeout(200)
-    assert page.eval_on_selector("#examples canvas", painted)
+    page.wait_for_function(f"({painted})(document.querySelector('#examples canvas'))")
 
 
 def test_of_many_classes_the_confusion_matrix_has_those_with_the_most_mistakes(
