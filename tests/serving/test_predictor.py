@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,18 @@ def test_all_sizes_answer_alike_when_xla_may_compile_them(models: Path, expected
         assert np.allclose(predictor.predict(random_images(count)), expected(random_images(count)), atol=1e-5)
 
 
+def test_a_model_that_xla_cannot_compile_is_served_without_it(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 28, 28, 1), tf.float32, name="images")])
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"probabilities": tf.nn.softmax(tf.reshape(tf.image.resize(images, (2, 5), "bicubic"), (-1, 10)))}
+
+    version, images = publish_function(tmp_path, serve, make_card()), random_images(3)
+    plain, compiled = (SavedModelPredictor(version, 1, xla=xla).predict(images) for xla in (False, True))
+    assert np.array_equal(plain, compiled)
+
+
 def test_the_model_meets_a_few_fixed_batch_sizes_only(tmp_path: Path) -> None:
     """Whatever clients send, for TensorFlow keeps memory, and XLA compiles, for each size that it meets."""
     predictor = SavedModelPredictor(publish_counting_model(tmp_path), 1)
@@ -68,17 +81,21 @@ def publish_counting_model(root: Path) -> Path:
     """A version that calls each image by the number of images in its batch: class 3 in a batch of three."""
     import tensorflow as tf
 
-    module = tf.Module()
-
     @tf.function(input_signature=[tf.TensorSpec((None, 28, 28, 1), tf.float32, name="images")])
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         count = tf.shape(images)[0]
         return {"probabilities": tf.one_hot(tf.fill([count], count), 128)}
 
-    store = ModelStore(root, "counting")
+    return publish_function(root, serve, make_card(tuple(map(str, range(128)))))
+
+
+def publish_function(root: Path, serve: Any, card: ModelCard) -> Path:
+    """A version whose signature is this function."""
+    import tensorflow as tf
+
+    store = ModelStore(root, card.name)
     with store.stage() as staged:
-        tf.saved_model.save(module, str(staged), signatures={"serving_default": serve})
-        card = replace(make_card(tuple(map(str, range(128)))), name="counting")
+        tf.saved_model.save(tf.Module(), str(staged), signatures={"serving_default": serve})
         return store.path(store.publish(staged, card))
 
 
