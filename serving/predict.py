@@ -152,6 +152,11 @@ def _rows(items: Sequence[Item], predictor: Predictor, assets: Assets, settings:
     return [errors.get(index, row) for index, row in enumerate(found)]
 
 
+def _printable(value: Any) -> Any:
+    """Names of files may have bytes that no encoding knows."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
 def _publish(rows_file: Path, classes: tuple[str, ...], out: Path) -> int:
     """Turn the file of rows into `out`, by one rename at the end; returns how many rows are errors."""
     with rows_file.open("rb") as lines:
@@ -163,13 +168,19 @@ def _publish(rows_file: Path, classes: tuple[str, ...], out: Path) -> int:
     scratch = rows_file.with_suffix(".new")
     with rows_file.open("rb") as lines:
         read = map(json.loads, lines)
-        rows = ([*map(row.get, COLUMNS), *row.get("probabilities", dict.fromkeys(classes)).values()] for row in read)
+        rows = (
+            [
+                *(_printable(row.get(name)) for name in COLUMNS),
+                *row.get("probabilities", dict.fromkeys(classes)).values(),
+            ]
+            for row in read
+        )
         if out.suffix == ".parquet":
             import pandas as pd
 
             pd.DataFrame(rows, columns=header).to_parquet(scratch)
         else:
-            with scratch.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            with scratch.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows(chain([header], rows))
     scratch.replace(out)
     rows_file.unlink()

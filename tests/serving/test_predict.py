@@ -151,6 +151,14 @@ def test_a_table_has_a_column_for_each_class(served: Path, tmp_path: Path) -> No
     assert (row["file"], row["error"]) == (str(SAMPLES / "bag.png"), "")
 
 
+def test_a_file_whose_name_is_no_text_has_a_row_like_others(served: Path, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/boot-\xff.png"
+    shutil.copy(SAMPLES / "ankle-boot.png", name)
+    done = run(served, os.fsdecode(name), "--out", tmp_path / "rows.csv")
+    assert done.returncode == 0, done.stderr
+    assert rb"boot-\udcff.png" in (tmp_path / "rows.csv").read_bytes()
+
+
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_run_continues_and_ends_as_an_unbroken_one(
