@@ -123,6 +123,8 @@ def listen(settings: Settings) -> socket.socket:
         # `::` takes IPv4 too where the system can, as people expect of "every address".
         both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
         return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
+    except UnicodeError as error:  # of a name that DNS cannot have
+        raise ListenError(f"HOST must be an address of this machine. Received: {host!r}") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ListenError(f"port {port} on {host} is in use: stop what uses it, or set another PORT") from error

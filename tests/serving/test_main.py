@@ -144,7 +144,7 @@ def test_an_unknown_option_is_refused() -> None:
     assert "unrecognized arguments: --fast" in done.stderr
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "127..0.1"])
 def test_an_address_of_another_machine_is_refused(host: str) -> None:
     with pytest.raises(ListenError, match=r"^HOST must be an address of this machine\. Received: "):
         listen(Settings(host=host, port=0))
