@@ -116,7 +116,11 @@ def _check_classes(source: Source, classes: tuple[str, ...]) -> None:
 
 def _output(model: ImportedModel, told: str | None) -> str:
     """What the source gives: told, or found out on images of noise."""
-    scores = model.scores(np.random.default_rng(0).integers(0, 256, (NOISE, *model.shape), np.uint8))
+    try:
+        scores = model.scores(np.random.default_rng(0).integers(0, 256, (NOISE, *model.shape), np.uint8))
+    except Exception as error:  # each framework has errors of its own
+        reason = str(error).strip().partition("\n")[0]
+        raise ImportedModelError(f"The model must take {NOISE} images at once; it fails on them: {reason}") from error
     if not np.isfinite(scores).all():
         raise ImportedModelError(f"The model must give finite numbers. Received: {scores.ravel()[:5].tolist()}.")
     within = bool((scores >= -SUM).all() and (scores <= 1 + SUM).all())

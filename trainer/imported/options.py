@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,8 @@ def import_options(arguments: argparse.Namespace) -> ImportOptions:
 
 def _classes(file: Path) -> tuple[str, ...]:
     try:
-        names = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+        text = unicodedata.normalize("NFC", file.read_text("utf-8-sig"))  # as names of folders are
+        names = tuple(line.strip() for line in text.splitlines() if line.strip())
     except UnicodeDecodeError as error:
         raise ImportedModelError(f"{file} must be text in UTF-8, one class name a line ({error}).") from error
     if repeated := sorted({name for name in names if names.count(name) > 1}):

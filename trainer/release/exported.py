@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +21,21 @@ OUTPUT = "probabilities"
 SIGNATURE = "serving_default"
 
 
-class SavedModelError(RuntimeError):
+class SavedModelError(ValueError):
     """A SavedModel that does not load or has another signature than this project's."""
 
 
-class SavedModel:
+class _Exported(ABC):
+    @abstractmethod
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """float32 probabilities (n, classes) of uint8 images (n, height, width, channels)."""
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """As a call, for any number of images: some at a time, so that they fit into memory."""
+        return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
+
+
+class SavedModel(_Exported):
     """Takes uint8 images (n, height, width, channels), gives float32 probabilities (n, classes).
 
     Raises:
@@ -50,12 +61,8 @@ class SavedModel:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return self._signature(**{INPUT: tf.constant(np.asarray(images), tf.float32)})[OUTPUT].numpy()
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """As a call, for any number of images: some at a time, so that they fit into memory."""
-        return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
 
-
-class Flatbuffer:
+class Flatbuffer(_Exported):
     """Takes uint8 images (n, height, width, channels), gives float32 probabilities (n, classes).
 
     It computes with one thread, as the service does by default.
@@ -78,10 +85,6 @@ class Flatbuffer:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         batches = np.split(images, len(images)) if self._one else [images]
         return np.concatenate([self._run(**{INPUT: np.asarray(batch, np.float32)})[OUTPUT] for batch in batches])
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """As a call, for any number of images: some at a time, so that they fit into memory."""
-        return np.concatenate([self(images[part]) for part in parts(len(images), images.shape[1:])])
 
 
 def loaded(version: Path) -> SavedModel | Flatbuffer:

@@ -128,6 +128,17 @@ def test_files_that_are_no_models(
     assert expected in refusal(tmp_path / name.split("/")[0], "--range", "0-1")
 
 
+def test_a_model_that_takes_one_size_of_batch_only(refusal: Any, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 28, 28, 1), tf.float32)])
+    def serve(images: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(tf.reshape(images, (1, 784))[:, :10])
+
+    tf.saved_model.save(tf.Module(), str(tmp_path / "fixed"), signatures={"serving_default": serve})
+    assert "images at once; it fails on them: " in refusal(tmp_path / "fixed", "--range", "0-1")
+
+
 def test_a_saved_model_without_a_signature(refusal: Any, tmp_path: Path) -> None:
     import tensorflow as tf
 
@@ -190,6 +201,12 @@ def test_an_untested_model_does_not_replace_a_served_one_unless_it_is_forced(
 def test_options_that_cannot_be(classes: Path, options: tuple[str, ...], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         import_options(parsed(["m.keras", "--classes", str(classes), "--name", "flowers", *options]))
+
+
+def test_class_names_are_read_as_the_names_of_folders_are(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("cafe\u0301\ndog\n", "utf-8-sig")
+    options = import_options(parsed(["m.keras", "--classes", str(tmp_path / "classes.txt"), "--name", "pets"]))
+    assert options.classes == ("caf\u00e9", "dog")
 
 
 def test_class_names_that_repeat(tmp_path: Path) -> None:
