@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # they import Keras, which `--advise` does without
 
 FITTED = 0.9  # a training accuracy from which on more training changes little
 MORE_PICTURES = "of pictures added to a folder without splits of its own, about a fifth become test images"
+ONE_CLASS = "Test images of at least two classes are needed: if all are of one, guessing gets all of them right."
 
 
 def adaptation(recipe: TrainConfig, config: TrainConfig, counts: Counts) -> str:
@@ -60,6 +61,8 @@ def _to_pass(counts: Counts, thresholds: Thresholds) -> str:
     if best.needed(floor) < 1:
         what = "" if best.is_plain else " as mean recall of the classes"
         return f"To be clearly above {floor:.4f} on the test images, the gate needs {best.passing(floor)}{what}."
+    if best.value == floor:
+        return ONE_CLASS
     return (
         f"Too few test images: with all {best.images:,} right, the gate still cannot tell the model from guessing. "
         f"At least {best.images_needed(floor):,} are needed; {MORE_PICTURES}."
@@ -98,6 +101,8 @@ def _more_tests(run: Run, thresholds: Thresholds) -> Iterator[str]:
     if share.value > floor:
         more = share.images_needed(floor) - share.images
         yield f"{counted(more, 'more test image')}, if the model is as good on them; {MORE_PICTURES}."
+    elif best.value == floor:
+        yield ONE_CLASS
     elif best.needed(floor) >= 1:
         yield f"At least {best.images_needed(floor):,} test images; {MORE_PICTURES}."
 

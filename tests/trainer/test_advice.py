@@ -62,6 +62,16 @@ def test_a_model_that_learned_nothing_in_many_steps_is_not_sent_to_train_longer(
     assert "--epochs" not in "\n".join(lines)
 
 
+def test_test_images_of_one_class_alone_cannot_show_more_than_guessing() -> None:
+    assert "Test images of at least two classes are needed" in "\n".join(refused([[9, 0], [0, 0]], "accuracy_floor"))
+
+
+def test_a_residual_network_that_learned_nothing_is_not_sent_to_train_a_residual_network() -> None:
+    lines = "\n".join(refused([[1, 2, 1], [1, 1, 2], [1, 2, 1]], "accuracy_floor", model="residual"))
+    assert "the model does not fit even its training images" in lines
+    assert "--model residual" not in lines
+
+
 def test_a_model_that_is_worse_than_the_served_one_says_which_is_better() -> None:
     assert "until then, version 4 is the better one" in refused([[4, 0], [0, 4]], "accuracy_kept", "recall_kept")[-1]
 

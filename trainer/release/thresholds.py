@@ -24,10 +24,12 @@ class Thresholds:
     trade recall between neighbouring classes (Shirt and T-shirt) by some points: such losses count as equal.
     """
 
-    accuracy_floor: float | None = _share(
+    accuracy_floor: float | None = setting(
         None,
         "to be exceeded by the whole 95 % interval of the accuracy; None: the mean recall of the classes must exceed "
         "one over their number",
+        low=0,
+        below=1,
     )
     recall_floor: float | None = _share(
         None, "that no class's recall may be significantly below; None: one over the number of classes"
