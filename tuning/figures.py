@@ -28,7 +28,7 @@ def best_over_time(trials: Trials) -> str:
     """Each trial's score when it ended, and the best so far."""
     start = min(record.begun for record, _ in trials)
     minutes = [(record.ended - start) / 60 for record, _ in trials]
-    scores = [record.score or np.nan for record, _ in trials]
+    scores = [_score(record) for record, _ in trials]
 
     def draw(axes: Axes) -> None:
         best = np.fmax.accumulate(scores)
@@ -51,20 +51,20 @@ def learning_rates(trials: Trials) -> str:
             own = [(r, c) for r, c in trials if (c.optimizer, c.model) == (optimizer, model)]
             if own:
                 rates = [config.learning_rate for _, config in own]
-                scores = [record.score or np.nan for record, _ in own]
+                scores = [_score(record) for record, _ in own]
                 colour, marker = COLOURS[optimizer], MARKERS.get(model, "D")
                 fills = ["none" if record.stopped else colour for record, _ in own]
                 axes.scatter(rates, scores, s=45, c=fills, edgecolors=colour, marker=marker)
                 axes.plot([], [], marker, color=colour, label=f"{optimizer}, {model}")
         axes.set(xscale="log", xlabel="Learning rate", ylabel="Validation accuracy")
-        _focus(axes, [record.score or np.nan for record, _ in trials])
+        _focus(axes, [_score(record) for record, _ in trials])
 
     return _png(draw)
 
 
 def parallel_coordinates(trials: Trials, names: Sequence[str]) -> str:
     """A line for each trial through its settings to its score; better trials are darker and in front."""
-    scored = sorted((each for each in trials if each[0].score), key=lambda each: each[0].score or 0)
+    scored = sorted((each for each in trials if each[0].score is not None), key=lambda each: _score(each[0]))
     scores = np.array([record.score for record, _ in scored], float)
     # The axis ends where the good trials do, because a few hopeless ones would squeeze all others together.
     low = max(_lowest(scores), float(scores.min()))
@@ -110,6 +110,10 @@ def importances(found: Importance) -> str:
 def _lowest(scores: Sequence[float] | np.ndarray) -> float:
     """Twice as far below the median as the best is above it; trials with lower scores are hopeless."""
     return float(3 * np.nanmedian(scores) - 2 * np.nanmax(scores) - 0.01)
+
+
+def _score(record: Record) -> float:
+    return np.nan if record.score is None else record.score
 
 
 def _focus(axes: Axes, scores: Sequence[float]) -> None:
