@@ -13,8 +13,8 @@ _DEFAULT = TrainConfig(
     optimizer="adamw",
     learning_rate=4e-3,
     schedule="cosine",
-    weight_decay=4e-3,
-    epochs=26,
+    weight_decay=0.05,
+    epochs=30,
     label_smoothing=0.05,
     mirror=True,
     shift=2,
@@ -22,9 +22,7 @@ _DEFAULT = TrainConfig(
 )
 RECIPES: dict[str, TrainConfig] = {
     "default": _DEFAULT,
-    "robust": replace(_DEFAULT, epochs=30, rotate=12, noise=16, blur=0.8, erase=0.0),
-    "residual": replace(
-        _DEFAULT, model="residual", learning_rate=3e-3, weight_decay=0.05, epochs=30, shift=1, erase=0.1, noise=6
-    ),
+    "robust": replace(_DEFAULT, rotate=12, noise=16, blur=0.8, erase=0.0),
+    "residual": replace(_DEFAULT, model="residual", learning_rate=3e-3, shift=1, noise=6),
     "paper": TrainConfig(),
 }
