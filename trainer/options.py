@@ -145,8 +145,8 @@ def configs(arguments: argparse.Namespace, runs: Path, counts: Counts | None = N
         raise ValueError(f"`recipe` must be one of {', '.join(RECIPES)}. Received: {name}.")
     recipe = RECIPES[name]
     if given.get("optimizer", recipe.optimizer) != recipe.optimizer:
-        replace(recipe, optimizer=given["optimizer"], weight_decay=0.0)  # refuses an unknown name
-        recipe = replace(recipe, learning_rate=DEFAULT_RATES[given["optimizer"]])
+        recipe = replace(recipe, optimizer=given["optimizer"], weight_decay=0.0)  # refuses an unknown name
+        recipe = replace(recipe, learning_rate=DEFAULT_RATES[recipe.optimizer])
     if given.get("dataset", recipe.dataset).partition(":")[0] != recipe.dataset:
         recipe = replace(recipe, mirror=False)  # clothes may be mirrored, but left and right or letters may not
     if (model := given.get("model", recipe.model)) not in MODELS:

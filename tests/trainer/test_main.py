@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def run(*options: str, artifacts: Path, **environment: str) -> subprocess.Comple
 
 def chosen(*options: str) -> list[TrainConfig]:
     return configs(parser().parse_args(options), Path("runs"))
+
+
+def test_an_optimizer_beside_a_recipe_has_its_own_rate_and_no_weight_decay_of_the_recipe() -> None:
+    (config,) = chosen("--recipe", "default", "--model", "deep", "--optimizer", "sgd")
+    default = RECIPES["default"]
+    assert config == replace(default, model="deep", optimizer="sgd", learning_rate=0.01, weight_decay=0.0)
 
 
 def test_without_options_both_models_train_with_the_default_recipe() -> None:
@@ -92,7 +99,7 @@ def test_options_can_take_the_default_recipe_apart() -> None:
         (["--epochs", "many"], "invalid int value: 'many'"),
         (["--resume", "20260101-000000-basic", "--fresh"], "argument --fresh: not allowed with argument --resume"),
         (["--threshold", "floor=0.8"], "`threshold` must be one of accuracy_floor, "),
-        (["--threshold", "accuracy_floor=80"], "`accuracy_floor` must be at least 0 and at most 1. Received: 80.0."),
+        (["--threshold", "accuracy_floor=80"], "`accuracy_floor` must be at least 0 and below 1. Received: 80.0."),
         (["--force"], "`--force` and `--reason TEXT` go together. Received: `--force` alone."),
         (["--force", "--reason", " "], "`--force` and `--reason TEXT` go together. Received: `--force` alone."),
         (["--reason", "why not"], "`--force` and `--reason TEXT` go together. Received: `--reason` alone."),

@@ -21,7 +21,7 @@ from trainer.training.checkpoint import CheckpointError
         ("{}", "KeyError: 'thresholds'"),
         ("[]", "TypeError"),
         ("no JSON", "JSONDecodeError"),
-        ('{"thresholds": {"accuracy_floor": 80}}', "`accuracy_floor` must be at least 0 and at most 1. Received: 80."),
+        ('{"thresholds": {"accuracy_floor": 80}}', "`accuracy_floor` must be at least 0 and below 1. Received: 80."),
         ('{"thresholds": {"floor": 0.8}}', "unexpected keyword argument 'floor'"),
     ],
 )
