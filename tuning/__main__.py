@@ -81,11 +81,12 @@ def search_of(arguments: argparse.Namespace, counts: Counts | None = None) -> Se
         for field in fields(TrainConfig)
         if field.name in searched and getattr(arguments, field.name) is not None
     )
-    plain = argparse.Namespace(**{**vars(arguments), "epochs": arguments.final_epochs})
-    recipe = configs(plain, Path("runs"))[0]
-    base = configs(plain, Path("runs"), counts)[0]
+    plain = argparse.Namespace(**{**vars(arguments), "epochs": None})
+    recipe, base = (configs(plain, Path("runs"), each)[0] for each in (None, counts))
     # Trials have the same share of a full training whatever the size of the set.
-    epochs = EPOCHS if arguments.final_epochs else round(EPOCHS * base.epochs / recipe.epochs)
+    epochs = round(EPOCHS * base.epochs / recipe.epochs)
+    if arguments.final_epochs is not None:
+        base = replace(base, epochs=arguments.final_epochs)
     return Search(
         base=base,
         fixed=fixed,

@@ -1,6 +1,7 @@
 """How a search is called, and what its model is; a search is of one state of the data."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,6 @@ def test_a_search_on_a_small_set_has_longer_trials_smaller_batches_and_the_resid
     assert choices["model"] == ["basic", "deep", "residual"]
     assert search_of(given, large) == search_of(given)
     assert search_of(parser().parse_args(["--epochs", "3"]), small).epochs == 3
+    longer = search_of(parser().parse_args(["--space", "full", "--final-epochs", "50"]), small)
+    assert longer.epochs == search.epochs
+    assert longer.base == replace(search.base, epochs=50)
