@@ -64,7 +64,8 @@ def _to_pass(counts: Counts, thresholds: Thresholds) -> str:
     if best.value == floor:
         return ONE_CLASS
     return (
-        f"Too few test images: with all {best.images:,} right, the gate still cannot tell the model from guessing. "
+        f"Too few test images: with all {best.images:,} right, the gate could not tell that the model is above "
+        f"{floor:.4f}. "
         f"At least {best.images_needed(floor):,} are needed; {MORE_PICTURES}."
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -223,14 +224,14 @@ def _split_anomalies(name: str, split: SplitStatistics, schema: Schema) -> list[
         found.append(f"Expected {name} pixels from {low} to {high}, found {split.lowest} to {split.highest}.")
     if split.lowest == split.highest:
         found.append(f"Expected {name} images with something on them, found every pixel to be {split.lowest}.")
-    least = max(1, schema.smallest_class * split.images / len(split.classes))
+    least = max(1, math.ceil(schema.smallest_class * split.images / len(split.classes)))
     if few := [f"{count:,} of {label}" for label, count in split.classes.items() if count < least]:
         rest = f" and {len(few) - SPELLED_OUT} more" if len(few) > SPELLED_OUT else ""
         named = f"{', '.join(few[:SPELLED_OUT])}{rest}"
-        found.append(f"Expected at least {least:,.0f} {name} images of each class, found {named}: add more.")
+        found.append(f"Expected at least {least:,} {name} images of each class, found {named}: add more.")
     return found + _repeated(f"{name} images that equal another", split.duplicates, split.images, schema.duplicates)
 
 
 def _repeated(what: str, count: int, of: int, share: float) -> list[str]:
-    most = share * of
-    return [f"Expected at most {most:,.0f} {what}, found {count:,} of {of:,}."] if count > most else []
+    most = math.floor(share * of)
+    return [f"Expected at most {most:,} {what}, found {count:,} of {of:,}."] if count > most else []

@@ -61,6 +61,10 @@ def load(
     kind, _, rest = dataset.partition(":")
     known, schema = "", None
     if kind == "idx" and rest:
+        if image_size:
+            raise DataError(
+                "`image_size` is for pictures and TensorFlow Datasets; images of IDX files keep their size."
+            )
         found = idx.load(_path(rest))
         if published := fashion_mnist.recognized(found):
             found, known = published, fashion_mnist.NAME if published.classes == fashion_mnist.CLASSES else ""
