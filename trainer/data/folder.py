@@ -52,9 +52,7 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int) -> Decoded:
     shape = _shape([path for pictures in parts.values() for path, _ in pictures], image_size)
     about = {"source": f"pictures in {folder}", "classes": tuple(found["train"]), "left_out": missed}
     result = cache.write(copy, about, _batches(parts, shape, missed))
-    for other in copy.parent.glob(f"{of_folder}*"):
-        if not other.name.startswith(of_state):
-            shutil.rmtree(other, ignore_errors=True)
+    _remove_others(copy, of_folder, of_state)
     return result
 
 
@@ -80,8 +78,9 @@ def held_out(folder: Path, data_dir: Path, shape: Shape) -> Decoded:
     if len(found) > 1 and "test" not in found:
         raise DataError(f"{folder}: expected a folder called test beside {' and '.join(found)}; there is none.")
     missed = left_out(folder, found)
-    state = _hash([str(folder), _stamps(found), missed])
-    copy = data_dir / "decoded" / f"test-{state}-{'x'.join(map(str, shape))}"
+    of_folder = f"test-{_hash(str(folder))}-"
+    of_state = f"{of_folder}{_hash([_stamps(found), missed])}-"
+    copy = data_dir / "decoded" / f"{of_state}{'x'.join(map(str, shape))}"
     if known := cache.read(copy):
         return known
     parts: Parts = {"train": [], "validation": [], "test": []}
@@ -94,7 +93,16 @@ def held_out(folder: Path, data_dir: Path, shape: Shape) -> Decoded:
         for split, chosen in of_class.items():
             parts[split] += [(path, label) for path in chosen]
     about = {"source": f"pictures in {folder}", "classes": tuple(found["train"]), "left_out": missed}
-    return cache.write(copy, about, _batches(parts, shape, missed))
+    result = cache.write(copy, about, _batches(parts, shape, missed))
+    _remove_others(copy, of_folder, of_state)
+    return result
+
+
+def _remove_others(copy: Path, of_folder: str, of_state: str) -> None:
+    """Remove the copies of a folder as it was before."""
+    for other in copy.parent.glob(f"{of_folder}*"):
+        if not other.name.startswith(of_state):
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _hash(value: object) -> str:

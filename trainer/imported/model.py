@@ -11,7 +11,7 @@ from trainer.data.cache import parts
 from trainer.evaluation.calibration import softmax
 from trainer.imported.options import ImportedModelError, ImportOptions
 from trainer.imported.preprocessing import OF_COLOUR, RANGES, scaled
-from trainer.imported.source import Source
+from trainer.imported.source import Source, first_line
 
 LEAST = 1e-30  # smaller probabilities count as this in logarithms; float32 has none much smaller
 NOISE = 4  # images that tell logits from probabilities
@@ -119,8 +119,7 @@ def _output(model: ImportedModel, told: str | None) -> str:
     try:
         scores = model.scores(np.random.default_rng(0).integers(0, 256, (NOISE, *model.shape), np.uint8))
     except Exception as error:  # each framework has errors of its own
-        reason = str(error).strip().partition("\n")[0]
-        raise ImportedModelError(f"The model must take {NOISE} images at once; it fails on them: {reason}") from error
+        raise ImportedModelError(f"The model fails on {NOISE} images of noise: {first_line(error)}") from error
     if not np.isfinite(scores).all():
         raise ImportedModelError(f"The model must give finite numbers. Received: {scores.ravel()[:5].tolist()}.")
     within = bool((scores >= -SUM).all() and (scores <= 1 + SUM).all())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +105,7 @@ def import_options(arguments: argparse.Namespace) -> ImportOptions:
 
 def _classes(file: Path) -> tuple[str, ...]:
     try:
-        text = unicodedata.normalize("NFC", file.read_text("utf-8-sig"))  # as names of folders are
+        text = normalized(file.read_text("utf-8-sig"))  # as names of folders are
         names = tuple(line.strip() for line in text.splitlines() if line.strip())
     except UnicodeDecodeError as error:
         raise ImportedModelError(f"{file} must be text in UTF-8, one class name a line ({error}).") from error
@@ -132,4 +131,4 @@ def _folder(text: str | None) -> Path | None:
     kind, _, path = text.partition(":")
     if kind != "folder" or not path:
         raise ImportedModelError(f"`--test` must be folder:PATH. Received: {text}.")
-    return Path(path)
+    return Path(path).expanduser()

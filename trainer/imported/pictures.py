@@ -65,7 +65,7 @@ def samples(options: ImportOptions, tested: ImageDataset | None, shape: Shape) -
 
 
 def _labels(files: Sequence[Path], classes: Sequence[str]) -> np.ndarray:
-    places = {normalized(name): place for place, name in enumerate(classes)}
+    places = {name: place for place, name in enumerate(classes)}
     labels = [places.get(normalized(path.parent.name), -1) for path in files]
     return np.array(labels if min(labels) >= 0 else [-1] * len(labels))
 

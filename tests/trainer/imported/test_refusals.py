@@ -136,7 +136,7 @@ def test_a_model_that_takes_one_size_of_batch_only(refusal: Any, tmp_path: Path)
         return tf.nn.softmax(tf.reshape(images, (1, 784))[:, :10])
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "fixed"), signatures={"serving_default": serve})
-    assert "images at once; it fails on them: " in refusal(tmp_path / "fixed", "--range", "0-1")
+    assert "The model fails on 4 images of noise: " in refusal(tmp_path / "fixed", "--range", "0-1")
 
 
 def test_a_saved_model_without_a_signature(refusal: Any, tmp_path: Path) -> None:
