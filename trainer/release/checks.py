@@ -125,7 +125,6 @@ def same_kind(new: ModelCard, old: ModelCard) -> Check:
     differences = [
         f"{what} {_shortened(ours)} instead of {_shortened(theirs)}"
         for what, ours, theirs in (
-            ("data set", new.data.get("dataset"), old.data.get("dataset")),
             ("input", new.input, old.input),
             ("output", new.output, old.output),
             ("classes", new.classes, old.classes),

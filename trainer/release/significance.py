@@ -45,7 +45,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def bootstrap_interval(differences: np.ndarray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of paired differences, one an image.
 
     Args:
@@ -56,7 +56,7 @@ def bootstrap_interval(differences: np.ndarray, level: float = 0.95, seed: int =
     """
     # A resample is how often each distinct difference was drawn: a multinomial draw, the same and much faster.
     values, counts = np.unique(differences, return_counts=True)
-    draws = np.random.default_rng(seed).multinomial(len(differences), counts / len(differences), RESAMPLES)
+    draws = np.random.default_rng(0).multinomial(len(differences), counts / len(differences), RESAMPLES)
     means = draws @ values / len(differences)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -33,7 +33,7 @@ def store(artifacts: Path) -> ModelStore:
 def judged(model: keras.Model, sample: ImageDataset, store: ModelStore, card_store: ModelStore) -> Verdict:
     evaluation = evaluate(model, sample.test, 10, calibrated_temperature(model, sample.validation))
     robust = robustness(model.predict_on_batch, sample.test)
-    # These tests are about the statistics; test_infra.py has the server.
+    # These tests are about the statistics; test_live_server.py has the server.
     live = Check("infra", True, 0.0, 1e-3, "Not asked here.")
     return judge(card_store.card(1), live, evaluation, robust, sample, store, THRESHOLDS)
 
