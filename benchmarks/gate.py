@@ -24,7 +24,7 @@ from registry.text import table
 from trainer.data.dataset import ImageDataset, Split
 from trainer.data.load import load
 from trainer.evaluation.metrics import Evaluation, calibrated_temperature, measure, predict_logits
-from trainer.evaluation.robustness import CORRUPTIONS, Robustness, robustness
+from trainer.evaluation.robustness import KINDS, Robustness, robustness
 from trainer.recipes import RECIPES
 from trainer.release import checks
 from trainer.release.checks import Check
@@ -45,7 +45,8 @@ def main() -> None:
     given = options.parse_args()
     dataset = load("fashion_mnist", given.artifacts / "data")
     dataset = replace(dataset, train=dataset.train[: given.images], validation=dataset.validation[:2000])
-    folder = given.artifacts / "benchmarks" / f"gate-{given.images}-{given.epochs}"
+    recipe = replace(RECIPES["default"], epochs=given.epochs)
+    folder = given.artifacts / "benchmarks" / f"gate-{given.images}-{recipe.fingerprint()}"
     folder.mkdir(parents=True, exist_ok=True)
     equals = [
         _answers(folder / f"seed-{seed}.npz", dataset, lambda seed=seed: _trained(dataset, given.epochs, seed))
@@ -118,7 +119,6 @@ def _trained(dataset: ImageDataset, epochs: int, seed: int) -> keras.Model:
 
 def _answers(path: Path, dataset: ImageDataset, make: Callable[[], keras.Model]) -> Answers:
     """A model's outputs for the test images; read from `path` if an earlier run wrote them."""
-    kinds = tuple((name, strength) for name, (_, strengths) in CORRUPTIONS.items() for strength in strengths)
     classes = len(dataset.classes)
     if not path.exists():
         model = make()
@@ -129,7 +129,7 @@ def _answers(path: Path, dataset: ImageDataset, make: Callable[[], keras.Model])
         keras.backend.clear_session()
     with np.load(path) as saved:
         evaluation = measure(saved["logits"], dataset.test.labels, classes, float(saved["temperature"]))
-        return evaluation, Robustness(kinds, saved["right"])
+        return evaluation, Robustness(KINDS, saved["right"])
 
 
 if __name__ == "__main__":

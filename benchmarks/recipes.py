@@ -40,7 +40,7 @@ FINAL = {
     "robust": replace(RECIPES["robust"], model="deep"),
     "residual": _RESIDUAL,
 }
-# `deep`, but for the last two; 24 epochs and batches of 128, where a name says nothing else.
+# `deep`, but for the last three; 24 epochs and batches of 128, where a name says nothing else and is no recipe's.
 CANDIDATES: dict[str, TrainConfig] = {
     "scale, erase 0.25, 18 epochs": replace(_DEEP, normalization="scale", epochs=18, shift=0, erase=0.25),
     "shift 1, erase 0.2": _SHIFT_1,

@@ -68,13 +68,13 @@ def exhaustive(search: Search, dataset: ImageDataset, path: Path) -> Histories:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines() if path.exists() else []
     known: Histories = {TrainConfig(**each["config"]): each["history"] for each in map(json.loads, lines)}
-    for values in search.points():
-        config = _point(search, values)
+    points = [_point(search, values) for values in search.points()]
+    for config in points:
         if config not in known:
             known[config] = _trained(config, dataset)
             with path.open("a") as file:
                 file.write(json.dumps({"config": config.asdict(), "history": known[config]}) + "\n")
-    return known
+    return {config: known[config] for config in points}
 
 
 def play(search: Search, histories: Histories) -> tuple[float, int]:
