@@ -57,6 +57,7 @@ def lives_until(rng: random.Random, search: subprocess.Popen, artifacts: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, tmp_path: Path) -> None:
     options = ["--trials", "8" if KILLS < 10 else "40", "--workers", str(workers)]
@@ -92,6 +93,7 @@ def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_over_several_machines_a_worker_and_the_chief_may_die(tmp_path: Path) -> None:
     """Machines are played by processes that know of each other what the environment says."""
     address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": "28471"}
@@ -101,7 +103,7 @@ def test_over_several_machines_a_worker_and_the_chief_may_die(tmp_path: Path) ->
         return searching(*options, artifacts=tmp_path, KERASTUNER_TUNER_ID=name, **address)
 
     def until(count: int, process: subprocess.Popen) -> None:
-        limit = time.monotonic() + 120
+        limit = time.monotonic() + 300
         while len(begun_and_ended(tmp_path)[1]) < count:
             assert process.poll() is None
             assert time.monotonic() < limit
@@ -113,8 +115,8 @@ def test_over_several_machines_a_worker_and_the_chief_may_die(tmp_path: Path) ->
         with part("tuner0") as second:
             until(2, chief)
             chief.kill()
-            chief.wait(timeout=30)
+            chief.wait(timeout=120)
             with part("chief") as resumed:
-                assert resumed.wait(timeout=180) == 0
-            assert second.wait(timeout=30) == 0
+                assert resumed.wait(timeout=600) == 0
+            assert second.wait(timeout=120) == 0
     assert sorted(map(int, begun_and_ended(tmp_path)[1])) == list(range(5))
