@@ -37,10 +37,10 @@ def judge(runs: Runs) -> list[Claim]:
     return [claim(runs) for needs, claim in CLAIMS if all(name in runs for name in needs)]
 
 
-def epochs_to(run: Result, target: float = TARGET) -> int:
-    """Epochs until the validation accuracy first reaches a target; one more than were trained if it never does."""
+def epochs_to(run: Result) -> int:
+    """Epochs until the validation accuracy first reaches TARGET; one more than were trained if it never does."""
     values = run.history["val_accuracy"]
-    return next((epoch for epoch, value in enumerate(values, 1) if value >= target), len(values) + 1)
+    return next((epoch for epoch, value in enumerate(values, 1) if value >= TARGET), len(values) + 1)
 
 
 def oscillation(run: Result) -> float:

@@ -64,7 +64,7 @@ def learning_rates(trials: Trials) -> str:
 
 def parallel_coordinates(trials: Trials, names: Sequence[str]) -> str:
     """A line for each trial through its settings to its score; better trials are darker and in front."""
-    scored = sorted((each for each in trials if each[0].score is not None), key=lambda each: _score(each[0]))
+    scored = sorted(trials, key=lambda each: _score(each[0]))
     scores = np.array([record.score for record, _ in scored], float)
     # The axis ends where the good trials do, because a few hopeless ones would squeeze all others together.
     low = max(_lowest(scores), float(scores.min()))

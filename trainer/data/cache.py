@@ -28,7 +28,7 @@ VALUES_AT_ONCE = 2**20
 
 def images_at_once(shape: Sequence[int]) -> int:
     """How many images of a shape are processed together: a thousand of Fashion-MNIST's, fewer of larger ones."""
-    return max(1, min(1000, VALUES_AT_ONCE // max(1, int(np.prod(shape)))))
+    return max(1, min(1000, VALUES_AT_ONCE // int(np.prod(shape))))
 
 
 def parts(count: int, shape: Sequence[int]) -> Iterator[slice]:

@@ -97,7 +97,7 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> flo
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def chance_error(confidence: np.ndarray, level: float, seed: int = 0) -> float:
+def chance_error(confidence: np.ndarray, level: float) -> float:
     """The error that a perfectly calibrated model of these confidences stays below with probability `level`.
 
     A finite test set alone makes an error, because few images in a bin rarely hold their share of right answers.
@@ -105,7 +105,7 @@ def chance_error(confidence: np.ndarray, level: float, seed: int = 0) -> float:
     Source: J. Bröcker and L. A. Smith, "Increasing the Reliability of Reliability Diagrams", Weather and
     Forecasting 22 (2007), 651-661 (consistency resampling).
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     errors = [expected_calibration_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(500)]
     return float(np.quantile(errors, level))
 

@@ -111,7 +111,7 @@ def corrupted(images: np.ndarray, name: str, strength: float, seed: int = 0) -> 
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
-def robustness(predict: Predict, split: Split, seed: int = 0, most: int = MOST) -> Robustness:
+def robustness(predict: Predict, split: Split, most: int = MOST) -> Robustness:
     """Judges a model on every corruption of a split; the same images for each model that is asked.
 
     Args:
@@ -122,6 +122,6 @@ def robustness(predict: Predict, split: Split, seed: int = 0, most: int = MOST) 
     for part in parts(len(chosen), split.images.shape[1:]):
         clean, labels = split.images[chosen[part]], split.labels[chosen[part]]
         for row, (name, strength) in enumerate(KINDS):
-            images = corrupted(clean, name, strength, seed + part.start)
+            images = corrupted(clean, name, strength, part.start)
             right[row, part] = predict(images).argmax(axis=1) == labels
     return Robustness(KINDS, right)

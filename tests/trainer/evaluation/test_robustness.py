@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from trainer.data.dataset import ImageDataset, Split
-from trainer.evaluation.robustness import CORRUPTIONS, Robustness, corrupted, robustness
+from trainer.evaluation.robustness import CORRUPTIONS, KINDS, Robustness, corrupted, robustness
 
 pytestmark = pytest.mark.tensorflow
-
-KINDS = [(name, strength) for name, (_, strengths) in CORRUPTIONS.items() for strength in strengths]
 
 
 @pytest.mark.parametrize(("name", "strength"), KINDS)
