@@ -15,6 +15,8 @@ from typing import Any
 
 from flask import Flask
 
+from decoding.errors import ImageFileError
+from decoding.heads import format_of, head
 from serving import cors
 from serving.errors import (
     DeadlineError,
@@ -40,6 +42,8 @@ PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 PAGE_THREADS = 2  # for pages, descriptions and metrics, which read files
 # A JSON image of 28 x 28 has 3 KiB. Larger bodies, and pictures that take long to decode, would delay the others.
 LOOP_BYTES = 32 * 1024
+UNREDUCED = 2**16  # pixels of a side to which no JPEG file is reduced in decoding
+LOOP_DECODED_BYTES = 256 * 1024  # a few bytes of a picture file may become many pixels
 _HEADERS = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}
 
 logger = logging.getLogger(__name__)
@@ -157,7 +161,7 @@ class Bridge:
 
     async def _may_run_here(self, environ: Environ, path: str) -> bool:
         """Whether a prediction may run in the event loop: it is small, the model quick, and batches gain nothing."""
-        if int(environ.get("CONTENT_LENGTH", 0)) > LOOP_BYTES:
+        if int(environ.get("CONTENT_LENGTH", 0)) > LOOP_BYTES or not _is_quickly_read(environ, path):
             return False
         served = self.models.asked_by(path, environ["QUERY_STRING"])
         if not served.quick:
@@ -201,3 +205,20 @@ class Bridge:
         content, kind = problem(exchange.path, status, str(error))
         own = {"Content-Type": kind, "Content-Length": str(len(content))} | error.headers
         return status.value, _HEADERS | {name.lower().encode(): value.encode() for name, value in own.items()}, content
+
+
+def _is_quickly_read(environ: Environ, path: str) -> bool:
+    """Whether a small body surely holds few pixels, as numbers or in one picture file."""
+    if "HTTP_CONTENT_ENCODING" in environ:
+        return False
+    content: bytes = environ["wsgi.input"].getvalue()
+    if content.startswith(b"{"):
+        # Picture files in JSON are strings; beside pixels there is one, the name of their member. The Open Inference
+        # Protocol takes pixels only.
+        return content.count(b'"') == 2 or path.startswith("/v2/")
+    try:
+        return environ.get("CONTENT_TYPE") == "application/octet-stream" or (
+            format_of(content) is not None and head(content, UNREDUCED).memory <= LOOP_DECODED_BYTES
+        )
+    except ImageFileError:
+        return False

@@ -1,6 +1,9 @@
 """Only a quick model computes in the event loop: while a slow one does, probes are answered and others refused."""
 
 import asyncio
+import base64
+import gzip
+import io
 import json
 import threading
 import time
@@ -10,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from serving.app import create_app
-from serving.http.bridge import Bridge
+from serving.http.bridge import LOOP_BYTES, Bridge
 from serving.model.models import Models
 from serving.model.served import Served
 from serving.settings import Settings
@@ -47,9 +51,13 @@ def worker(predictor: TimedPredictor, settings: Settings = Settings()) -> Bridge
     return Bridge(create_app(models, settings), models, settings)
 
 
-async def ask(bridge: Bridge, method: str, path: str, body: bytes = b"") -> tuple[int, dict[bytes, bytes]]:
+async def ask(
+    bridge: Bridge, method: str, path: str, body: bytes = b"", kind: str = "application/json", coding: str = ""
+) -> tuple[int, dict[bytes, bytes]]:
     """The status and the headers of the reply to one request."""
-    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    headers = [(b"host", b"localhost"), (b"content-type", kind.encode())]
+    if coding:
+        headers.append((b"content-encoding", coding.encode()))
     if body:
         headers.append((b"content-length", str(len(body)).encode()))
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
@@ -98,6 +106,32 @@ def test_a_quick_model_answers_a_lone_request_in_the_event_loop(card: Any, batch
     bridge = worker(predictor)
     assert asyncio.run(ask(bridge, "POST", "/predict", BODY))[0] == 200
     assert predictor.threads == [threading.get_ident()]
+
+
+def png(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.eye(side, dtype=np.uint8) * 255).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "coding", "here"),
+    [
+        (png(28), "image/png", "", True),
+        (bytes(range(7)) * 112, "application/octet-stream", "", True),
+        (png(1024), "image/png", "", False),
+        (b'{"image": "data:;base64,%s"}' % base64.b64encode(png(1024)), "application/json", "", False),
+        (gzip.compress(BODY), "application/json", "gzip", False),
+    ],
+)
+def test_only_what_is_quickly_read_is_read_in_the_event_loop(
+    card: Any, body: bytes, kind: str, coding: str, here: bool
+) -> None:
+    predictor = TimedPredictor(card)
+    bridge = worker(predictor)
+    assert len(body) < LOOP_BYTES
+    assert asyncio.run(ask(bridge, "POST", "/predict", body, kind, coding))[0] == 200
+    assert (predictor.threads == [threading.get_ident()]) == here
 
 
 @pytest.mark.parametrize("status", [503, 429])
