@@ -61,13 +61,13 @@ def _models(options: argparse.Namespace) -> Path:
     return getattr(options, "models", usual)
 
 
-def find_stores(root: Path, name: str | None) -> list[ModelStore]:
-    """The store of the model `name`, or those of all models, by name.
+def find_stores(root: Path, name: str | None, damaged: bool = False) -> list[ModelStore]:
+    """The store of the model `name`, or those of all models, by name; with `damaged` also of those without a version.
 
     Raises:
         RegistryError: there is no such model, or none at all.
     """
-    names = models(root)
+    names = models(root, damaged)
     if name is not None:
         store = ModelStore(root, name)
         # A directory is enough: a model whose only version is damaged can still be verified.
@@ -139,7 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without block characters shows "?" instead
     try:
-        text, code = run(find_stores(_models(options), getattr(options, "name", None)), options)
+        damaged = options.command == "verify" and options.version is None
+        text, code = run(find_stores(_models(options), getattr(options, "name", None), damaged), options)
     except (RegistryError, CardError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -11,12 +11,13 @@ from registry.names import is_name
 from registry.store import ModelStore
 
 
-def models(root: Path) -> list[str]:
-    """Names of the models under `root` that have at least one version, sorted."""
+def models(root: Path, damaged: bool = False) -> list[str]:
+    """Names of the models under `root` that have a version, or with `damaged` what is left of one; sorted."""
     with refusals("list the models", root):
         names = sorted(os.listdir(root)) if root.is_dir() else []
         names = [name for name in names if is_name(name) and (root / name).is_dir()]
-    return [name for name in names if ModelStore(root, name).versions()]
+    stores = [ModelStore(root, name) for name in names]
+    return [store.name for store in stores if (store.numbers() if damaged else store.versions())]
 
 
 def newest_pushed(root: Path, names: Iterable[str]) -> str:

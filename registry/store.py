@@ -48,13 +48,16 @@ class ModelStore:
 
     def versions(self) -> list[int]:
         """The numbers of the versions, ascending. Anything else in the directory is left out."""
-        names = [name for name in self._entries() if _VERSION.fullmatch(name)]
         with refusals("list the versions", self.directory):
-            return sorted(
-                int(name)
-                for name in names
-                if _holds_model(self.directory / name) and (self.directory / name / CARD_PATH).is_file()
-            )
+            return [
+                number
+                for number in self.numbers()
+                if _holds_model(self.path(number)) and (self.path(number) / CARD_PATH).is_file()
+            ]
+
+    def numbers(self) -> list[int]:
+        """The numbers in the directory, ascending: of versions, and of what damage has left of others."""
+        return sorted(int(name) for name in self._entries() if _VERSION.fullmatch(name))
 
     def newest(self) -> int | None:
         return max(self.versions(), default=None)
@@ -193,7 +196,7 @@ class ModelStore:
         # that want one number one gets it, and the other takes the next. They only keep prune out meanwhile:
         # else a number could become free between the listing and the rename, and be used twice.
         with self._lock(shared=True):
-            version = 1 + max((int(name) for name in self._entries() if _VERSION.fullmatch(name)), default=0)
+            version = 1 + max(self.numbers(), default=0)
             while True:
                 try:
                     os.rename(staged, self.path(version))

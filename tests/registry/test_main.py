@@ -277,6 +277,8 @@ def test_verify_without_a_name_verifies_every_model(store: ModelStore, publish: 
     assert code == 1
     assert "cifar10: version 1: saved_model.pb has changed\n" in out
     assert "fashion_mnist: version 2: The model card" in out
+    (other.path(1) / CARD_PATH).unlink()  # and no version is left that could be served
+    assert "cifar10: version 1: There is no model card" in run("verify")[1]
 
 
 def test_no_models_at_all_says_where_it_looked(tmp_path: Path, run: Run) -> None:
