@@ -13,7 +13,7 @@ export function setModel(name) {
 
 // The address of a path that is about one model.
 export function address(path, query = {}) {
-  const text = new URLSearchParams(model ? { ...query, model } : query).toString();
+  const text = new URLSearchParams(model ? { model, ...query } : query).toString();
   return text ? `${path}?${text}` : path;
 }
 

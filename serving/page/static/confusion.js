@@ -46,7 +46,7 @@ function cell(row, truth, guess, classes) {
   const button = make("button", { type: "button", tabIndex: -1, "aria-label": name, "aria-pressed": "false" }, String(count));
   // From white to dark blue, right or wrong alike: the diagonal tells which is which.
   button.style.backgroundColor = `hsl(209 65% ${96 - 66 * Math.sqrt(share)}%)`;
-  button.classList.toggle("deep", share > 0.55);
+  button.classList.toggle("deep", share > 0.57);
   return button;
 }
 
@@ -86,6 +86,6 @@ function examples(index, truth, guess, counts, classes) {
     canvas.getContext("2d").drawImage(sheet, left, top, width, height, 0, 0, width, height);
   });
   sheet.src = address("model/files/examples.png");
-  canvases.forEach((canvas) => { canvas.style.width = `${Math.min(96, SCALE * width)}px`; canvas.style.height = "auto"; });
+  canvases.forEach((canvas) => { canvas.style.width = `${Math.min(96, SCALE * width)}px`; });
   return [make("p", { className: "note" }, `${said} The first ${found.count} of them:`), make("div", { className: "examples" }, ...canvases)];
 }

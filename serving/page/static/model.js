@@ -7,16 +7,21 @@ import { byId, make, percent } from "./dom.js";
 
 let why; // a version may lack figures
 let shown; // model and version on the page
+let newest; // what was last asked to be shown: what comes late of another is dropped
 
 export async function show(described) {
+  newest = described;
   byId("model-problem").textContent = "";
   try {
-    await showVersions();
+    const { versions, pinned } = await get(address("model/versions", { model: described.model }));
+    if (described !== newest) return;
+    byId("versions").replaceChildren(...versions.map((each) => version(each, pinned)));
     const wanted = `${described.model} ${described.version}`;
     if (wanted === shown) return;
     const has = (name) => described.files.includes(name);
-    const file = (name) => (has(name) ? get(address(`model/files/${name}`)) : null);
+    const file = (name) => (has(name) ? get(address(`model/files/${name}`, { model: described.model })) : null);
     const [evaluation, examples] = await Promise.all([file("evaluation.json"), file("examples.json")]);
+    if (described !== newest) return;
     const { card } = described;
     why = card.config.imported ? "it was imported" : "an older trainer pushed it";
     showCard(described);
@@ -26,7 +31,7 @@ export async function show(described) {
     fill("calibration", evaluation && calibration(evaluation.calibration ?? evaluation), "calibration");
     shown = wanted;
   } catch (error) {
-    byId("model-problem").textContent = error.message;
+    if (described === newest) byId("model-problem").textContent = error.message;
   }
 }
 
@@ -43,7 +48,7 @@ function showCard({ model, version, card }) {
     Classes: card.classes.join(", "),
     Input: `${card.input.shape.join(" x ")} pixels, 0 to 255`,
     Data: data.source && `${data.dataset}: ${Object.entries(data.images).map(([split, count]) => `${count.toLocaleString("en")} ${split}`).join(", ")}`,
-    "Test accuracy": metrics.test_accuracy && `${percent(metrics.test_accuracy)} (95 % interval ${interval.map(percent).join(" to ")})`,
+    "Test accuracy": metrics.test_accuracy && `${percent(metrics.test_accuracy)}${interval.length ? ` (95 % interval ${interval.map(percent).join(" to ")})` : ""}`,
     "Corrupted images": metrics.robust_accuracy && `${percent(metrics.robust_accuracy)} accuracy on average`,
     "Calibration error": metrics.calibration && `${percent(metrics.calibration.calibrated.ece)} as served, at temperature ${metrics.calibration.temperature.toFixed(2)}`,
     "Out-of-distribution images": metrics.familiarity?.kinds && detection(metrics.familiarity),
@@ -69,17 +74,12 @@ function byClass(classes) {
   return make("table", { className: "data" }, head, make("tbody", {}, ...rows));
 }
 
-async function showVersions() {
-  const { versions, pinned } = await get(address("model/versions"));
-  byId("versions").replaceChildren(...versions.map((each) => version(each, pinned)));
-}
-
 function version({ version, problem, created, architecture, test_accuracy: accuracy, verdict, state }, pinned) {
   if (problem) return make("p", { className: "version" }, `Version ${version}: ${problem}`);
   const tags = [
     state === "served" && ["served", ""],
     pinned === version && ["pinned", ""],
-    verdict && (verdict.accepted ? ["accepted", ""] : [`refused, forced by ${verdict.forced_by}: ${verdict.forced}`, "failed"]),
+    verdict && (verdict.accepted ? ["accepted", ""] : [`refused, forced${verdict.forced_by ? ` by ${verdict.forced_by}` : ""}: ${verdict.forced}`, "failed"]),
     state && state !== "served" && [`not served: ${state}`, "failed"],
   ].filter(Boolean);
   const checks = (verdict?.checks ?? []).map((each) => make("li", {}, `${each.passed ? "Passed" : "Failed"}: ${each.sentence}`));

@@ -34,7 +34,7 @@ export function drawHeat(canvas, heat, [height, width]) {
   canvas.width = width;
   canvas.height = height;
   const image = new ImageData(width, height);
-  const most = Math.max(...heat, 0.02); // a fall of less than 2 % is not worth a colour
+  const most = heat.reduce((one, other) => Math.max(one, other), 0.02); // a fall of less than 2 % is not worth a colour
   heat.forEach((fall, i) => image.data.set([255, 110, 0, 215 * Math.min(1, fall / most)], 4 * i));
   canvas.getContext("2d").putImageData(image, 0, 0);
 }

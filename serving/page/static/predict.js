@@ -13,7 +13,8 @@ let shown; // {pixels, label} of the answer on the page
 let last; // the arguments of the last classifyFile, which a changed tick calls again
 
 export function describe(description) {
-  const first = !model || String(model.card.input.shape) !== String(description.card.input.shape);
+  const sheet = ({ card }) => String([...card.input.shape, paperOf({ card })]);
+  const first = !model || sheet(model) !== sheet(description);
   if (model && model.model !== description.model) {
     asked++; // what the other model has still to answer is not shown
     last = undefined;
@@ -68,9 +69,11 @@ function takeFrom(transfer, complaint) {
 
 // `sample`: the address of one of the server's own images, which anybody can fetch; empty for a visitor's file.
 async function classifyFile(file, sample = "") {
+  if (!model) return complain("The model is still being loaded. Try again in a moment.");
   const begin = performance.now();
   last = [file, sample];
-  if (model && file.size > model.limits.max_body_bytes - 1024) {
+  if (file.size > model.limits.max_body_bytes - 1024) {
+    asked++; // what an earlier image has still to be answered is not shown
     complain(`${file.name} is too large: it has ${megabytes(file.size)}, and a request may have ${megabytes(model.limits.max_body_bytes)}.`);
     hideAnswer();
     return;
@@ -79,7 +82,7 @@ async function classifyFile(file, sample = "") {
   form.append("image", file, file.name || "pasted.png");
   const preprocess = Number(byId("preprocess").checked);
   const source = { name: file.name || "pasted.png", sample };
-  await ask(form, model?.preprocessing ? { pixels: 1, preprocess } : { pixels: 1 }, source, begin);
+  await ask(form, model.preprocessing ? { pixels: 1, preprocess } : { pixels: 1 }, source, begin);
 }
 
 const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -132,7 +135,8 @@ function show(reply, query, source, milliseconds) {
 // Calibrated probabilities say how often such an answer is right, for images like those of the calibration.
 function confidence({ probability, top, in_distribution: known }) {
   if (known === false) return `Probability ${percent(probability)}, for images like those that the model was trained on.`;
-  if (!model.card.metrics.calibration) return `Probability ${percent(probability)}, which was not calibrated.`;
+  const { metrics, config } = model.card;
+  if (!metrics.calibration || config.temperature === 1) return `Probability ${percent(probability)}, which was not calibrated.`;
   const share = Math.round(100 * probability);
   const others = top.slice(1).filter((each) => each.probability >= 0.8 * probability).map((each) => each.label);
   const alternative = others.length ? ` It could just as well be ${others.join(" or ")}.` : "";
