@@ -53,6 +53,22 @@ def test_nothing_sticks_out_on_a_narrow_phone(site: Any, visit: Callable[..., An
     assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
+def test_long_names_of_classes_do_not_stick_out_on_a_phone(site: Any, visit: Callable[..., Any]) -> None:
+    def renamed(route: Any) -> None:
+        body = route.fetch().json()
+        of = body["predictions"][0]
+        names = {label: f"black_and_gold_{label}_of_the_garden, Argiope aurantia" for label in of["probabilities"]}
+        of["probabilities"] = {names[label]: share for label, share in of["probabilities"].items()}
+        of["label"], of["top"] = names[of["label"]], [{**each, "label": names[each["label"]]} for each in of["top"]]
+        route.fulfill(json=body)
+
+    page = visit(site.url, width=390)
+    page.route("**/predict*", renamed)
+    page.click("#samples button[title='Ankle boot']")
+    assert answered(page).startswith("black_and_gold")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_the_confusion_matrix_of_ten_classes_fits_a_phone(site: Any, visit: Callable[..., Any]) -> None:
     page = visit(f"{site.url}/#model", width=390)
     page.wait_for_selector("#confusion button")

@@ -71,6 +71,22 @@ def test_of_many_classes_the_confusion_matrix_has_those_with_the_most_mistakes(
     assert page.locator("#confusion tbody tr").count() == 50
 
 
+def test_an_imported_model_that_was_not_calibrated_promises_no_frequencies(
+    site: Any, visit: Callable[..., Any]
+) -> None:
+    def imported(route: Any) -> None:
+        body = route.fetch().json()
+        body["card"]["config"] = {"imported": "model.keras", "temperature": 1.0}
+        route.fulfill(json=body)
+
+    page = visit(site.url)
+    page.route(re.compile(r"/model(\?.*)?$"), imported)
+    page.reload()
+    page.click("#samples button[title='Ankle boot']")
+    page.wait_for_selector("#answer:not([hidden])")
+    assert page.text_content("#words").endswith(", which was not calibrated.")
+
+
 def test_a_version_of_an_older_trainer_is_shown_as_far_as_it_goes(server: Any, visit: Callable[..., Any]) -> None:
     page = visit(f"{server.url}/#model")
     page.wait_for_selector("#confusion p")
