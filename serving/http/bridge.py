@@ -15,8 +15,9 @@ from typing import Any
 
 from flask import Flask
 
+from decoding.decode import memory_of
 from decoding.errors import ImageFileError
-from decoding.heads import format_of, head
+from decoding.heads import head
 from serving import cors
 from serving.errors import (
     DeadlineError,
@@ -28,6 +29,8 @@ from serving.errors import (
 )
 from serving.http.body import Bodies, ClientGoneError, Receive, linger, overloaded
 from serving.http.environ import Environ, wsgi_environ
+from serving.images.memory import COUNTED
+from serving.images.photographs import EXAMINED
 from serving.keys import Keys
 from serving.metrics import QUEUE, share
 from serving.model.models import Models
@@ -43,7 +46,6 @@ PAGE_THREADS = 2  # for pages, descriptions and metrics, which read files
 # A JSON image of 28 x 28 has 3 KiB. Larger bodies, and pictures that take long to decode, would delay the others.
 LOOP_BYTES = 32 * 1024
 UNREDUCED = 2**16  # pixels of a side to which no JPEG file is reduced in decoding
-LOOP_DECODED_BYTES = 256 * 1024  # a few bytes of a picture file may become many pixels
 _HEADERS = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}
 
 logger = logging.getLogger(__name__)
@@ -208,17 +210,19 @@ class Bridge:
 
 
 def _is_quickly_read(environ: Environ, path: str) -> bool:
-    """Whether a small body surely holds few pixels, as numbers or in one picture file."""
+    """Whether a small body surely holds few pixels, as numbers or in one picture file of few pixels."""
+    kind = environ.get("CONTENT_TYPE", "")
     if "HTTP_CONTENT_ENCODING" in environ:
         return False
+    if path.startswith("/v2/") or (path == "/predict" and kind == "application/octet-stream"):
+        return True  # pixels
     content: bytes = environ["wsgi.input"].getvalue()
-    if content.startswith(b"{"):
-        # Picture files in JSON are strings; beside pixels there is one, the name of their member. The Open Inference
-        # Protocol takes pixels only.
-        return content.count(b'"') == 2 or path.startswith("/v2/")
+    if path.startswith("/v1/") or kind.startswith("application/json"):
+        # Picture files in JSON are base64, called so or in a data URL, unless escapes hide that.
+        return not (b"\\" in content or b"b64" in content or b"data:" in content.lower())
+    if not kind.startswith("image/"):
+        return False
     try:
-        return environ.get("CONTENT_TYPE") == "application/octet-stream" or (
-            format_of(content) is not None and head(content, UNREDUCED).memory <= LOOP_DECODED_BYTES
-        )
+        return memory_of(head(content, UNREDUCED), UNREDUCED, EXAMINED) < COUNTED
     except ImageFileError:
         return False

@@ -119,6 +119,7 @@ def png(side: int) -> bytes:
     [
         (png(28), "image/png", "", True),
         (bytes(range(7)) * 112, "application/octet-stream", "", True),
+        (png(512), "image/png", "", False),
         (png(1024), "image/png", "", False),
         (b'{"image": "data:;base64,%s"}' % base64.b64encode(png(1024)), "application/json", "", False),
         (gzip.compress(BODY), "application/json", "gzip", False),
