@@ -86,7 +86,7 @@ def search_of(arguments: argparse.Namespace, counts: Counts | None = None) -> Se
     # Trials have the same share of a full training whatever the size of the set.
     epochs = round(EPOCHS * base.epochs / recipe.epochs)
     if arguments.final_epochs is not None:
-        base = replace(base, epochs=arguments.final_epochs)
+        base = replace(base, epochs=arguments.final_epochs, patience=arguments.patience or recipe.patience)
     return Search(
         base=base,
         fixed=fixed,

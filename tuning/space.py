@@ -162,7 +162,9 @@ class Search:
 
     def identity(self) -> dict[str, Any]:
         """What a search that goes on must have in common with its beginning; more trials may be asked for."""
-        own = (*self.free, "seed", "epochs")  # of each trial, and of the finalists
+        own = [*self.free, "seed", "epochs"]  # of each trial, and of the finalists
+        if not 0 < self.base.patience < self.epochs:
+            own.append("patience")  # no trial is long enough for it
         return {
             "space": self.space,
             "fixed": list(self.fixed),

@@ -73,4 +73,5 @@ def test_a_search_on_a_small_set_has_longer_trials_smaller_batches_and_the_resid
     assert search_of(parser().parse_args(["--epochs", "3"]), small).epochs == 3
     longer = search_of(parser().parse_args(["--space", "full", "--final-epochs", "50"]), small)
     assert longer.epochs == search.epochs
-    assert longer.base == replace(search.base, epochs=50)
+    assert longer.base == replace(search.base, epochs=50, patience=0)
+    assert longer.identity() == search.identity()
