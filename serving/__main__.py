@@ -123,7 +123,7 @@ def listen(settings: Settings) -> socket.socket:
         # `::` takes IPv4 too where the system can, as people expect of "every address".
         both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
         return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
-    except UnicodeError as error:  # of a name that DNS cannot have
+    except UnicodeError as error:  # of a name that is invalid in DNS
         raise ListenError(f"HOST must be an address of this machine. Received: {host!r}") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:

@@ -153,7 +153,7 @@ def _rows(items: Sequence[Item], predictor: Predictor, assets: Assets, settings:
 
 
 def _printable(value: Any) -> Any:
-    """Names of files may have bytes that no encoding knows."""
+    """Names of files may have bytes that are not UTF-8."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 

@@ -7,7 +7,7 @@ const SCALE = 3; // of the small images below the matrix
 const MOST_CLASSES = 50; // a table of more is slow, and nobody reads it
 
 // -> the table. `counts`: row true class, column predicted; `index`: examples.json or null; `place`: where images go.
-export function confusion(counts, classes, index, place) {
+export function confusion(counts, classes, index, place, model) {
   place.replaceChildren();
   const shown = mostConfused(counts);
   const buttons = shown.map((truth) => shown.map((guess) => counts[truth][guess] && cell(counts[truth], truth, guess, classes)));
@@ -22,7 +22,7 @@ export function confusion(counts, classes, index, place) {
   buttons.forEach((row, down) => row.forEach((button, across) => {
     if (!button) return;
     button.onkeydown = (event) => move(event, buttons, down, across);
-    button.onclick = () => choose(button, table, place, examples(index, shown[down], shown[across], counts, classes));
+    button.onclick = () => choose(button, table, place, examples(index, shown[down], shown[across], counts, classes, model));
   }));
   return table;
 }
@@ -70,7 +70,7 @@ function choose(button, table, place, content) {
   place.replaceChildren(...content);
 }
 
-function examples(index, truth, guess, counts, classes) {
+function examples(index, truth, guess, counts, classes, model) {
   const total = counts[truth].reduce((sum, each) => sum + each, 0);
   const said = `${classes[truth]} predicted as ${classes[guess]}: ${counts[truth][guess]} of ${total} (${percent(counts[truth][guess] / total)}).`;
   const found = index?.cells.find((each) => each.true === truth && each.predicted === guess);
@@ -85,7 +85,7 @@ function examples(index, truth, guess, counts, classes) {
     const [left, top] = [(at % index.columns) * width, Math.floor(at / index.columns) * height];
     canvas.getContext("2d").drawImage(sheet, left, top, width, height, 0, 0, width, height);
   });
-  sheet.src = address("model/files/examples.png");
+  sheet.src = address("model/files/examples.png", { model });
   canvases.forEach((canvas) => { canvas.style.width = `${Math.min(96, SCALE * width)}px`; });
   return [make("p", { className: "note" }, `${said} The first ${found.count} of them:`), make("div", { className: "examples" }, ...canvases)];
 }

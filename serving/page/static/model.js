@@ -7,7 +7,7 @@ import { byId, make, percent } from "./dom.js";
 
 let why; // a version may lack figures
 let shown; // model and version on the page
-let newest; // what was last asked to be shown: what comes late of another is dropped
+let newest; // the description shown last; late replies about another are dropped
 
 export async function show(described) {
   newest = described;
@@ -26,7 +26,7 @@ export async function show(described) {
     why = card.config.imported ? "it was imported" : "an older trainer pushed it";
     showCard(described);
     fill("curves", card.metrics.history?.loss && curves(card.metrics.history, card.metrics.kept_epoch ?? card.metrics.best_epoch + 1), "training history");
-    fill("confusion", evaluation && confusion(evaluation.confusion, card.classes, examples, byId("examples")), "confusion matrix");
+    fill("confusion", evaluation && confusion(evaluation.confusion, card.classes, examples, byId("examples"), described.model), "confusion matrix");
     fill("classes", card.metrics.per_class && byClass(card.metrics.per_class), "figures by class");
     fill("calibration", evaluation && calibration(evaluation.calibration ?? evaluation), "calibration");
     shown = wanted;

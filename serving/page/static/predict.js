@@ -14,6 +14,7 @@ let last; // the arguments of the last classifyFile, which a changed tick calls 
 
 export function describe(description) {
   const sheet = ({ card }) => String([...card.input.shape, paperOf({ card })]);
+  if (!model) complain("");
   const first = !model || sheet(model) !== sheet(description);
   if (model && model.model !== description.model) {
     asked++; // what the other model has still to answer is not shown
@@ -69,11 +70,11 @@ function takeFrom(transfer, complaint) {
 
 // `sample`: the address of one of the server's own images, which anybody can fetch; empty for a visitor's file.
 async function classifyFile(file, sample = "") {
-  if (!model) return complain("The model is still being loaded. Try again in a moment.");
+  if (!model) return complain("The page does not know the model yet. Try again in a moment.");
   const begin = performance.now();
   last = [file, sample];
   if (file.size > model.limits.max_body_bytes - 1024) {
-    asked++; // what an earlier image has still to be answered is not shown
+    asked++; // a late reply to an earlier image is not shown
     complain(`${file.name} is too large: it has ${megabytes(file.size)}, and a request may have ${megabytes(model.limits.max_body_bytes)}.`);
     hideAnswer();
     return;
