@@ -99,7 +99,7 @@ def held_out(folder: Path, data_dir: Path, shape: Shape) -> Decoded:
 
 
 def _remove_others(copy: Path, of_folder: str, of_state: str) -> None:
-    """Remove the copies of a folder as it was before."""
+    """Remove the copies of earlier states of a folder."""
     for other in copy.parent.glob(f"{of_folder}*"):
         if not other.name.startswith(of_state):
             shutil.rmtree(other, ignore_errors=True)

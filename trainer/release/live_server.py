@@ -80,8 +80,8 @@ def infra(
 
     Args:
         models: a directory as the service's MODELS, with one version of one model.
-        images: uint8 (n, height, width, channels); `thresholds.infra_requests` of them are sent, some twice if there
-            are fewer.
+        images: uint8 (n, height, width, channels); `thresholds.infra_requests` of them are sent, if there are
+            fewer, some are sent more than once.
         predict: the model's own probabilities, in the framework that made it.
         runtime: the server's, tensorflow or litert.
     """
