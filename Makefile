@@ -59,7 +59,7 @@ test-light: $(STAMP)  ## run the tests that need no TensorFlow, with TensorFlow 
 test-slow: $(STAMP)  ## run the tests that start many processes
 	@$(PYTEST) -m "slow and not long" $(ARGS)
 
-test-long: $(STAMP)  ## run the tests that train for minutes
+test-long: $(STAMP)  ## run the tests that take minutes each
 	@$(PYTEST) -m long $(ARGS)
 
 check: $(STAMP)  ## check format, lint and types

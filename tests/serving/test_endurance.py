@@ -66,6 +66,7 @@ def held(pid: int) -> tuple[float, int, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("runtime", ["litert", "tensorflow"])
 def test_fifty_thousand_requests_leave_memory_and_descriptors_as_they_were(

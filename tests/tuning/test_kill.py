@@ -58,7 +58,7 @@ def lives_until(rng: random.Random, search: subprocess.Popen, artifacts: Path) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, tmp_path: Path) -> None:
     options = ["--trials", "8" if KILLS < 10 else "40", "--workers", str(workers)]
     rng, kills, orphans = random.Random(workers), 0, []
