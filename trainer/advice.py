@@ -65,8 +65,7 @@ def _to_pass(counts: Counts, thresholds: Thresholds) -> str:
         return ONE_CLASS
     return (
         f"Too few test images: with all {best.images:,} right, the gate could not tell that the model is above "
-        f"{floor:.4f}. "
-        f"At least {best.images_needed(floor):,} are needed; {MORE_PICTURES}."
+        f"{floor:.4f}. At least {best.images_needed(floor):,} are needed; {MORE_PICTURES}."
     )
 
 
@@ -120,8 +119,8 @@ def _better_training(run: Run, steps: int) -> Iterator[str]:
         return
     other = "" if config.model == "residual" else ", or --model residual"
     yield (
-        f"--learning-rate {config.learning_rate / 4:.2g}{other}: the model does not fit even its "
-        f"training images (accuracy {fitted:.4f})."
+        f"--learning-rate {config.learning_rate / 4:.2g}{other}: the model does not fit even its training images "
+        f"(accuracy {fitted:.4f})."
     )
     if on:
         options = " ".join("--no-mirror" if name == "mirror" else f"--{name} 0" for name in on)

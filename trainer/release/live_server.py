@@ -80,8 +80,8 @@ def infra(
 
     Args:
         models: a directory as the service's MODELS, with one version of one model.
-        images: uint8 (n, height, width, channels); `thresholds.infra_requests` of them are sent, if there are
-            fewer, some are sent more than once.
+        images: uint8 (n, height, width, channels); `thresholds.infra_requests` of them are sent, some more than once
+            if there are fewer.
         predict: the model's own probabilities, in the framework that made it.
         runtime: the server's, tensorflow or litert.
     """
