@@ -17,7 +17,7 @@ from PIL import Image
 
 from decoding.decode import decode, memory_of, side_of
 from decoding.errors import CostlyFileError, ImageFileError
-from decoding.heads import head
+from decoding.heads import Head, head
 from serving.errors import DeadlineError, InvalidImageError, TooLargeError
 from serving.images.json_body import parse, plain_pixels
 from serving.images.memory import DecodingMemory
@@ -179,12 +179,23 @@ def _read(
                 f"must be decoded within {most} bytes of memory. Received: {found.format} of {width}x{height}, "
                 f"which may take {needed}. Send it smaller, or as PNG or JPEG."
             )
-        with _memory.taken(needed, most, deadline):
-            picture = decode(content, found, side)
-            if look and picture.size != (shape[1], shape[0]) and (imitated := imitate(picture, look, shape)):
-                return imitated
-            return *picture.fit(shape), None
     except CostlyFileError as error:
         raise TooLargeError(f"{name} {error}") from None
     except ImageFileError as error:
         raise InvalidImageError(f"{name} {error}") from None
+    with _memory.taken(needed, most, deadline):
+        # Here neither a variable nor a traceback may refer to what was decoded, so that it goes before others begin.
+        try:
+            return _fitted(content, found, shape, look)
+        except ImageFileError as error:
+            refused = str(error)
+    raise InvalidImageError(f"{name} {refused}")
+
+
+def _fitted(
+    content: bytes, found: Head, shape: Sequence[int], look: Look | None
+) -> tuple[NDArray[np.uint8], str | None, str | None]:
+    picture = decode(content, found, side_of(shape))
+    if look and picture.size != (shape[1], shape[0]) and (imitated := imitate(picture, look, shape)):
+        return imitated
+    return *picture.fit(shape), None
