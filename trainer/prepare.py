@@ -1,4 +1,4 @@
-"""What a command checks before it trains: a user's own model, the data, and the version now served.
+"""What a command checks before it trains: a user's own model, the data, and the served version.
 
 The first alone needs TensorFlow.
 """
@@ -63,7 +63,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> Prepared:
 
     Raises:
         DataError: the data is missing, damaged or, unless that is allowed, not what it should be; or it is of another
-            kind than that of the version now served by this name, and is not forced.
+            kind than that of the served version of this name, and is not forced.
         RegistryError: the pin is broken.
         ValueError: an unknown threshold, or one out of range.
     """
@@ -124,7 +124,7 @@ def loaded(config: TrainConfig, options: RunOptions) -> ImageDataset:
 
 
 def _check_kind(dataset: ImageDataset, store: ModelStore) -> None:
-    """Refuses a model that clients of the version now served could not use in its place."""
+    """Refuses a model that clients of the served version could not use in its place."""
     served = store.served()
     if served is None:
         return

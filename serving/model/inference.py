@@ -1,4 +1,4 @@
-"""What every protocol asks one model for: its version of now, behind the queue that this worker has for it."""
+"""What every protocol asks one model for: its served version, behind the queue that this worker has for it."""
 
 import time
 
@@ -21,11 +21,11 @@ class Inference:
         self.batcher = Batcher()
 
     def predictor(self) -> Predictor:
-        """The predictor of now, waited for while it loads. Raises NotReadyError when none came in time."""
+        """The predictor of the served version, waited for while it loads. Raises NotReadyError when none came in time."""
         return self.served.predictor(self.settings.ready_timeout)
 
     def predictor_of(self, version: str | None, wait: bool = False) -> Predictor:
-        """The predictor of now, if it is that of `version`, where one is asked for.
+        """The predictor of the served version, if it is that of `version`, where one is asked for.
 
         Args:
             version: as the path has it, None where it has none.

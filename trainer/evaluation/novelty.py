@@ -79,7 +79,7 @@ def fit(dataset: ImageDataset) -> NoveltyScore:
 def measured(score: NoveltyScore, test: Split) -> dict[str, Any]:
     """How well the score tells out-of-distribution images from test images: the AUROC and the share found, by kind.
 
-    Noise and mirrored contrast are made here; digits are scikit-learn's handwritten ones, scaled, where the model
+    Noise and inverted contrast are made here; digits are scikit-learn's handwritten ones, scaled, where the model
     takes grey images.
     """
     from sklearn.metrics import roc_auc_score  # a second to import, for this alone
@@ -87,7 +87,7 @@ def measured(score: NoveltyScore, test: Split) -> dict[str, Any]:
     shape, rng = test.images.shape[1:], np.random.default_rng(0)
     makers: dict[str, tuple[int, Callable[[slice], np.ndarray]]] = {
         "noise": (UNLIKE, lambda part: rng.integers(0, 256, (part.stop - part.start, *shape), np.uint8)),
-        "mirrored contrast": (min(UNLIKE, len(test)), lambda part: 255 - np.asarray(test.images[part])),
+        "inverted contrast": (min(UNLIKE, len(test)), lambda part: 255 - np.asarray(test.images[part])),
     }
     if shape[2] == 1:
         drawn = _digits()

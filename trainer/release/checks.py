@@ -1,6 +1,6 @@
 """The gate: checks that decide whether a model may be served, each with its number, threshold and one sentence.
 
-Every check is a pure function. Those called `..._kept` compare with the version now served on the same images;
+Every check is a pure function. Those called `..._kept` compare with the served version on the same images;
 the first version ever has to pass the others only.
 """
 

@@ -1,4 +1,4 @@
-"""The gate's verdict on one trained model: its checks, made on the test images and on the version now served."""
+"""The gate's verdict on one trained model: its checks, made on the test images and on the served version."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def judge(
         try:
             found += _against(served, card, evaluation, robust, dataset, store, thresholds)
         except (RegistryError, CardError, SavedModelError) as error:
-            sentence = f"Version {served}, now served, cannot be compared with: {error}"
+            sentence = f"Version {served}, which is served, cannot be compared with: {error}"
             found.append(Check("served_version", False, None, None, sentence))
     return Verdict(thresholds, (*found, served_live), served)
 

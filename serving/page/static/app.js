@@ -53,7 +53,7 @@ async function refresh() {
     offer(models.map((each) => each.name));
     const { name, version } = models[byId("chosen").selectedIndex] ?? {};
     if (!described || described.model !== name || described.version !== version) await describe();
-    say(`${described.model} version ${described.version} answers, with one of ${described.card.classes.length} classes.`);
+    say(`Serving ${described.model} version ${described.version} (${described.card.classes.length} classes).`);
   } catch (error) {
     say(error.message);
   }

@@ -34,7 +34,7 @@ export function calibration({ calibrated, raw, temperature }) {
   svg.append(draw("line", { class: "axis", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }), title("Share classified correctly"));
   const most = Math.max(...bins.map(([, , count]) => count));
   for (const [said, right, count] of bins) svg.append(draw("circle", { class: "dot", cx: x(said), cy: y(right), r: 2.5 + 4 * Math.sqrt(count / most) }));
-  const words = `On the line, probabilities mean what they say; larger dots are more test images. Expected calibration error ${percent(calibrated.ece)}, and ${percent(raw.ece)} before the temperature of ${temperature.toFixed(2)}.`;
+  const words = `On the diagonal, probabilities equal the observed accuracy; a larger dot stands for more test images. Expected calibration error ${percent(calibrated.ece)}, and ${percent(raw.ece)} before the temperature of ${temperature.toFixed(2)}.`;
   return make("div", {}, svg, make("p", { className: "note" }, words));
 }
 

@@ -30,6 +30,6 @@ export async function copy(button) {
     button.textContent = "Copied";
   } catch { // over plain http, or when the browser was told so, there is no clipboard
     getSelection().selectAllChildren(byId(button.dataset.copy));
-    button.textContent = "Marked: copy it with your keyboard";
+    button.textContent = "Selected: press Ctrl+C";
   }
 }

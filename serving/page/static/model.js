@@ -50,7 +50,7 @@ function showCard({ model, version, card }) {
     Data: data.source && `${data.dataset}: ${Object.entries(data.images).map(([split, count]) => `${count.toLocaleString("en")} ${split}`).join(", ")}`,
     "Test accuracy": metrics.test_accuracy && `${percent(metrics.test_accuracy)}${interval.length ? ` (95 % interval ${interval.map(percent).join(" to ")})` : ""}`,
     "Corrupted images": metrics.robust_accuracy && `${percent(metrics.robust_accuracy)} accuracy on average`,
-    "Calibration error": metrics.calibration && `${percent(metrics.calibration.calibrated.ece)} as served, at temperature ${metrics.calibration.temperature.toFixed(2)}`,
+    "Calibration error": metrics.calibration && `${percent(metrics.calibration.calibrated.ece)} after temperature scaling (temperature ${metrics.calibration.temperature.toFixed(2)})`,
     "Out-of-distribution images": metrics.familiarity?.kinds && detection(metrics.familiarity),
     [card.config.imported ? "Imported" : "Trained"]: `${card.created.slice(0, 16).replace("T", " ")} UTC${metrics.seconds ? `, in ${Math.round(metrics.seconds)} s` : ""}, run ${card.run}`,
     Code: card.commit,

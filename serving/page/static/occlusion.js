@@ -8,26 +8,22 @@ const PATCHES = 7; // patches that would fit side by side; they overlap by half
 export async function occlusion(pixels, shape, label, paper, limits) {
   const [height, width, channels] = shape;
   const size = height * width * channels;
-  const room = Math.min(limits.max_images, Math.floor(limits.max_body_bytes / size));
-  const places = grid(height, width, room - 1);
+  const most = Math.min(limits.max_images, Math.floor(limits.max_body_bytes / size));
+  const places = grid(height, width, most - 1);
   const body = new Uint8Array(size * (places.length + 1));
   body.set(pixels);
   places.forEach((place, index) => body.set(covered(pixels, shape, place, paper), size * (index + 1)));
   const reply = await predict(body);
   const [whole, ...rest] = reply.predictions.map((each) => each.probabilities[label]);
   const heat = new Float32Array(height * width);
-  const count = new Float32Array(height * width);
   places.forEach(([top, left, high, wide], index) => {
     for (let y = top; y < top + high; y++) {
-      for (let x = left; x < left + wide; x++) {
-        heat[y * width + x] += Math.max(0, whole - rest[index]);
-        count[y * width + x] += 1;
-      }
+      // The largest fall of the patches over a pixel, so that the words and the colours name the same place.
+      for (let i = y * width + left; i < y * width + left + wide; i++) heat[i] = Math.max(heat[i], whole - rest[index]);
     }
   });
-  const falls = rest.map((each) => whole - each);
-  const worst = falls.indexOf(Math.max(...falls));
-  return { heat: heat.map((sum, i) => sum / (count[i] || 1)), whole, least: rest[worst], where: words(places[worst], height, width) };
+  const worst = rest.indexOf(Math.min(...rest));
+  return { heat, whole, least: rest[worst], where: words(places[worst], height, width) };
 }
 
 export function drawHeat(canvas, heat, [height, width]) {
@@ -39,15 +35,15 @@ export function drawHeat(canvas, heat, [height, width]) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-// Patches [top, left, height, width] that overlap by half, or by less where the request has no room for so many.
-function grid(height, width, room) {
+// Patches [top, left, height, width] that overlap by half, or by less where a request may not hold so many.
+function grid(height, width, most) {
   const [high, wide] = [height, width].map((side) => Math.max(1, Math.round(side / PATCHES)));
   for (let step = 0.5; ; step *= 1.5) {
     const rows = starts(height, high, step);
     const columns = starts(width, wide, step);
     const places = rows.flatMap((top) => columns.map((left) => [top, left, high, wide]));
-    if (places.length <= room) return places;
-    if (step > PATCHES) throw new Error(`The server takes ${room + 1} images a request, too few for this.`);
+    if (places.length <= most) return places;
+    if (step > PATCHES) throw new Error(`The server takes ${most + 1} images per request, too few for this.`);
   }
 }
 

@@ -49,7 +49,7 @@ export function listen() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    takeFrom(event.dataTransfer, "What was dropped holds no file: drop an image file.");
+    takeFrom(event.dataTransfer, "You dropped no file: drop an image file.");
   });
   document.addEventListener("paste", (event) => {
     if (event.target.matches?.("input")) return;
@@ -128,7 +128,7 @@ function show(reply, query, source, milliseconds) {
   byId("seen-caption").textContent = `As the model sees it${done ? `: ${done}` : ""}.`;
   hideHeat();
   showBars(prediction);
-  byId("facts").textContent = `${reply.model} version ${reply.version}, shown ${milliseconds.toFixed(0)} ms after the image came.`;
+  byId("facts").textContent = `${reply.model} version ${reply.version}, answered in ${milliseconds.toFixed(0)} ms.`;
   showCode(source, query.preprocess === 0 ? { preprocess: 0 } : {}, model.keys_needed);
   byId("verdict").scrollIntoView({ block: "nearest" }); // on a phone the answer is below
 }

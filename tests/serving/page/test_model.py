@@ -14,7 +14,7 @@ def test_the_card_the_charts_and_the_versions_are_shown(site: Any, visit: Callab
     page.wait_for_selector("#confusion button")
     card = page.text_content("#card")
     assert "fashion_mnist_sample version 1" in card
-    assert "mirrored contrast" in card
+    assert "inverted contrast" in card
     assert page.locator("#curves svg").count() == 2
     assert "Accuracy against confidence" in page.get_attribute("#calibration svg", "aria-label")
     assert page.locator("#classes tbody tr").count() == 10

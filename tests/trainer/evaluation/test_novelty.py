@@ -14,7 +14,7 @@ from trainer.evaluation import novelty
 def test_strange_images_are_told_from_test_images(sample: ImageDataset) -> None:
     found = novelty.measured(novelty.fit(sample), sample.test)
     assert found["flagged_test_images"] < 0.2
-    assert found["kinds"].keys() == {"noise", "mirrored contrast", "digits"}
+    assert found["kinds"].keys() == {"noise", "inverted contrast", "digits"}
     for kind in found["kinds"].values():
         assert kind["auroc"] > 0.9
 
