@@ -1,4 +1,4 @@
-# One line a command; options go through as  make train ARGS="--model deep".
+# One line per command; pass options with ARGS:  make train ARGS="--model deep".
 # The first target that needs it makes the virtual environment; the later ones start at once.
 
 PYTHON ?= python3
@@ -28,7 +28,7 @@ OR_NONE := || [ $$? = 5 ]  # a part of the tests may have none that ARGS selects
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  Options go through: make train ARGS="--model deep --epochs 10"; make train ARGS=--help lists them.'
+	@echo '  Pass options with ARGS: make train ARGS="--model deep --epochs 10"; make train ARGS=--help lists them.'
 
 install: $(STAMP)  ## make the virtual environment and install into it
 

@@ -79,10 +79,10 @@ BEYOND = (
 FIGURES = ["Lines are means over seeds, bands reach from the lowest seed to the highest; crosses are the paper's."]
 
 SHIRTS = [
-    "The paper suggests preprocessing that tells a shirt from a T-shirt. Three experiments, each basic-adam with one "
-    "thing changed, seed 0. Details: a second channel with what blurring removes (collars, buttons, seams). "
-    "Twice: the pair's training images twice, a weight of two in the loss. Specialist: a second network trained on "
-    "the pair only, used where the first one predicts either.",
+    "The paper suggests preprocessing that tells a shirt from a T-shirt. Each of three experiments is basic-adam "
+    "with one change and seed 0. shirt-details adds a second channel with what blurring removes (collars, buttons, "
+    "seams). shirt-twice trains on the pair's images twice, which is a weight of two in the loss. shirt-specialist "
+    "trains a second network on the pair only, and uses it where the first one predicts either.",
     "Net: images of the pair gained minus lost. p: of the exact McNemar test for more gains than losses, with Holm's "
     "correction for three experiments.",
 ]
@@ -100,8 +100,8 @@ ROBUST = [
 HARDER = [
     "The paper expects that larger or harder data need better algorithms. Both CNNs by the default recipe, beside a "
     f"residual network by its own, shortened to {RESIDUAL_EPOCHS} epochs, seed 0: on Fashion-MNIST and on photographs, "
-    "where each image is in a colour of its own on a piece of one of scikit-learn's two, 9,600 images to train on. "
-    "The pieces behind the test images are of another part of the photographs.",
+    "where each image has a colour of its own and lies on a crop of one of scikit-learn's two sample photographs; "
+    "9,600 images are for training. The crops behind the test images are from another part of the photographs.",
     "The last column is positive where the residual network is better; its interval is a bootstrap's, over the test "
     "images alone.",
 ]

@@ -39,7 +39,7 @@ def accuracies(runs: Runs) -> Table:
                 f"{np.mean([epochs_to(run) for run in runs[name]]):.1f}",
             ]
         )
-    header = ["experiment", "published", "mean (95 % interval)", "deviation", "published inside", "not shuffled"]
+    header = ["experiment", "published", "mean (95 % interval)", "standard deviation", "published in it", "not shuffled"]
     return Table("Test accuracy", [*header, "epochs to 0.85"], rows)
 
 

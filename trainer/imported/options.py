@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = options.add_argument
     add("path", type=Path, metavar="PATH", help="a .keras file, the directory of a SavedModel, or a .tflite file")
-    add("--classes", required=True, type=Path, metavar="FILE", help="class names, one a line, in the outputs' order")
+    add("--classes", required=True, type=Path, metavar="FILE", help="class names, one per line, in the outputs' order")
     add("--name", "--model-name", required=True, metavar="NAME", help="what the model is called when served")
     add("--range", choices=RANGES, help="pixel values that the model takes, if its file does not state them")
     add("--bgr", action="store_true", help="the model takes blue, green, red; without it, red, green, blue")
@@ -112,7 +112,7 @@ def _classes(file: Path) -> tuple[str, ...]:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ImportedModelError(f"{file} must name each class once. Received twice: {', '.join(repeated):.200}.")
     if len(names) < 2:
-        raise ImportedModelError(f"{file} must name at least two classes, one a line. Received: {len(names)}.")
+        raise ImportedModelError(f"{file} must name at least two classes, one per line. Received: {len(names)}.")
     return names
 
 
