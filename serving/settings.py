@@ -43,7 +43,7 @@ class Settings:
     deadline_ms: int = field(
         default=10_000, metadata=_about("longest time in milliseconds that a request may wait", 1, 10**7)
     )
-    client_timeout: int = field(default=120, metadata=_about("seconds in which a client must send a request's body", 1, 3600))
+    client_timeout: int = field(default=120, metadata=_about("seconds in which a client must send a body", 1, 3600))
     runtime: str = field(default="tensorflow", metadata=_about("tensorflow or litert, which needs no TensorFlow"))
     # One thread answered a single image in 298 us where TensorFlow's default took 513 us, on two cores.
     tf_threads: int = field(default=1, metadata=_about("threads that compute in a worker", 1, 256))

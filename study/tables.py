@@ -39,7 +39,14 @@ def accuracies(runs: Runs) -> Table:
                 f"{np.mean([epochs_to(run) for run in runs[name]]):.1f}",
             ]
         )
-    header = ["experiment", "published", "mean (95 % interval)", "standard deviation", "published in it", "not shuffled"]
+    header = [
+        "experiment",
+        "published",
+        "mean (95 % interval)",
+        "standard deviation",
+        "published value in interval",
+        "not shuffled",
+    ]
     return Table("Test accuracy", [*header, "epochs to 0.85"], rows)
 
 

@@ -116,8 +116,9 @@ class Follower:
         finally:
             sys.setswitchinterval(interval)
         seconds = time.monotonic() - begin
-        self._served.replace(predictor)
+        # Set before, so that whoever sees the service ready finds the version in its metrics.
         metrics.VERSION.labels(store.name).set(version)
         metrics.LOADING.labels(store.name).set(seconds)
+        self._served.replace(predictor)
         runs = predictor.largest
         logger.info("%s version %s is ready after %.1f s, %d images a run", store.name, version, seconds, runs)

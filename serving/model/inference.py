@@ -21,7 +21,7 @@ class Inference:
         self.batcher = Batcher()
 
     def predictor(self) -> Predictor:
-        """The predictor of the served version, waited for while it loads. Raises NotReadyError when none came in time."""
+        """The predictor of the served version, waiting for it to load. Raises NotReadyError if it takes too long."""
         return self.served.predictor(self.settings.ready_timeout)
 
     def predictor_of(self, version: str | None, wait: bool = False) -> Predictor:

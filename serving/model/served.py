@@ -107,7 +107,7 @@ class Served:
         return self._predictor is None or self._predictor.batches
 
     def predictor(self, timeout: float = 0) -> Predictor:
-        """The predictor of the served version, waited for up to `timeout` seconds. Raises NotReadyError if none came."""
+        """The predictor of the served version, waiting up to `timeout` seconds. Raises NotReadyError if none came."""
         if self._predictor is None:
             # Where a version was refused, an older one may be loading.
             self._filled.wait(0 if self.trouble else timeout)
