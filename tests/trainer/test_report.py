@@ -38,3 +38,11 @@ def test_the_table_has_the_times_of_one_and_of_32_images_by_runtime(artifacts: P
     earlier = {name: value for name, value in run.metrics.items() if name != "litert_latency_ms"}
     row = summary([replace(run, metrics=earlier)], 1, store).splitlines()[2]
     assert re.search(r"  \d+\.\d\d / \d+\.\d\d +-$", row), "a run of an earlier version can be pushed"
+
+
+def test_a_run_whose_directory_was_renamed_is_reported(artifacts: Path, sample: ImageDataset) -> None:
+    (directory,) = (artifacts / "runs").iterdir()
+    run = read(directory, TrainConfig(**json.loads((directory / "config.json").read_text())), sample)
+    store = ModelStore(artifacts / "models", "fashion_mnist_sample")
+    renamed = replace(run, directory=directory.with_name("mine"))
+    assert "Pushed basic as version 1 of fashion_mnist_sample" in summary([renamed], 1, store)
