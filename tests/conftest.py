@@ -43,10 +43,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test with a fixture that needs TensorFlow needs it too."""
+    """A test with a fixture that needs TensorFlow needs it too; slow tests wait for several processes in turn."""
     for item in items:
         if not NEED_TENSORFLOW.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.tensorflow)
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +87,7 @@ def no_process_outlives_the_tests() -> Iterator[None]:
     """Whatever the tests of this session started ends with them."""
     os.environ[leftovers.VARIABLE] = session = uuid.uuid4().hex
     yield
-    left = leftovers.left(session, seconds=10)
+    left = leftovers.left(session, seconds=60)
     leftovers.end(left)
     assert not left, f"These processes were left running, and were killed now: {left}"
 

@@ -34,8 +34,8 @@ def test_train_then_serve_then_predict(tmp_path: Path) -> None:
     with running(tmp_path / "models", log=tmp_path / "log") as server:
         server.wait_until_ready()
         with BOOT.open("rb") as image:
-            answer = requests.post(f"{server.url}/predict", files={"image": image}, timeout=60).json()
+            answer = requests.post(f"{server.url}/predict", files={"image": image}, timeout=300).json()
         assert answer["version"] == 1
         assert answer["predictions"][0]["label"] == "Ankle boot"
         server.process.terminate()
-        assert server.process.wait(60) == 0
+        assert server.process.wait(300) == 0

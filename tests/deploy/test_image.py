@@ -24,7 +24,7 @@ pytestmark = pytest.mark.image
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "serving" / "samples" / "ankle-boot.png"
 BASE = "localhost/debian-python:bookworm"
-TIMEOUT = 60
+TIMEOUT = 300
 TRAINING = ("keras_tuner", "matplotlib", "tensorflow_datasets", "trainer", "tuning", "pip")
 
 

@@ -30,7 +30,7 @@ class Gated:
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.runs.append(len(images))
         self.begun.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(300)
         if (images == 255).any():
             raise RuntimeError("broken")
         return images[:, 0, 0].astype(np.float32)
@@ -41,7 +41,7 @@ def image(value: int, count: int = 1) -> NDArray[np.uint8]:
 
 
 def wait_for(batcher: Batcher, waiting: int) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while batcher.waiting != waiting:
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -53,7 +53,7 @@ def ask(
     """Ask from another thread; return once the request stands in the queue or in the model."""
     before, runs = batcher.waiting, len(model.runs)
     future = pool.submit(batcher.predict, model, images, deadline)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while batcher.waiting == before and len(model.runs) == runs and not future.done():
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -214,7 +214,7 @@ def test_a_storm_of_threads_with_tight_deadlines_gets_right_answers_or_a_reason_
         return "answered"
 
     with ThreadPoolExecutor(16) as pool:
-        outcomes = list(pool.map(one, jobs, timeout=60))
+        outcomes = list(pool.map(one, jobs, timeout=300))
     assert "answered" in outcomes
     assert batcher.waiting == 0
     assert batcher.predict(model, image(1), NEVER).batch == 1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import serving
 
-TIMEOUT = 60
+TIMEOUT = 300
 NAME = "fashion_mnist"
 SAMPLE = Path(serving.__file__).parent / "samples" / "ankle-boot.png"
 Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

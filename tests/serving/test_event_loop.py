@@ -37,7 +37,7 @@ class TimedPredictor(FakePredictor):
         self.threads.append(threading.get_ident())
         if self.seconds:
             time.sleep(self.seconds)
-        self.gate.wait(10)
+        self.gate.wait(300)
         return super().predict(images)
 
 

@@ -75,7 +75,7 @@ def test_a_server_on_litert_answers_alike_and_has_no_tensorflow_in_it(
     with start(models, RUNTIME="litert") as server:
         server.wait_until_ready()
         headers = {"Content-Type": "application/octet-stream"}
-        reply = requests.post(f"{server.url}/predict", data=images.tobytes(), headers=headers, timeout=60).json()
+        reply = requests.post(f"{server.url}/predict", data=images.tobytes(), headers=headers, timeout=300).json()
         workers = server.workers()
         assert "tensorflow" not in Path(f"/proc/{workers[0]}/maps").read_text()
     answers = [[*each["probabilities"].values()] for each in reply["predictions"]]

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 
 def serve(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "serving", *arguments]
-    return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture
@@ -161,4 +161,4 @@ def test_neither_the_command_line_nor_gunicorn_s_master_imports_tensorflow_or_fl
         f"import sys, runpy, serving.__main__; runpy.run_path({str(configuration)!r}); "
         "sys.exit(bool({'tensorflow', 'flask', 'PIL'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=300, check=False).returncode == 0

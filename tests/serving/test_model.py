@@ -91,7 +91,7 @@ def test_who_waits_while_a_version_is_refused_gets_the_older_one_that_comes(pred
         served.predictor()
     timer = threading.Timer(0.05, served.replace, [predictor])
     timer.start()
-    assert served.predictor(timeout=30) is predictor
+    assert served.predictor(timeout=300) is predictor
     timer.join()
 
 
@@ -99,7 +99,7 @@ def test_who_waits_gets_the_predictor_that_comes(predictor: Any) -> None:
     served = Served()
     timer = threading.Timer(0.05, served.replace, [predictor])
     timer.start()
-    assert served.predictor(timeout=30) is predictor
+    assert served.predictor(timeout=300) is predictor
     timer.join()
 
 

@@ -18,7 +18,7 @@ from registry.card import ModelCard
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow]  # starts several servers or a browser
 
 NAME = unicodedata.normalize("NFC", "café_花")
-TIMEOUT = 60
+TIMEOUT = 300
 
 
 def test_a_model_with_a_name_in_any_script_is_served(

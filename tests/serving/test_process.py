@@ -20,7 +20,7 @@ import serving
 
 pytestmark = pytest.mark.slow  # starts several servers or a browser
 
-TIMEOUT = 60
+TIMEOUT = 300
 RAW = {"Content-Type": "application/octet-stream"}
 SAMPLE = Path(serving.__file__).parent / "samples" / "ankle-boot.png"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
 
-TIMEOUT = 30  # seconds; more than any answer takes, so that a hang fails
+TIMEOUT = 120  # seconds; more than any answer takes, so that a hang fails
 
 
 @dataclass

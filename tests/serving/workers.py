@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-DEADLINE = 60.0
+DEADLINE = 300.0  # seconds; TensorFlow and XLA take more than a minute to start beside much other work
 RAW = {"Content-Type": "application/octet-stream"}
 
 

@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 )
 def test_a_mistake_is_one_line_with_exit_code_2(tmp_path: Path, options: list[str], message: str) -> None:
     command = [sys.executable, "-m", "study", *options, "--artifacts", str(tmp_path / "artifacts")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.endswith(message)
@@ -37,7 +37,7 @@ def test_a_backend_that_the_trainer_does_not_have_is_named(tmp_path: Path) -> No
         env={**os.environ, "KERAS_BACKEND": "torch"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 2
     reason = "`KERAS_BACKEND` must be tensorflow or jax. Received: torch."

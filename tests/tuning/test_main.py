@@ -142,7 +142,7 @@ def test_data_that_changes_during_a_search_ends_it_before_the_finalists_are_trai
                 content = bytearray(gzip.decompress(labels.read_bytes()))
                 content[-1] = 9 - content[-1]
                 labels.write_bytes(gzip.compress(content))
-        assert search.wait(60) == 2
+        assert search.wait(300) == 2
         (error,) = search.stderr.read().splitlines()
     assert "tuning/clothes has changed since it began" in error
     assert not (tmp_path / "runs").exists()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.tensorflow
 
 def searching(tmp_path: Path, script: str, count: int = 1, until: Callable[[], bool] = lambda: False) -> None:
     """A search whose workers run a script instead of trials."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     oracle = Random(Search(RECIPES["default"]), tmp_path / "oracle.json")
     command = [sys.executable, "-c", script]
     workers.run(count, command, tmp_path, oracle.worker_died, lambda: time.monotonic() < end and not until())

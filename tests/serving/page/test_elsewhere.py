@@ -16,7 +16,7 @@ from tests.serving.page.conftest import answered
 
 pytestmark = pytest.mark.slow  # starts several servers or a browser
 
-TIMEOUT = 60
+TIMEOUT = 300
 PREFIX = "/models/clothes"
 # Of the other site's page: what a prediction says, or how the browser refused it.
 ASK = """async ([url, key]) => {

@@ -201,7 +201,7 @@ def test_while_versions_change_the_page_goes_on(
         page.click("#samples button[title='Bag']")
         page.wait_for_selector("#facts:has-text('version 2')")
         server.process.terminate()
-        server.process.wait(30)
+        server.process.wait(300)
         page.wait_for_selector("#status:has-text('did not answer')")
         page.click("#classify")
         assert page.text_content("#problem") == "The drawing is empty: draw something first."
