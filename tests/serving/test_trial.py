@@ -19,6 +19,7 @@ from serving.model.served import ModelError
 from serving.settings import Settings
 from serving.trial import try_out
 from tests.serving.conftest import FakePredictor, make_card
+from tests.serving.workers import wait
 
 FAMILIAR = {
     "rows": np.zeros((7, 28), np.float32),
@@ -119,6 +120,6 @@ def test_a_service_refuses_a_version_that_would_answer_500_and_serves_the_one_be
     replace(card, data=card.data | {"look": {"side": 0}}).write(store.path(2))
     with start(store.root, RUNTIME="litert") as server:
         server.wait_until_ready()
+        wait(lambda: "fashion_mnist version 1 is ready" in server.log.read_text(), server)
         log = server.log.read_text()
     assert "version 2 is not served: The card's `look` must have a `side` from 1 to 28" in log
-    assert "fashion_mnist version 1 is ready" in log
