@@ -16,10 +16,7 @@ from trainer.release.finished import Run
 
 HEADER = ["model", "parameters", "seconds", "validation", "test (95 % interval)", "NLL", "ECE", "corrupted"]
 CLASSES = 10  # of many classes, the worst are shown; evaluation.json has them all
-REFUSAL = (
-    "The gate refused the model; nothing was pushed. "
-    "To push it without training again: make train ARGS=\"push RUN --force --reason 'TEXT'\""
-)
+REFUSAL = "The gate refused the model; nothing was pushed."
 
 
 def summary(runs: Sequence[Run], version: int, store: ModelStore) -> str:
@@ -40,12 +37,15 @@ def refusal(refused: RefusedError) -> str:
     """The runs, why the best was not pushed, what to try, and how to push it nevertheless."""
     directory = refused.best.directory
     artifacts = directory.parent.parent
-    where = f" --artifacts {shlex.quote(str(artifacts))}" if artifacts != Path("artifacts") else ""
+    card = ModelCard.read(refused.best.export)
+    options = f" --artifacts {shlex.quote(str(artifacts))}" if artifacts != Path("artifacts") else ""
+    options += " --allow-anomalies" if card.data["anomalies"] else ""
     return _lines(
         *_findings(refused.runs, refused.best, refused.verdict.to_json()["checks"]),
-        *advice.after(refused.best, ModelCard.read(refused.best.export), refused.verdict),
+        *advice.after(refused.best, card, refused.verdict),
         f"The verdict is in {directory / 'verdict.json'}",
-        f"To push it nevertheless:  make train ARGS=\"push {directory.name}{where} --force --reason 'TEXT'\"",
+        "To push it without training again:  "
+        f"make train ARGS=\"push {directory.name}{options} --force --reason 'TEXT'\"",
     )
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from registry.card import ModelCard
 from registry.store import ModelStore
 from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset
+from trainer.pipeline import RefusedError
+from trainer.release.checks import Verdict
 from trainer.release.finished import read
-from trainer.report import summary, to_serve
+from trainer.release.thresholds import Thresholds
+from trainer.report import refusal, summary, to_serve
 
 pytestmark = pytest.mark.tensorflow
 
@@ -46,3 +50,16 @@ def test_a_run_whose_directory_was_renamed_is_reported(artifacts: Path, sample: 
     store = ModelStore(artifacts / "models", "fashion_mnist_sample")
     renamed = replace(run, directory=directory.with_name("mine"))
     assert "Pushed basic as version 1 of fashion_mnist_sample" in summary([renamed], 1, store)
+
+
+def test_the_command_that_forces_a_model_of_data_with_anomalies_allows_them(
+    artifacts: Path, sample: ImageDataset, tmp_path: Path
+) -> None:
+    (finished,) = (artifacts / "runs").iterdir()
+    directory = shutil.copytree(finished, tmp_path / "runs" / "mine")
+    card = ModelCard.read(directory / "export")
+    replace(card, data={**card.data, "anomalies": ["torn.png"]}).write(directory / "export")
+    run = read(directory, TrainConfig(**json.loads((directory / "config.json").read_text())), sample)
+    lines = refusal(RefusedError([run], run, Verdict(Thresholds(), ()))).splitlines()
+    command = f"push mine --artifacts {tmp_path} --allow-anomalies --force --reason 'TEXT'"
+    assert lines[-1] == f'To push it without training again:  make train ARGS="{command}"'
