@@ -26,8 +26,9 @@ def finalists(search: Search, finished: list[Record], count: int, seeds: int) ->
     for record in sorted(completed, key=lambda each: (-(each.score or 0), each.number)):
         distinct.setdefault(replace(search.config(record.values, 0), seed=0), record)
     if not distinct:
-        failed = finished[-1].message if finished else "none was begun"
-        raise SearchError(f"Expected a trial that completed; of {len(finished)} none did: {failed}.")
+        if not finished:
+            raise SearchError("No trial ended; run the same command again or raise --time-limit.")
+        raise SearchError(f"Expected a trial that completed; of {len(finished)} none did: {finished[-1].message}.")
     return {
         search.full_config(record.values, record.number, search.seed + seed): record
         for record in list(distinct.values())[:count]

@@ -106,3 +106,8 @@ def test_the_command_trains_the_very_config(config: TrainConfig) -> None:
     arguments = shlex.split(" ".join(report.options(config)))
     given = configs(parser().parse_args(arguments), Path("runs"))
     assert given == [config]
+
+
+def test_a_search_in_which_no_trial_ended_says_what_to_do() -> None:
+    with pytest.raises(SearchError, match=r"^No trial ended; run the same command again or raise --time-limit\.$"):
+        finalists(SEARCH, [], 2, 1)
