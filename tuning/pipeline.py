@@ -149,7 +149,7 @@ def _search(search: Search, options: SearchOptions, oracle: SavedOracle, alone: 
     """
     directory, count = options.directory, options.workers
     if oracle.end_order:
-        print(f"Going on after {counted(len(oracle.end_order), 'trial')} of {directory}", flush=True)
+        print(f"Resuming after {counted(len(oracle.end_order), 'trial')} of {directory}", flush=True)
     trials = counted(search.limit, "trial") if search.limit else "all trials"
     trials += f" of {counted(search.epochs, 'epoch')}"
     who = f"{counted(count, 'worker')} here" if alone else "workers that come to the chief"
