@@ -85,8 +85,10 @@ def search_of(arguments: argparse.Namespace, counts: Counts | None = None) -> Se
     recipe, base = (configs(plain, Path("runs"), each)[0] for each in (None, counts))
     # Trials have the same share of a full training whatever the size of the set.
     epochs = round(EPOCHS * base.epochs / recipe.epochs)
+    final_patience = None
     if arguments.final_epochs is not None:
-        base = replace(base, epochs=arguments.final_epochs, patience=arguments.patience or recipe.patience)
+        # Without the patience that suits a small set: who gives a number of epochs wants them all.
+        base, final_patience = replace(base, epochs=arguments.final_epochs), recipe.patience
     return Search(
         base=base,
         fixed=fixed,
@@ -95,6 +97,7 @@ def search_of(arguments: argparse.Namespace, counts: Counts | None = None) -> Se
         trials=arguments.trials,
         epochs=epochs if arguments.epochs is None else arguments.epochs,
         seed=base.seed,
+        final_patience=final_patience,
     )
 
 

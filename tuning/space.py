@@ -71,6 +71,7 @@ class Search:
         trials: how many; None: all of a grid, `TRIALS` for the other algorithms.
         epochs: of a trial.
         seed: of the algorithm's choices and, with its number, of each trial.
+        final_patience: the patience of a full training; None: the base's, as for a trial.
     """
 
     base: TrainConfig
@@ -80,6 +81,7 @@ class Search:
     trials: int | None = None
     epochs: int = EPOCHS
     seed: int = 0
+    final_patience: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (("algorithm", self.algorithm, ALGORITHMS), ("space", self.space, tuple(SPACES))):
@@ -145,7 +147,8 @@ class Search:
 
     def full_config(self, values: Mapping[str, Any], number: int, seed: int) -> TrainConfig:
         """What a finalist trains: the settings of trial `number`, for as many epochs as the base has."""
-        return replace(self.config(values, number), epochs=self.base.epochs, seed=seed)
+        patience = self.base.patience if self.final_patience is None else self.final_patience
+        return replace(self.config(values, number), epochs=self.base.epochs, patience=patience, seed=seed)
 
     def described(self, values: Mapping[str, Any]) -> str:
         """The settings that are searched, as in `deep adamw 0.00562`."""

@@ -73,5 +73,18 @@ def test_a_search_on_a_small_set_has_longer_trials_smaller_batches_and_the_resid
     assert search_of(parser().parse_args(["--epochs", "3"]), small).epochs == 3
     longer = search_of(parser().parse_args(["--space", "full", "--final-epochs", "50"]), small)
     assert longer.epochs == search.epochs
-    assert longer.base == replace(search.base, epochs=50, patience=0)
+    assert longer.base == replace(search.base, epochs=50)
     assert longer.identity() == search.identity()
+
+
+@pytest.mark.tensorflow
+def test_other_final_epochs_leave_the_patience_of_long_trials_and_the_search_as_they_are() -> None:
+    small, values = Counts((13,) * 3, 9, (4,) * 3, 64), {"learning_rate": 0.01, "optimizer": "adam", "model": "deep"}
+    before, after = (
+        search_of(parser().parse_args(["--epochs", "40", *more]), small) for more in ([], ["--final-epochs", "200"])
+    )
+    assert 0 < before.base.patience < 40
+    assert after.identity() == before.identity()
+    assert after.config(values, 3) == before.config(values, 3)
+    full = after.full_config(values, 3, seed=1)
+    assert (full.epochs, full.patience) == (200, 0)
