@@ -49,11 +49,11 @@ def _train(arguments: argparse.Namespace) -> int:
     from trainer import devices, pipeline
 
     computing = devices.start()
+    if options.resume and computing.processes > 1:
+        raise ValueError("`--resume` is for a run of one process; a run of several starts over.")
     if not computing.is_leader:
         pipeline.take_part(chosen, prepared.dataset, computing)
         return 0
-    if options.resume and computing.processes > 1:
-        raise ValueError("`--resume` is for a run of one process; a run of several starts over.")
     return _reported(lambda: pipeline.run(chosen, prepared, options, computing))
 
 

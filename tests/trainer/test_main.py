@@ -8,12 +8,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from registry.disk import write_json
 from tests.conftest import ROOT, SAMPLE
+from trainer import devices, pipeline
+from trainer.__main__ import main
 from trainer.config import TrainConfig
 from trainer.options import configs, parser
 from trainer.recipes import RECIPES
+from trainer.training import checkpoint
 
 pytestmark = pytest.mark.tensorflow
 
@@ -186,3 +191,17 @@ def test_artifacts_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert str(blocked) in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_of_several_processes_is_not_resumed_by_any_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "runs" / "mine"
+    directory.mkdir(parents=True)
+    write_json(directory / "config.json", TrainConfig(dataset=f"idx:{SAMPLE}").asdict())
+    checkpoint.write(directory / "checkpoint", checkpoint.Checkpoint({"loss": [1.0]}, [np.zeros(1)], [np.zeros(1)]))
+    monkeypatch.setattr(devices, "start", lambda: devices.Devices(count=2, process=1, processes=2))
+    monkeypatch.setattr(pipeline, "take_part", None)
+    monkeypatch.setattr(sys, "argv", ["trainer", "--resume", "mine", "--artifacts", str(tmp_path)])
+    assert main() == 2
+    assert capsys.readouterr().err == "error: `--resume` is for a run of one process; a run of several starts over.\n"
