@@ -69,8 +69,9 @@ def prepare(config: TrainConfig, options: RunOptions) -> Prepared:
     """
     dataset = loaded(config, options)
     store = ModelStore(options.artifacts / "models", dataset.name)
-    if not options.reason:
-        _check_kind(dataset, store)
+    served = store.served()  # also of a model that is forced, so that a broken pin is reported before the training
+    if served is not None and not options.reason:
+        _check_kind(dataset, store, served)
     thresholds = thresholds_for(dataset.known, options.overrides)
     return Prepared(dataset, checks.inspect(dataset, options.allow_anomalies), store, thresholds)
 
@@ -123,11 +124,8 @@ def loaded(config: TrainConfig, options: RunOptions) -> ImageDataset:
     )
 
 
-def _check_kind(dataset: ImageDataset, store: ModelStore) -> None:
-    """Refuses a model that clients of the served version could not use in its place."""
-    served = store.served()
-    if served is None:
-        return
+def _check_kind(dataset: ImageDataset, store: ModelStore, served: int) -> None:
+    """Refuses a model that clients of the version `served` could not use in its place."""
     try:
         card = store.card(served)
     except CardError:  # the gate will name it

@@ -25,7 +25,7 @@ from trainer.data.checks import AnomalyError
 from trainer.data.dataset import DataError, ImageDataset
 from trainer.evaluation.calibration import fit_temperature, softmax
 from trainer.evaluation.robustness import CORRUPTIONS
-from trainer.prepare import prepare_push
+from trainer.prepare import prepare, prepare_push
 from trainer.release.checks import Check, Verdict
 from trainer.release.exported import SavedModel
 from trainer.training.checkpoint import CheckpointError
@@ -364,3 +364,13 @@ def test_a_full_disk_while_publishing_leaves_the_version_before_whole(tmp_path: 
         assert not list((models / ".staging").rglob("saved_model.pb"))
     finally:
         subprocess.run(["umount", models], check=True)
+
+
+@pytest.mark.parametrize("reason", [None, "a test"])
+def test_a_broken_pin_is_reported_before_training_even_if_the_model_is_forced(
+    reason: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "models" / "clothes").mkdir(parents=True)
+    (tmp_path / "models" / "clothes" / "pinned").write_text("7")
+    with pytest.raises(RegistryError, match="names version 7, which is not there"):
+        prepare(QUICK, RunOptions(tmp_path, name="clothes", reason=reason))

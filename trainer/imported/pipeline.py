@@ -80,6 +80,7 @@ def run(options: ImportOptions) -> Imported:
         RegistryError, OSError: the disk refuses.
     """
     store = ModelStore(options.artifacts / "models", options.name)
+    store.served()  # so that a broken pin is reported before the tests
     thresholds = thresholds_for("", options.overrides)
     model = ImportedModel.of(read(options), options)
     size = " x ".join(map(str, model.shape))

@@ -218,3 +218,10 @@ def test_class_names_that_repeat(tmp_path: Path) -> None:
 def test_the_range_from_minus_one_to_one_is_no_option(classes: Path) -> None:
     given = ["m.keras", "--classes", str(classes), "--name", "flowers", "--range", "-1-1"]
     assert import_options(parsed(given)).range == "-1-1"
+
+
+def test_a_broken_pin(importing: Importing, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "models" / "imported").mkdir(parents=True)
+    (tmp_path / "models" / "imported" / "pinned").write_text("7")
+    assert importing(tmp_path / "missing.keras", tmp_path, "--range", "0-1") == 2
+    assert "names version 7, which is not there" in capsys.readouterr().err
