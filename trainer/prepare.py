@@ -24,6 +24,11 @@ from trainer.evaluation.novelty import NoveltyScore
 from trainer.release.thresholds import Thresholds, thresholds_for
 from trainer.training.checkpoint import CheckpointError, config_of
 
+# What else may be done about a served version that a model cannot be compared with.
+_OTHERWISE = (
+    "Choose another name with --name (for a search, with --model-name), or replace it with --force --reason TEXT."
+)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -63,7 +68,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> Prepared:
 
     Raises:
         DataError: the data is missing, damaged or, unless that is allowed, not what it should be; or it is of another
-            kind than that of the served version of this name, and is not forced.
+            kind or split than that of the served version of this name, and is not forced.
         RegistryError: the pin is broken.
         ValueError: an unknown threshold, or one out of range.
     """
@@ -71,7 +76,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> Prepared:
     store = ModelStore(options.artifacts / "models", dataset.name)
     served = store.served()  # also of a model that is forced, so that a broken pin is reported before the training
     if served is not None and not options.reason:
-        _check_kind(dataset, store, served)
+        _check_served(config, dataset, store, served)
     thresholds = thresholds_for(dataset.known, options.overrides)
     return Prepared(dataset, checks.inspect(dataset, options.allow_anomalies), store, thresholds)
 
@@ -124,8 +129,8 @@ def loaded(config: TrainConfig, options: RunOptions) -> ImageDataset:
     )
 
 
-def _check_kind(dataset: ImageDataset, store: ModelStore, served: int) -> None:
-    """Refuses a model that clients of the version `served` could not use in its place."""
+def _check_served(config: TrainConfig, dataset: ImageDataset, store: ModelStore, served: int) -> None:
+    """Refuses a model that clients of the version `served` could not use, or that cannot be compared with it."""
     try:
         card = store.card(served)
     except CardError:  # the gate will name it
@@ -137,6 +142,13 @@ def _check_kind(dataset: ImageDataset, store: ModelStore, served: int) -> None:
         if new != old:
             raise DataError(
                 f"The model {store.name} is served (version {served}), with {what} {old}; this data has {what} {new}. "
-                "Choose another name with --name (for a search, with --model-name), or replace it with --force "
-                "--reason TEXT."
+                + _OTHERWISE
             )
+    seed = card.config.get("split_seed", config.split_seed)  # an imported model has none
+    both_folders = all(each.startswith("folder:") for each in (config.dataset, str(card.config.get("dataset"))))
+    if both_folders and seed != config.split_seed and dataset.sha256 != card.data["sha256"]:
+        raise DataError(
+            f"The model {store.name} is served (version {served}), and was trained with --split-seed {seed}: split by "
+            f"--split-seed {config.split_seed}, test pictures may be among its training pictures, so that the two "
+            f"cannot be compared. Train with --split-seed {seed}. {_OTHERWISE}"
+        )

@@ -18,6 +18,7 @@ from registry.card import CARD_PATH, ModelCard
 from registry.disk import hashes
 from registry.store import ModelStore, RegistryError
 from tests.conftest import SAMPLE, train_and_push
+from tests.trainer.folders import folder_of
 from trainer import pipeline
 from trainer import run as training_runs
 from trainer.config import RunOptions, TrainConfig
@@ -374,3 +375,22 @@ def test_a_broken_pin_is_reported_before_training_even_if_the_model_is_forced(
     (tmp_path / "models" / "clothes" / "pinned").write_text("7")
     with pytest.raises(RegistryError, match="names version 7, which is not there"):
         prepare(QUICK, RunOptions(tmp_path, name="clothes", reason=reason))
+
+
+def test_another_split_of_the_pictures_that_the_served_version_has_is_refused_before_training(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "pets")
+    config = replace(QUICK, dataset=f"folder:{folder}")
+    card = ModelStore(artifacts / "models", "fashion_mnist_sample").card(1)
+    changed = {"classes": ("cat", "dog"), "input": replace(card.input, shape=(20, 24, 1)), "config": config.asdict()}
+    store = ModelStore(tmp_path / "models", "pets")
+    with store.stage() as staged:
+        (staged / "saved_model.pb").touch()
+        store.publish(staged, replace(card, name="pets", **changed))
+    assert prepare(config, RunOptions(tmp_path)).store.served() == 1
+    with pytest.raises(
+        DataError, match=r"was trained with --split-seed 0: .* Train with --split-seed 0\. Choose another"
+    ):
+        prepare(replace(config, split_seed=1), RunOptions(tmp_path))
+    assert prepare(replace(config, split_seed=1), RunOptions(tmp_path, reason="a test")).store.served() == 1
