@@ -25,7 +25,7 @@ from trainer.config import TrainConfig
 from trainer.data.load import model_name
 from trainer.options import configs, exit_code, run_options
 from trainer.options import parser as training_parser
-from trainer.prepare import check_model, loaded
+from trainer.prepare import check_model, loaded, prepare
 from tuning.options import SearchOptions
 from tuning.space import EPOCHS, SPACES, Search
 from tuning.workers import end_with_the_search
@@ -130,7 +130,9 @@ def _run(arguments: argparse.Namespace) -> int:
     search, part = search_of(arguments), role()
     options = options_of(arguments, search)
     check_model(search.base.model)
-    counts = Counts.of(loaded(search.base, options.runs))
+    # A worker's models are not pushed, so that nothing is checked of the version that is served.
+    dataset = loaded(search.base, options.runs) if part == "worker" else prepare(search.base, options.runs).dataset
+    counts = Counts.of(dataset)
     recipe, search = search.base, search_of(arguments, counts)
     if part != "worker" and (adapted := advice.adaptation(recipe, search.base, counts)):
         print(adapted, flush=True)
@@ -138,9 +140,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from tuning import pipeline
 
     if part == "worker":
-        pipeline.work(search, options)
+        pipeline.work(search, options, dataset)
         return 0
-    return pipeline.run(search, options, alone=part == "alone")
+    return pipeline.run(search, options, dataset, alone=part == "alone")
 
 
 def role() -> str:

@@ -16,7 +16,7 @@ from trainer import pipeline
 from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset
 from trainer.options import REFUSED, fail
-from trainer.prepare import loaded, prepare
+from trainer.prepare import prepare
 from trainer.report import REFUSAL, refusal, summary
 from trainer.training.checkpoint import claimed
 from tuning import finalists, report, tuner, workers
@@ -31,25 +31,25 @@ STATE = "oracle.json"
 FAREWELL_S = 60.0
 
 
-def work(search: Search, options: SearchOptions) -> None:
+def work(search: Search, options: SearchOptions, dataset: ImageDataset) -> None:
     """What a worker does.
 
     Raises:
         SearchError: the chief cannot be reached, or the data has changed since the search began.
     """
     logs = options.directory / "tensorboard" if options.runs.tensorboard else None
-    dataset = loaded(search.base, options.runs)
     if os.environ.get(workers.SUPERVISED):  # on another machine there is no search.json, or one of an earlier search
         _check_unchanged(dataset, options)
     tuner.work(search, dataset, options.directory, logs)
 
 
-def run(search: Search, options: SearchOptions, *, alone: bool) -> int:
+def run(search: Search, options: SearchOptions, dataset: ImageDataset, *, alone: bool) -> int:
     """Searches, retrains, pushes and reports; what the same command did before is not done again.
 
     Args:
         search: what is searched.
         options: how.
+        dataset: on what, checked.
         alone: with workers of its own; else as the chief of others.
 
     Returns:
@@ -57,14 +57,14 @@ def run(search: Search, options: SearchOptions, *, alone: bool) -> int:
 
     Raises:
         SearchError: the directory holds another search, or no trial of this one completed.
-        DataError: the data is missing, damaged or not what it should be.
+        DataError: the data is no longer there, or not what it should be, when the finalists are to be trained.
     """
     directory = options.directory
     directory.mkdir(parents=True, exist_ok=True)
     with claimed(directory) as free:
         if not free:
             raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
-        _check_settings(search, options)
+        _check_settings(search, options, dataset)
         oracle = ORACLES[search.algorithm](search, directory / STATE, float("inf") if alone else SILENCE_S)
         kept = finalists.kept(directory)
         if kept and oracle.complete and _is_answered(search, options, oracle, kept):
@@ -91,13 +91,13 @@ def _check_unchanged(dataset: ImageDataset, options: SearchOptions) -> None:
         )
 
 
-def _check_settings(search: Search, options: SearchOptions) -> None:
+def _check_settings(search: Search, options: SearchOptions, dataset: ImageDataset) -> None:
     """Makes sure that the directory holds this search or none yet.
 
     Raises:
         SearchError: there is another search; says what differs.
     """
-    directory, dataset = options.directory, prepare(search.base, options.runs).dataset
+    directory = options.directory
     identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256, "state": STATE}))
     path = directory / IDENTITY
     if not path.exists() and any(not each.name.startswith(".") for each in directory.iterdir()):
@@ -188,7 +188,7 @@ def _lead(oracle: SavedOracle, goes_on: Callable[[], bool]) -> None:
 
 def _retrain(search: Search, options: SearchOptions, oracle: SavedOracle) -> int:
     """Trains the finalists in full, and lets the best of them be judged. Returns the exit code."""
-    prepared = prepare(search.base, options.runs)
+    prepared = prepare(search.base, options.runs)  # again, because the search may have taken days
     _check_unchanged(prepared.dataset, options)
     configs = finalists.finalists(search, oracle.finished, options.finalists, options.final_seeds)
     count = len(configs) // options.final_seeds

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import SAMPLE
 from trainer.adaptation import Counts
 from trainer.config import RunOptions, TrainConfig
-from trainer.data.dataset import DataError
+from trainer.data.dataset import DataError, ImageDataset
 from trainer.recipes import RECIPES
 from tuning.__main__ import options_of, parser, search_of
 from tuning.options import SearchOptions
@@ -49,7 +49,9 @@ def test_a_folder_without_a_usable_name_needs_one() -> None:
 
 
 @pytest.mark.tensorflow
-def test_a_worker_mixes_no_trials_of_other_data_into_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_mixes_no_trials_of_other_data_into_a_search(
+    tmp_path: Path, sample: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tuning import pipeline
 
     settings = SearchOptions(RunOptions(tmp_path, name="clothes"), name="small")
@@ -57,7 +59,7 @@ def test_a_worker_mixes_no_trials_of_other_data_into_a_search(tmp_path: Path, mo
     (settings.directory / "search.json").write_text(json.dumps({"data": "ab" * 32}))
     monkeypatch.setenv(SUPERVISED, "1")
     with pytest.raises(SearchError, match=r"tuning/small has changed since it began\. --fresh starts over"):
-        pipeline.work(Search(TrainConfig(dataset=f"idx:{SAMPLE}")), settings)
+        pipeline.work(Search(TrainConfig(dataset=f"idx:{SAMPLE}")), settings, sample)
 
 
 @pytest.mark.tensorflow
