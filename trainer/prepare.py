@@ -17,7 +17,7 @@ from trainer.backend import import_tensorflow
 from trainer.config import MODELS, RunOptions, TrainConfig
 from trainer.data import checks
 from trainer.data.checks import Inspection
-from trainer.data.dataset import DataError, ImageDataset
+from trainer.data.dataset import DataError, ImageDataset, listed
 from trainer.data.load import load
 from trainer.evaluation import novelty
 from trainer.evaluation.novelty import NoveltyScore
@@ -100,6 +100,11 @@ def prepare_push(run: Path, options: RunOptions) -> tuple[TrainConfig, Prepared]
     prepared = prepare(config, options)
     if prepared.dataset.sha256 != card.data["sha256"]:
         raise CheckpointError(f"{run}: its data has changed since, so that it cannot be judged. Train again.")
+    if prepared.dataset.classes != card.classes:
+        before, now = listed(card.classes), listed(prepared.dataset.classes)
+        raise CheckpointError(
+            f"{run}: its class names have changed since from {before} to {now}. Restore them, or train again."
+        )
     return config, prepared
 
 

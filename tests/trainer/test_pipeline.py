@@ -187,6 +187,15 @@ def test_a_run_whose_data_has_changed_is_not_pushed(artifacts: Path, tmp_path: P
         prepare_push(tmp_path / "runs" / run.name, RunOptions(tmp_path))
 
 
+def test_a_run_whose_class_names_have_changed_is_not_pushed(artifacts: Path, tmp_path: Path) -> None:
+    (run,) = (artifacts / "runs").iterdir()
+    shutil.copytree(run, tmp_path / "runs" / run.name)
+    card = ModelCard.read(run / "export")
+    replace(card, classes=("Tshirt", *card.classes[1:])).write(tmp_path / "runs" / run.name / "export")
+    with pytest.raises(CheckpointError, match=r"its class names have changed since from Tshirt, .* to T-shirt/top, "):
+        prepare_push(tmp_path / "runs" / run.name, RunOptions(tmp_path))
+
+
 def test_a_run_that_is_not_finished_is_not_pushed(artifacts: Path, tmp_path: Path) -> None:
     (run,) = (artifacts / "runs").iterdir()
     shutil.copy(run / "config.json", tmp_path)
