@@ -16,7 +16,7 @@ from trainer.adaptation import Counts, adapted, is_small
 from trainer.config import DEFAULT_RATES, MODELS, PAPER_MODELS, RunOptions, TrainConfig
 from trainer.recipes import RECIPES
 from trainer.release.thresholds import parse
-from trainer.training.checkpoint import resumable
+from trainer.training.checkpoint import name_of, resumable
 
 REFUSED = 3
 INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
@@ -112,12 +112,14 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         ValueError: a threshold or a limit out of range, or --force without a reason.
     """
     artifacts = Path(arguments.artifacts)
+    resume = artifacts / "runs" / arguments.resume if arguments.resume is not None else None
+    name = arguments.model_name
     return RunOptions(
         artifacts=artifacts,
-        name=arguments.model_name,
+        name=name_of(resume) if name is None and resume else name,  # a run keeps the name that it was given
         overrides=parse(arguments.threshold),
         reason=forced(arguments),
-        resume=artifacts / "runs" / arguments.resume if arguments.resume is not None else None,
+        resume=resume,
         **{name: getattr(arguments, name) for name in ("fresh", "tensorboard", "allow_anomalies")},
     )
 

@@ -44,6 +44,7 @@ def train_and_evaluate(
     print(f"\nTraining {config} (in {resolved(config.precision)})", flush=True)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    (directory / checkpoint.NAME).write_text(dataset.name, encoding="utf-8")
     write_json(directory / "config.json", config.asdict())
     write_json(directory / "statistics.json", inspected.to_json())
     write_json(directory / "schema.json", asdict(fulfilled_by(dataset, inspected.statistics)))

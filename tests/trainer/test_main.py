@@ -16,7 +16,7 @@ from tests.conftest import ROOT, SAMPLE
 from trainer import devices, pipeline
 from trainer.__main__ import main
 from trainer.config import TrainConfig
-from trainer.options import configs, parser
+from trainer.options import configs, parser, run_options
 from trainer.recipes import RECIPES
 from trainer.training import checkpoint
 
@@ -205,3 +205,12 @@ def test_a_run_of_several_processes_is_not_resumed_by_any_of_them(
     monkeypatch.setattr(sys, "argv", ["trainer", "--resume", "mine", "--artifacts", str(tmp_path)])
     assert main() == 2
     assert capsys.readouterr().err == "error: `--resume` is for a run of one process; a run of several starts over.\n"
+
+
+def test_a_run_that_is_resumed_keeps_its_name_unless_another_is_given(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    resumed = ["--artifacts", str(tmp_path), "--resume", "mine"]
+    assert run_options(parser().parse_args(resumed)).name is None
+    (tmp_path / "runs" / "mine" / checkpoint.NAME).write_text("cats")
+    assert run_options(parser().parse_args(resumed)).name == "cats"
+    assert run_options(parser().parse_args([*resumed, "--name", "dogs"])).name == "dogs"

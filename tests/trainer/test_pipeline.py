@@ -29,6 +29,7 @@ from trainer.evaluation.robustness import CORRUPTIONS
 from trainer.prepare import prepare, prepare_push
 from trainer.release.checks import Check, Verdict
 from trainer.release.exported import SavedModel
+from trainer.training import checkpoint
 from trainer.training.checkpoint import CheckpointError
 from trainer.training.fit import DivergedError
 
@@ -250,6 +251,7 @@ def test_a_model_is_pushed_by_the_name_that_was_chosen_and_judged_by_its_data(na
     assert (store.name, card.name, version) == (name, name, 1)
     assert card.verdict["thresholds"]["accuracy_floor"] is None  # which Fashion-MNIST itself has
     assert runs[0].config == QUICK
+    assert (runs[0].directory / checkpoint.NAME).read_text() == name
 
 
 @pytest.mark.slow

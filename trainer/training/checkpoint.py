@@ -24,8 +24,9 @@ from registry.disk import write_whole
 from trainer.config import TrainConfig
 
 KEPT = 2
+NAME = "model_name.txt"  # in a run's directory
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_NAME = re.compile(r"epoch-(\d{5})\.npz")
+_FILE = re.compile(r"epoch-(\d{5})\.npz")
 
 
 class CheckpointError(ValueError):
@@ -135,6 +136,14 @@ def config_of(directory: Path) -> TrainConfig:
         ) from error
 
 
+def name_of(directory: Path) -> str | None:
+    """The name of the model that a run makes; None where there is no run, or one of an earlier version."""
+    try:
+        return (directory / NAME).read_text("utf-8")
+    except FileNotFoundError:
+        return None
+
+
 def resumable(directory: Path, options: dict[str, Any]) -> TrainConfig:
     """The config of an interrupted run, checked: it can be resumed, and `options` do not contradict it.
 
@@ -165,7 +174,7 @@ def _is_unfinished(directory: Path, config: TrainConfig) -> bool:
 
 def _paths(directory: Path) -> list[Path]:
     """Checkpoints, the newest first."""
-    return sorted((path for path in directory.glob("*.npz") if _NAME.fullmatch(path.name)), reverse=True)
+    return sorted((path for path in directory.glob("*.npz") if _FILE.fullmatch(path.name)), reverse=True)
 
 
 def _read(path: Path) -> Checkpoint:
