@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PAPER_MODELS = ("basic", "deep")  # trained where no model is named, and the better is pushed
 MODELS = (*PAPER_MODELS, "residual")
+SMALLEST_SIDE = {"basic": 2, "deep": 8, "residual": 8}  # pixels of an image of which the last pooling leaves one
 _BUILDER = re.compile(r"\w+(\.\w+)*:\w+")  # a model that a function of the user's builds
 NORMALIZATIONS = ("scale", "standardize")
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw")

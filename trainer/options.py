@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from registry.errors import RegistryError
 from trainer.adaptation import Counts, adapted, is_small
-from trainer.config import DEFAULT_RATES, MODELS, PAPER_MODELS, RunOptions, TrainConfig
+from trainer.config import DEFAULT_RATES, MODELS, PAPER_MODELS, SMALLEST_SIDE, RunOptions, TrainConfig
 from trainer.recipes import RECIPES
 from trainer.release.thresholds import parse
 from trainer.training.checkpoint import name_of, resumable
@@ -138,7 +138,7 @@ def configs(arguments: argparse.Namespace, runs: Path, counts: Counts | None = N
     if arguments.resume is not None:
         return [resumable(runs / arguments.resume, given)]
     plain = not arguments.recipe and "optimizer" not in given and "model" not in given
-    if plain and counts and is_small(RECIPES["default"], counts):
+    if plain and counts and is_small(RECIPES["default"], counts) and counts.side >= SMALLEST_SIDE["residual"]:
         given["model"] = "residual"
     # A recipe's rate, schedule and regularisation suit its own optimizer only.
     own = given["model"] if given.get("model") in RECIPES else "default"
@@ -156,6 +156,8 @@ def configs(arguments: argparse.Namespace, runs: Path, counts: Counts | None = N
     both = "model" not in given and recipe.model in PAPER_MODELS
     models = PAPER_MODELS if both else [given.pop("model", recipe.model)]
     if counts:
+        if both:  # of those that can take such images; if none can, the first says so
+            models = [each for each in models if counts.side >= SMALLEST_SIDE[each]] or models[:1]
         return [adapted(recipe, counts, {**given, "model": model}) for model in models]
     return [replace(recipe, model=model, **given) for model in models]
 

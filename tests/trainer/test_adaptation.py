@@ -72,6 +72,9 @@ def test_what_the_user_names_is_left_as_it_is() -> None:
         ([], FASHION_MNIST, ["basic", "deep"]),
         (["--model", "deep"], SIXTY, ["deep"]),
         (["--recipe", "paper"], SIXTY, ["basic", "deep"]),
+        ([], replace(SIXTY, side=7), ["basic"]),
+        ([], replace(FASHION_MNIST, side=7), ["basic"]),
+        ([], replace(SIXTY, side=1), ["basic"]),
     ],
 )
 def test_a_small_set_gets_the_residual_network_unless_the_user_chooses(

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from trainer.config import SMALLEST_SIDE
 from trainer.models.layers import PixelBlock
 
 Shape = tuple[int, int, int]
@@ -74,9 +75,6 @@ def residual_cnn(
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)
     return keras.Model(images, _logits(x, classes), name="residual")
-
-
-SMALLEST_SIDE = {"basic": 2, "deep": 8, "residual": 8}  # pixels of which the last pooling leaves one
 
 
 def check_size(model: str, shape: Shape) -> None:
