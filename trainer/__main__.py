@@ -11,7 +11,7 @@ from trainer import advice
 from trainer.adaptation import Counts
 from trainer.backend import import_tensorflow
 from trainer.imported import options as import_options
-from trainer.options import REFUSED, configs, exit_code, fail, push_parser, run_options, training_parser
+from trainer.options import REFUSED, configs, exit_code, fail, push_parser, recipe_of, run_options, training_parser
 from trainer.prepare import check_model, prepare, prepare_push
 
 if TYPE_CHECKING:
@@ -35,11 +35,13 @@ def main() -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     options = run_options(arguments)
-    recipe, *_ = configs(arguments, options.artifacts / "runs")
-    check_model(recipe.model)
-    prepared = prepare(recipe, options)
+    runs = options.artifacts / "runs"
+    config, *_ = configs(arguments, runs)
+    check_model(config.model)
+    prepared = prepare(config, options)
     counts = Counts.of(prepared.dataset)
-    chosen = configs(arguments, options.artifacts / "runs", counts)
+    chosen = configs(arguments, runs, counts)
+    recipe = recipe_of(chosen[0], arguments, runs)
     if arguments.advise:
         print(advice.before(prepared.dataset, recipe, chosen, prepared.thresholds))
         return 0

@@ -36,7 +36,7 @@ def before(dataset: ImageDataset, recipe: TrainConfig, configs: Sequence[TrainCo
     """What `--advise` prints: the counts, what would be trained, and what the gate's first check would ask for.
 
     Args:
-        recipe: the first config as it would be for a set of any size.
+        recipe: what the first config was adapted from.
         configs: what would be trained.
     """
     counts = Counts.of(dataset)

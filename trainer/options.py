@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -154,12 +154,21 @@ def configs(arguments: argparse.Namespace, runs: Path, counts: Counts | None = N
     if (model := given.get("model", recipe.model)) not in MODELS:
         recipe = replace(recipe, model=model, normalization="none")  # the user's function builds it with its own
     both = "model" not in given and recipe.model in PAPER_MODELS
-    models = PAPER_MODELS if both else [given.pop("model", recipe.model)]
+    models: Sequence[str] = PAPER_MODELS if both else [given.pop("model", recipe.model)]
     if counts:
         if both:  # of those that can take such images; if none can, the first says so
             models = [each for each in models if counts.side >= SMALLEST_SIDE[each]] or models[:1]
         return [adapted(recipe, counts, {**given, "model": model}) for model in models]
     return [replace(recipe, model=model, **given) for model in models]
+
+
+def recipe_of(config: TrainConfig, arguments: argparse.Namespace, runs: Path) -> TrainConfig:
+    """What `config` was adapted from: its model's recipe with what the options set, for the model of a larger set."""
+    whole = configs(arguments, runs)[0]
+    if config.model == whole.model:
+        return whole
+    (recipe,) = configs(argparse.Namespace(**vars(arguments) | {"model": config.model}), runs)
+    return replace(recipe, model=whole.model)
 
 
 def forced(arguments: argparse.Namespace) -> str | None:

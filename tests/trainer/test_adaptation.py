@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.adaptation import STEPS, STEPS_AN_EPOCH, Counts, adapted, steps_an_epoch
+from trainer.adaptation import STEPS, STEPS_AN_EPOCH, Counts, adapted, changes, steps_an_epoch
 from trainer.config import TrainConfig
-from trainer.options import configs, parser
+from trainer.options import configs, parser, recipe_of
 from trainer.recipes import RECIPES
 
 FASHION_MNIST = Counts((4800,) * 10, 12_000, (1000,) * 10, 28)
@@ -82,3 +82,14 @@ def test_a_small_set_gets_the_residual_network_unless_the_user_chooses(
 ) -> None:
     chosen = configs(parser().parse_args(options), Path("runs"), counts)
     assert [config.model for config in chosen] == expected
+
+
+def test_what_was_adapted_is_told_by_the_recipe_of_the_model_that_is_trained() -> None:
+    arguments = parser().parse_args(["--epochs", "7"])
+    config, *_ = configs(arguments, Path("runs"), replace(SIXTY, side=10))
+    rows = changes(recipe_of(config, arguments, Path("runs")), config)
+    told = {option.split()[0]: before for option, before, _ in rows}
+    assert told["--model"] == "instead of basic"
+    assert told["--learning-rate"] == f"instead of {RECIPES['residual'].learning_rate:g}"
+    assert "--shift" not in told, "the residual recipe's own"
+    assert "--epochs" not in told, "the user's own"
