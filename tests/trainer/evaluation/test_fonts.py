@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
@@ -10,7 +11,13 @@ from matplotlib.figure import Figure
 
 from trainer.evaluation.fonts import fonts_for
 
-RARE = "\N{CYPRO-MINOAN SIGN CM001}"  # of a script that no usual font has
+RARE = "\N{CYPRO-MINOAN SIGN CM001}"  # of a script that Matplotlib's own fonts do not have
+
+
+@pytest.fixture(autouse=True)
+def no_fonts_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [each for each in font_manager.fontManager.ttflist if each.fname.startswith(matplotlib.get_data_path())]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
 
 
 def drawn(text: str, path: Path) -> bytes:
@@ -47,12 +54,11 @@ def test_a_character_that_no_font_has_is_named_once(tmp_path: Path, capsys: pyte
 
 
 def test_a_font_of_the_machine_is_used_where_it_has_the_character(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     boxes = drawn(RARE, tmp_path / "boxes.png")
     capsys.readouterr()
     make_font(tmp_path / "triangles.ttf", RARE)
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(font_manager.fontManager.ttflist))
     font_manager.fontManager.addfont(tmp_path / "triangles.ttf")
     assert drawn(RARE, tmp_path / "triangles.png") != boxes
     assert capsys.readouterr().out == ""
