@@ -83,6 +83,15 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_options_of_an_outer_make() -> Iterator[None]:
+    """A `make` that runs the tests hands its options and variables down to each `make` that a test runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_process_outlives_the_tests() -> Iterator[None]:
     """Whatever the tests of this session started ends with them."""
     os.environ[leftovers.VARIABLE] = session = uuid.uuid4().hex

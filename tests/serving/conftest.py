@@ -75,10 +75,12 @@ class FakePredictor:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_of_the_caller() -> Iterator[None]:
-    """The shell that runs the tests may have a HOST or a PORT of its own."""
+    """The shell that runs the tests may have a HOST or a PORT of its own, and a proxy."""
     with pytest.MonkeyPatch.context() as patch:
         for name in (*(each.name.upper() for each in fields(Settings)), "GUNICORN_CMD_ARGS"):
             patch.delenv(name, raising=False)
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.setenv(name, "127.0.0.1,localhost")
         yield
 
 
