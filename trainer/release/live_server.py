@@ -41,6 +41,7 @@ _ENVIRONMENT = (
 )
 # Requests to loopback go through no proxy, even if the environment names one.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+LARGEST_BODY = 16 * 2**20  # bytes that the service accepts by default
 ORIENTATIONS = (6, 8, 3, 1, 5, 7, 2, 4)  # EXIF's, the most frequent in photographs first
 
 Predict = Callable[[np.ndarray], np.ndarray]  # uint8 (n, height, width, channels) to probabilities (n, classes)
@@ -108,16 +109,23 @@ def infra(
 
 
 def requests_for(images: Iterable[np.ndarray]) -> Iterator[Request]:
-    """A request an image: pixels, a PNG file and a JPEG file by turns, the JPEG files in every EXIF orientation."""
+    """A request an image: pixels, a PNG file and a JPEG file by turns, the JPEG files in every EXIF orientation.
+
+    An image whose pixels are too large for a body is sent as a PNG file.
+    """
     orientations = itertools.cycle(ORIENTATIONS)
     for image, kind in zip(images, itertools.cycle(("pixels", "PNG", "JPEG")), strict=False):
-        if kind == "pixels":
-            body = json.dumps({"images": [image.tolist()]}).encode()
-            yield Request("pixels as JSON", "application/json", body, image)
-        elif kind == "PNG":
-            yield _file("a PNG file", image, "PNG")
-        else:
+        if kind == "JPEG":
             yield _file(f"a JPEG file of EXIF orientation {(turn := next(orientations))}", image, "JPEG", turn)
+        elif kind == "pixels" and len(body := _as_json(image)) <= LARGEST_BODY:
+            yield Request("pixels as JSON", "application/json", body, image)
+        else:
+            yield _file("a PNG file", image, "PNG")
+
+
+def _as_json(image: np.ndarray) -> bytes:
+    # Without spaces, with which a bright image of 1024 x 1024 x 3 would be too large.
+    return json.dumps({"images": [image.tolist()]}, separators=(",", ":")).encode()
 
 
 def _file(what: str, image: np.ndarray, kind: str, orientation: int = 1) -> Request:
