@@ -59,7 +59,7 @@ def left_out(folder: Path, found: dict[str, Files]) -> list[str]:
     taken = {path for files in found.values() for of_class in files.values() for path in of_class}
     place = "PATH/<class>/" if len(found) == 1 else "PATH/<split>/<class>/"
     missed: dict[str, list[Path]] = {}
-    for path in _files_below(folder, set()):
+    for path in files_below(folder, set()):
         if path not in taken and is_picture(path):
             if not path.is_file():
                 reason = "that are no files, or links that lead nowhere"
@@ -129,7 +129,7 @@ def _is_readable(path: Path) -> bool:
     return not path.name.startswith(".") and path.is_file() and is_readable(path)
 
 
-def _files_below(folder: Path, seen: set[str]) -> Iterator[Path]:
+def files_below(folder: Path, seen: set[str]) -> Iterator[Path]:
     """All that is no folder and not hidden, through links too, but no folder twice."""
     if (real := os.path.realpath(folder)) in seen:
         return
@@ -138,6 +138,6 @@ def _files_below(folder: Path, seen: set[str]) -> Iterator[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _files_below(path, seen)
+            yield from files_below(path, seen)
         else:
             yield path

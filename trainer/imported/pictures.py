@@ -11,6 +11,7 @@ import numpy as np
 from registry.names import normalized
 from trainer.data import folder, pictures
 from trainer.data.dataset import DataError, ImageDataset, Split, listed
+from trainer.data.folder_files import files_below
 from trainer.data.pictures import Shape
 from trainer.imported.options import ImportOptions
 
@@ -56,7 +57,7 @@ def samples(options: ImportOptions, tested: ImageDataset | None, shape: Shape) -
         return None if tested is None else _some(tested.test)
     if not options.samples.is_dir():
         raise DataError(f"{options.samples}: expected a folder of pictures for --samples; there is none.")
-    files = [path for path in sorted(options.samples.rglob("*")) if path.is_file() and pictures.is_readable(path)]
+    files = [path for path in files_below(options.samples, set()) if path.is_file() and pictures.is_readable(path)]
     if not files:
         raise DataError(f"{options.samples}: expected pictures for --samples; found none.")
     chosen = [files[at] for at in _evenly(len(files))]

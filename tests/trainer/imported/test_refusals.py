@@ -9,6 +9,7 @@ import pytest
 from tests.trainer.imported.conftest import Importing, draw
 from tests.trainer.imported.foreign import CLASSES, saved, small
 from trainer.imported.options import ImportedModelError, import_options, parsed
+from trainer.imported.pictures import samples
 
 pytestmark = pytest.mark.tensorflow
 
@@ -225,3 +226,12 @@ def test_a_broken_pin(importing: Importing, tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "models" / "imported" / "pinned").write_text("7")
     assert importing(tmp_path / "missing.keras", tmp_path, "--range", "0-1") == 2
     assert "names version 7, which is not there" in capsys.readouterr().err
+
+
+def test_hidden_files_are_no_samples(classes: Path, tmp_path: Path) -> None:
+    folder = draw(tmp_path / "samples", np.full((1, 28, 28, 1), 7, np.uint8), np.zeros(1, int))
+    (folder / CLASSES[0] / "._0.jpg").write_bytes(b"of macOS")
+    draw(folder / ".ipynb_checkpoints", np.zeros((1, 28, 28, 1), np.uint8), np.zeros(1, int))
+    given = ["m.keras", "--classes", str(classes), "--name", "flowers", "--samples", str(folder)]
+    found = samples(import_options(parsed(given)), None, (28, 28, 1))
+    assert (found.images.mean(), found.labels.tolist()) == (7, [0])
