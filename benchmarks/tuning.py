@@ -27,9 +27,9 @@ from trainer.data.dataset import ImageDataset
 from trainer.data.load import load
 from trainer.recipes import RECIPES
 from trainer.training.fit import train
-from tuning.oracles import ORACLES, SCORE
+from tuning.oracles import ORACLES
 from tuning.space import ALGORITHMS, Search
-from tuning.trials import COMPLETED
+from tuning.trials import COMPLETED, SCORE
 
 Histories = dict[TrainConfig, list[float]]
 NEAR = 0.003

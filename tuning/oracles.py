@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import math
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -22,9 +23,8 @@ from keras_tuner.src.distribute import oracle_client
 
 from registry.disk import write_whole
 from tuning.space import Search, SearchError
-from tuning.trials import FAILED, Record, is_losing
+from tuning.trials import FAILED, SCORE, Record, history, is_losing
 
-SCORE = "val_accuracy"
 # A trial whose worker died so often without finishing an epoch fails: it may be what kills them.
 DEATHS = 5
 # A trial whose worker, on another machine, is silent for so long goes to the next worker. Longer than any epoch.
@@ -34,7 +34,8 @@ SILENCE_S = 1800.0
 class SavedOracle(keras_tuner.Oracle):
     """What all four algorithms have in common here.
 
-    A trial belongs to a worker's id: a worker that reconnects under the same id gets its trial back.
+    A trial belongs to a worker's id: a worker that reconnects under the same id gets its trial back. Workers know a
+    trial by an id that ends with the search's key, by which reports on trials of another search are recognised.
 
     Attributes:
         failure: why the state could not be written; the search cannot go on.
@@ -45,11 +46,12 @@ class SavedOracle(keras_tuner.Oracle):
     closed = False
     ongoing_trials: dict[str, Trial]
 
-    def __init__(self, search: Search, path: Path, silence: float = float("inf"), **options: Any) -> None:
+    def __init__(self, search: Search, path: Path, silence: float = math.inf, key: str = "", **options: Any) -> None:
         """Continues the search from its state in the file `path`, if there is one.
 
         Args:
             silence: seconds after which the trial of a worker that reports nothing is given to another.
+            key: of the search, with the hash of its data.
 
         Raises:
             SearchError: the file is damaged.
@@ -65,6 +67,7 @@ class SavedOracle(keras_tuner.Oracle):
         self.verbose = 0
         self.max_trials = search.limit
         self._search, self._path, self._silence = search, path, silence
+        self._suffix = f"-{key}" if key else ""
         self._exhausted = False  # a worker was told that there are no more trials
         self._times: dict[str, list[float]] = {}  # when a trial began and, in the end, when it ended
         self._deaths: Counter[str] = Counter()  # by trial, since its last epoch; by worker, before it asked for one
@@ -80,7 +83,8 @@ class SavedOracle(keras_tuner.Oracle):
     @property
     def finished(self) -> list[Record]:
         """The trials that ended, in the order of their ends."""
-        return [self._record(self.trials[each]) for each in list(self.end_order)]
+        ended = [self.trials[each] for each in list(self.end_order)]
+        return [Record.of(each, self._times[each.trial_id], self._search.epochs) for each in ended]
 
     @property
     def complete(self) -> bool:
@@ -130,14 +134,24 @@ class SavedOracle(keras_tuner.Oracle):
             self._heard[trial.trial_id] = time.monotonic()
             self._times[trial.trial_id] = [time.time()]
             trial.metrics = type(trial.metrics)()  # the worker reports earlier epochs again
+            trial = copy.copy(trial)
+            trial.trial_id += self._suffix
         return trial
+
+    def get_trial(self, trial_id: str) -> Trial:
+        """The trial that a worker means; for one of another search, an empty one whose status is INVALID."""
+        known = self.trials.get(trial_id.removesuffix(self._suffix))
+        return known or Trial(self.get_space(), trial_id, TrialStatus.INVALID)
 
     @synchronized
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
         """Notes an epoch's validation accuracy; the answer's status is STOPPED if the trial is clearly losing."""
-        trial = super().update_trial(trial_id, metrics, step)
-        self._heard[trial_id] = time.monotonic()
-        self._deaths.pop(trial_id, None)
+        trial = self.get_trial(trial_id)
+        if trial.status == TrialStatus.INVALID:
+            return trial
+        trial = super().update_trial(trial.trial_id, metrics, step)
+        self._heard[trial.trial_id] = time.monotonic()
+        self._deaths.pop(trial.trial_id, None)
         if self.closed or self._is_losing(trial, step + 1):
             trial = copy.copy(trial)
             trial.status = TrialStatus.STOPPED
@@ -145,12 +159,13 @@ class SavedOracle(keras_tuner.Oracle):
 
     @synchronized
     def end_trial(self, trial: Trial) -> None:
-        known = self.trials[trial.trial_id]
-        if self.closed or known.trial_id in self.end_order:
-            return  # too late: another worker got the trial meanwhile, or the time is up
+        known = self.get_trial(trial.trial_id)
+        if self.closed or known.status == TrialStatus.INVALID or known.trial_id in self.end_order:
+            return  # too late: another worker got the trial meanwhile, the time is up, or this is another search
         if known.trial_id in self._retry_queue:
             self._retry_queue.remove(known.trial_id)
-        trial.hyperparameters = known.hyperparameters
+        trial = copy.copy(trial)
+        trial.trial_id, trial.hyperparameters = known.trial_id, known.hyperparameters
         self._times[known.trial_id].append(time.time())
         super().end_trial(trial)
 
@@ -176,32 +191,17 @@ class SavedOracle(keras_tuner.Oracle):
         self.ongoing_trials = {}
 
     def _take_from_the_silent(self, tuner_id: str) -> None:
-        if tuner_id in self.ongoing_trials or self._retry_queue:
-            return
-        for other, trial in self.ongoing_trials.items():
-            if time.monotonic() - self._heard[trial.trial_id] > self._silence:
-                self._retry_queue.append(self.ongoing_trials.pop(other).trial_id)
-                self.tuner_ids.discard(other)
-                return
+        limit = time.monotonic() - self._silence
+        lost = [worker for worker, trial in self.ongoing_trials.items() if self._heard[trial.trial_id] < limit]
+        if lost and tuner_id not in self.ongoing_trials and not self._retry_queue:
+            self._retry_queue.append(self.ongoing_trials.pop(lost[0]).trial_id)
+            self.tuner_ids.discard(lost[0])
 
     def _is_losing(self, trial: Trial, epochs: int) -> bool:
         if self._search.algorithm == "hyperband":
             return False
-        others = [_history(each) for each in self.trials.values() if each.status == TrialStatus.COMPLETED]
-        return is_losing(_history(trial), others, epochs, self._search.epochs)
-
-    def _record(self, trial: Trial) -> Record:
-        values, history = trial.hyperparameters.values, _history(trial)
-        begun, ended = self._times[trial.trial_id]
-        completed = trial.status == TrialStatus.COMPLETED
-        stopped = completed and len(history) < values.get("tuner/epochs", self._search.epochs)
-        message = "" if completed else trial.message or "the loss is no longer a number"
-        return Record(int(trial.trial_id), values, history, begun, ended, trial.status, stopped, message)
-
-
-def _history(trial: Trial) -> list[float]:
-    """The validation accuracy after each epoch."""
-    return [float(each.mean()) for each in trial.metrics.get_history(SCORE)] if trial.metrics.exists(SCORE) else []
+        others = [history(each) for each in self.trials.values() if each.status == TrialStatus.COMPLETED]
+        return is_losing(history(trial), others, epochs, self._search.epochs)
 
 
 class Random(SavedOracle, oracles.RandomSearchOracle):
@@ -230,8 +230,8 @@ class Bayesian(SavedOracle, oracles.BayesianOptimizationOracle):
 class Hyperband(SavedOracle, oracles.HyperbandOracle):
     """Many short trials; the better ones are carried on."""
 
-    def __init__(self, search: Search, *args: Any) -> None:
-        super().__init__(search, *args, max_epochs=search.epochs, hyperband_iterations=None)
+    def __init__(self, search: Search, *args: Any, **options: Any) -> None:
+        super().__init__(search, *args, **options, max_epochs=search.epochs, hyperband_iterations=None)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         proposal = super().populate_space(trial_id)

@@ -65,7 +65,8 @@ def run(search: Search, options: SearchOptions, dataset: ImageDataset, *, alone:
         if not free:
             raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
         _check_settings(search, options, dataset)
-        oracle = ORACLES[search.algorithm](search, directory / STATE, float("inf") if alone else SILENCE_S)
+        silence, key = float("inf") if alone else SILENCE_S, search.key(dataset.sha256)
+        oracle = ORACLES[search.algorithm](search, directory / STATE, silence, key)
         kept = finalists.kept(directory)
         if kept and oracle.complete and _is_answered(search, options, oracle, kept):
             print(f"The search is finished: {directory / report.PAGE}. More --trials continue it; --fresh starts over.")

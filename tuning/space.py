@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -176,3 +178,9 @@ class Search:
             "seed": self.seed,
             "base": {name: value for name, value in self.base.asdict().items() if name not in own},
         }
+
+    def key(self, data: str) -> str:
+        """Eight hexadecimal digits that searches share only if their trials are the same, on data of this hash."""
+        identity = self.identity()
+        del identity["base"]["dataset"]  # perhaps a path, which may differ between machines
+        return hashlib.sha256(json.dumps([identity, data], sort_keys=True).encode()).hexdigest()[:8]

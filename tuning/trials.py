@@ -5,8 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from keras_tuner.engine.trial import Trial  # it imports TensorFlow
+
+SCORE = "val_accuracy"
 COMPLETED, FAILED = "COMPLETED", "FAILED"
 # The median rule compares with at least so many others, and from the middle of a training on: before, a high rate
 # looks worse than it ends.
@@ -37,6 +41,15 @@ class Record:
     stopped: bool = False
     message: str = ""
 
+    @classmethod
+    def of(cls, trial: Trial, times: Sequence[float], epochs: int) -> Record:
+        """The record of a trial that began and ended at these `times`, and was planned for so many epochs."""
+        values, accuracies, completed = trial.hyperparameters.values, history(trial), trial.status == COMPLETED
+        begun, ended = times
+        stopped = completed and len(accuracies) < values.get("tuner/epochs", epochs)
+        message = "" if completed else trial.message or "the loss is no longer a number"
+        return cls(int(trial.trial_id), values, accuracies, begun, ended, trial.status, stopped, message)
+
     @property
     def score(self) -> float | None:
         """The best validation accuracy; None unless completed."""
@@ -52,6 +65,11 @@ class Record:
         if self.score is None:
             return f"failed ({self.message})"
         return f"{self.score:.4f}" + (f", stopped after {len(self.history)}" if self.stopped else "")
+
+
+def history(trial: Trial) -> list[float]:
+    """The validation accuracy after each epoch."""
+    return [float(each.mean()) for each in trial.metrics.get_history(SCORE)] if trial.metrics.exists(SCORE) else []
 
 
 def is_losing(history: Sequence[float], others: Sequence[Sequence[float]], epochs: int, planned: int) -> bool:

@@ -27,23 +27,30 @@ from keras_tuner.errors import FailedTrialError, FatalError
 from trainer.data.dataset import ImageDataset
 from trainer.training import checkpoint
 from trainer.training.fit import DivergedError, train
-from tuning.oracles import SCORE, SavedOracle, limit_waiting
+from tuning.oracles import SavedOracle, limit_waiting
 from tuning.space import Search, SearchError
+from tuning.trials import SCORE
 
 # A trial leaves some tens of megabytes behind; to start over takes about as long as an epoch.
 TRIALS_PER_PROCESS = 8
 WAIT_S = 1.0  # between two questions of a worker for which there is no trial yet
 PATIENCE_S = 600  # a chief that does not answer for so long does not come back
 CHIEF = "chief"
+ANOTHER = (
+    "The chief's search is another one now, or has other options or other data than this worker. Start this worker "
+    "again by the chief's command."
+)
 
 
 class TrainerTuner(keras_tuner.Tuner):
     """Trains each trial with the trainer, in a directory of its own that lasts as long as the trial."""
 
-    def __init__(self, search: Search, oracle: keras_tuner.Oracle, directory: Path, logs: Path | None = None) -> None:
-        """Prepares a search whose files are in `directory`; `logs` is for TensorBoard's HParams page."""
+    def __init__(
+        self, search: Search, oracle: keras_tuner.Oracle, directory: Path, logs: Path | None = None, key: str = ""
+    ) -> None:
+        """Prepares a search of this `key` whose files are in `directory`; `logs` is for TensorBoard's HParams page."""
         super().__init__(oracle=oracle, directory=directory.parent, project_name=directory.name)
-        self._settings, self._trials, self._logs = search, directory / "trials", logs
+        self._settings, self._trials, self._logs, self._key = search, directory / "trials", logs, key
         self._trained, self._idle = 0, False
 
     def save(self) -> None:
@@ -64,6 +71,8 @@ class TrainerTuner(keras_tuner.Tuner):
 
     def on_trial_begin(self, trial: Trial) -> None:
         self._idle = False
+        if trial.trial_id.partition("-")[2] != self._key:
+            raise SearchError(ANOTHER)
 
     def run_trial(self, trial: Trial, dataset: ImageDataset) -> None:
         try:
@@ -82,7 +91,7 @@ class TrainerTuner(keras_tuner.Tuner):
         self._trained += 1
 
     def _train(self, trial: Trial, dataset: ImageDataset) -> None:
-        values, number = trial.hyperparameters.values, int(trial.trial_id)
+        values, number = trial.hyperparameters.values, _number(trial)
         config = self._settings.config(values, number)
         print(f"\nTrial {number + 1}: {config}", flush=True)  # people count from 1, keras-tuner from 0
         directory = self._directory(trial)
@@ -104,10 +113,15 @@ class TrainerTuner(keras_tuner.Tuner):
         if self._logs:
             _log(self._logs / str(number), values, max(history[SCORE]))
 
-    def _directory(self, trial: Trial, number: str | None = None) -> Path:
+    def _directory(self, trial: Trial, past: str | None = None) -> Path:
         """Where a trial keeps its checkpoints; a trial of another search, whose traces may be here, has others."""
-        config = self._settings.config(trial.hyperparameters.values, int(trial.trial_id))
-        return self._trials / f"{int(number or trial.trial_id)}-{config.fingerprint()}"
+        number = _number(trial)
+        config = self._settings.config(trial.hyperparameters.values, number)
+        return self._trials / f"{int(past or number)}-{config.fingerprint()}"
+
+
+def _number(trial: Trial) -> int:
+    return int(trial.trial_id.partition("-")[0])
 
 
 class _Reporter(keras.callbacks.Callback):
@@ -120,6 +134,8 @@ class _Reporter(keras.callbacks.Callback):
 
     def report(self, epoch: int, accuracy: float) -> None:
         answer = self._oracle.update_trial(self._trial.trial_id, {SCORE: accuracy}, step=epoch)
+        if answer.status == TrialStatus.INVALID:
+            raise SearchError(ANOTHER)
         self.done = answer.status == TrialStatus.STOPPED or epoch + 1 >= self._epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -174,9 +190,11 @@ def work(
     limit_waiting(patience)
     oracle = keras_tuner.Oracle(keras_tuner.Objective(SCORE, "max"))  # the chief has the one that proposes
     try:
-        TrainerTuner(search, oracle, directory, logs).search(dataset)
+        TrainerTuner(search, oracle, directory, logs, search.key(dataset.sha256)).search(dataset)
     except grpc.RpcError as error:
         where = f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+        if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            raise SearchError(f"The chief at {where} failed: {error.details()}.") from error
         raise SearchError(
             f"Expected a chief at {where} (KERASTUNER_ORACLE_IP and ..._PORT); none answered within {patience} s."
         ) from error

@@ -10,8 +10,9 @@ from keras_tuner.engine.trial import Trial
 from tests.tuning.disk import full_at
 from trainer.config import TrainConfig
 from trainer.recipes import RECIPES
-from tuning.oracles import DEATHS, ORACLES, SCORE, SavedOracle
+from tuning.oracles import DEATHS, ORACLES, SavedOracle
 from tuning.space import Search, SearchError
+from tuning.trials import SCORE
 
 pytestmark = pytest.mark.tensorflow
 
@@ -281,3 +282,19 @@ def test_hyperband_carries_the_better_trials_on_from_where_they_were(tmp_path: P
         (past,) = (past for past in oracle.finished if past.number == int(each.values["tuner/trial_id"]))
         assert search.config(each.values, each.number) == search.config(past.values, past.number)
         assert each.history[: len(past.history)] == past.history
+
+
+def test_a_report_on_a_trial_of_another_search_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    search = search_by("random")
+    stale = ORACLES["random"](search, tmp_path / "old.json", key="11111111").create_trial("tuner0")
+    oracle = ORACLES["random"](search, tmp_path / "oracle.json", key="22222222")
+    assert oracle.update_trial(stale.trial_id, {SCORE: 0.9}, 0).status == "INVALID"  # before there is such a trial
+    own = oracle.create_trial("tuner1")
+    assert oracle.update_trial(stale.trial_id, {SCORE: 0.9}, 0).status == "INVALID"
+    stale.status = "FAILED"
+    oracle.end_trial(stale)
+    assert oracle.finished == []
+    assert oracle.update_trial(own.trial_id, {SCORE: 0.5}, 0).status == "RUNNING"
+    own.status = "COMPLETED"
+    oracle.end_trial(own)
+    assert [each.history for each in oracle.finished] == [[0.5]]

@@ -69,3 +69,11 @@ def test_a_finalist_trains_the_trials_settings_in_full() -> None:
     assert search.config(values, 3).epochs == 2
     full = search.full_config(values, 3, seed=1)
     assert (full.epochs, full.seed, full.optimizer) == (BASE.epochs, 1, "adam")
+
+
+def test_only_searches_whose_trials_are_the_same_share_a_key() -> None:
+    search = Search(BASE)
+    key = search.key("ab")
+    assert key == replace(search, trials=3, base=replace(BASE, epochs=99, dataset="folder:/elsewhere")).key("ab")
+    others = [Search(BASE, space="full"), Search(BASE, seed=1), Search(replace(BASE, batch_size=32))]
+    assert len({key, search.key("cd"), *(each.key("ab") for each in others)}) == 5

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras_tuner.engine.trial import Trial
 
 from tests.conftest import SAMPLE
 from trainer.config import TrainConfig
@@ -18,9 +19,9 @@ from trainer.data.dataset import ImageDataset
 from trainer.training import checkpoint
 from trainer.training.fit import train
 from tuning import tuner
-from tuning.oracles import ORACLES, SCORE
+from tuning.oracles import ORACLES, SavedOracle
 from tuning.space import Search, SearchError
-from tuning.trials import Record
+from tuning.trials import SCORE, Record
 
 pytestmark = pytest.mark.tensorflow
 
@@ -38,7 +39,7 @@ def work(sample: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Has a worker do all trials of a search in `tmp_path`, and returns them."""
 
     def work(search: Search, logs: Path | None = None) -> list[Record]:
-        oracle = ORACLES[search.algorithm](search, tmp_path / "oracle.json")
+        oracle = ORACLES[search.algorithm](search, tmp_path / "oracle.json", key=search.key(sample.sha256))
         tuner.start_chief(search, oracle, tmp_path)
         while not listens(int(os.environ["KERASTUNER_ORACLE_PORT"])):  # until then the chief reads its environment
             time.sleep(0.05)
@@ -169,3 +170,56 @@ def test_a_port_that_is_taken_is_named(work: Work, tmp_path: Path) -> None:
     taken = os.environ["KERASTUNER_ORACLE_PORT"]
     with pytest.raises(SearchError, match=f"Cannot listen on 127.0.0.1:{taken}"):
         tuner.start_chief(search, ORACLES["random"](search, tmp_path / "other.json"), tmp_path)
+
+
+@pytest.fixture
+def chief_of(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SavedOracle]:
+    """Starts the chief of a search, and makes this process a worker of it."""
+
+    def start(search: Search, sample: ImageDataset) -> SavedOracle:
+        oracle = ORACLES[search.algorithm](search, tmp_path / f"{search.space}.json", key=search.key(sample.sha256))
+        tuner.start_chief(search, oracle, tmp_path)
+        while not listens(int(os.environ["KERASTUNER_ORACLE_PORT"])):
+            time.sleep(0.05)
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner0")
+        return oracle
+
+    return start
+
+
+def test_a_worker_with_other_options_than_its_chief_ends_before_it_trains(
+    chief_of: Callable[..., SavedOracle], sample: ImageDataset, tmp_path: Path
+) -> None:
+    oracle = chief_of(Search(BASE, space="full"), sample)
+    with pytest.raises(SearchError, match="has other options or other data than this worker"):
+        tuner.work(Search(BASE), sample, tmp_path)
+    assert not (tmp_path / "trials").exists()
+    assert oracle.finished == []
+
+
+def test_a_worker_whose_chief_began_another_search_meanwhile_ends_and_its_reports_are_ignored(
+    chief_of: Callable[..., SavedOracle], sample: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = Search(BASE, fixed=("model", "optimizer"), trials=1, epochs=2)
+    oracle = chief_of(search, sample)
+    create, begun = oracle.create_trial, []
+
+    def another_begins(tuner_id: str) -> Trial:
+        begun.append(create(tuner_id))
+        monkeypatch.setattr(oracle, "_suffix", "-11111111")  # as of a chief that began afresh
+        return begun[-1]
+
+    monkeypatch.setattr(oracle, "create_trial", another_begins)
+    with pytest.raises(SearchError, match="The chief's search is another one now"):
+        tuner.work(search, sample, tmp_path)
+    assert len(begun) == 1
+    assert not any(each.metrics.exists(SCORE) for each in oracle.trials.values())
+
+
+def test_an_error_of_the_chief_is_not_said_to_be_silence(
+    chief_of: Callable[..., SavedOracle], sample: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = chief_of(Search(BASE), sample)
+    monkeypatch.setattr(oracle, "create_trial", lambda _: {}["00"])
+    with pytest.raises(SearchError, match=r"^The chief at 127\.0\.0\.1:\d+ failed: .*'00'\.$"):
+        tuner.work(Search(BASE), sample, tmp_path)
