@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,9 @@ def write(folder: Path, about: Mapping[str, Any], batches: Batches) -> Decoded:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for old in folder.parent.glob(f"{STAGED}*"):
-        if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:  # of a process that was killed
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process may have removed or renamed it
+            if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:  # of a process that was killed
+                shutil.rmtree(old, ignore_errors=True)
     staged = Path(tempfile.mkdtemp(prefix=STAGED, dir=folder.parent))
     try:
         shape = _write_splits(staged, batches)

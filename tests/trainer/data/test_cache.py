@@ -158,3 +158,10 @@ def test_memory_stays_flat_on_a_set_larger_than_what_is_held(tmp_path: Path) -> 
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout.split()[-1]))
     assert peaks[1] - peaks[0] < 60, peaks  # MiB
+
+
+def test_a_staged_set_that_another_process_finishes_meanwhile_is_no_error(
+    made: list[tuple[str, np.ndarray, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "glob", lambda folder, _: [folder / f"{cache.STAGED}gone"])
+    assert cache.write(tmp_path / "set", {"source": "chance", "classes": ["a", "b"]}, made).classes == ("a", "b")
