@@ -46,3 +46,12 @@ def test_the_text_has_the_times_of_both_runtimes_or_of_tensorflow_alone_in_a_run
     text = as_markdown(replace(card, metrics=earlier))
     assert "| runtime | 1 image | 32 images |" in text
     assert "LiteRT, one thread" not in text
+
+
+def test_photographs_with_a_background_are_unlike_items_on_black_alone(artifacts: Path) -> None:
+    card = ModelStore(artifacts / "models", "fashion_mnist_sample").card(1)
+    assert "Images unlike those of fashion_mnist_sample, such as photographs with a background, were" in as_markdown(
+        card
+    )
+    photographs = replace(card, data=card.data | {"look": None})
+    assert "Images unlike those of fashion_mnist_sample were not tested; do not rely" in as_markdown(photographs)
