@@ -84,8 +84,21 @@ def _own(name: str, shape: Shape, classes: int) -> keras.Model:
         raise ValueError(f"{expected}. Received: output of shape {' and '.join(map(str, shapes))}.")
     if (last := _last(model)) in PROBABILITIES:
         raise ValueError(f"{expected}, without a {last} at its end. Received: a model that ends in {last}.")
+    if (backend := keras.backend.backend()) != "tensorflow" and (foreign := _not_keras_own(model)):
+        raise ValueError(
+            f"{expected}, of Keras's own layers alone with KERAS_BACKEND={backend}, as another process exports it. "
+            f"Received: a model with {', '.join(foreign)}."
+        )
     (scores,) = keras.tree.flatten(scores)
     return keras.Model(images, layers.Activation("linear", dtype="float32", name="logits")(scores), name="own")
+
+
+def _not_keras_own(model: keras.Model) -> list[str]:
+    """The kinds of a model's layers, and of itself, that a process without the user's module could not load."""
+    within = [name for each in model.layers if isinstance(each, keras.Model) for name in _not_keras_own(each)]
+    own = [each for each in (model, *model.layers) if type(each).__module__.partition(".")[0] != "keras"]
+    unsafe = [each for each in model.layers if isinstance(each, layers.Lambda)]
+    return sorted({*within, *(type(each).__name__ for each in (*own, *unsafe))})
 
 
 def _last(model: keras.Model) -> str:

@@ -128,7 +128,8 @@ def _export_elsewhere(model: keras.Model, directory: Path, temperature: float) -
         command = [sys.executable, "-m", "trainer.release.export", str(saved), str(directory), str(temperature)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise OSError(f"The SavedModel could not be written to {directory}: {done.stderr.strip().splitlines()[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"its process ended with status {done.returncode}."]
+        raise OSError(f"The SavedModel could not be written to {directory}: {lines[-1]}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -110,3 +112,21 @@ def test_a_function_that_builds_another_model_than_it_did_does_not_resume_the_ru
     module.net = lambda shape, classes: flat(shape, 2 * classes, layers.Dense(classes))
     with pytest.raises(CheckpointError, match="not those of the model that my_models:net builds now"):
         train(config("net", epochs=2), sample, tmp_path)
+
+
+class Doubled(layers.Layer):
+    def call(self, values: Any) -> Any:
+        return values * 2
+
+
+@pytest.mark.parametrize("foreign", [Doubled, lambda: layers.Lambda(lambda values: values * 2)])
+def test_with_jax_layers_that_another_process_could_not_load_are_refused_before_training(
+    foreign: Callable[[], keras.Layer], module: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module.net = lambda shape, classes: keras.Sequential([foreign(), flat(shape, classes)])
+    build(config("net"), SHAPE, CLASSES)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match=r"of Keras's own layers alone with KERAS_BACKEND=jax.*with (Doubled|Lambda)"):
+        build(config("net"), SHAPE, CLASSES)
+    module.net = lambda shape, classes: keras.Sequential([flat(shape, classes)])
+    build(config("net"), SHAPE, CLASSES)

@@ -1,5 +1,6 @@
 """The SavedModel takes raw pixels in a named input and gives what its Keras twin gives."""
 
+import subprocess
 from pathlib import Path
 
 import keras
@@ -56,3 +57,14 @@ def test_a_model_of_large_images_is_timed_on_a_smaller_batch(tmp_path: Path) -> 
     model = keras.Sequential([layers.Input((512, 512, 3)), layers.GlobalAveragePooling2D(), layers.Dense(2)])
     export_saved_model(model, tmp_path)
     assert latencies(tmp_path, np.zeros((32, 512, 512, 3), np.uint8))["latency_ms"]["batch_size"] == 1
+
+
+def test_an_export_by_another_process_that_is_killed_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: killed)
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    with pytest.raises(OSError, match=r"could not be written to .*: its process ended with status -9\."):
+        export_saved_model(model, tmp_path)
