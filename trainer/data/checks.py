@@ -174,11 +174,14 @@ def _schema(content: object) -> Schema:
     """The schema in a JSON value, whose lists become tuples."""
     if not isinstance(content, dict):
         raise TypeError(f"Received: {str(content)[:40]}")
-    example = asdict(Schema(shape=(28, 28, 1), classes=("cat", "dog"), images={"train": 48_000}))
+    images = {"train": 48_000, "validation": 12_000, "test": 10_000}
+    example = asdict(Schema(shape=(28, 28, 1), classes=("cat", "dog"), images=images))
+    if unknown := sorted(set(content) - set(example)):
+        raise TypeError(f"Received: {', '.join(unknown)}")
     given: dict[str, Any] = {name: value for name, value in content.items() if value is not None}
     for name, value in given.items():
-        if not _is_like(value, example.get(name)):
-            raise TypeError(f"`{name}` must be like {json.dumps(example.get(name))}. Received: {json.dumps(value)}.")
+        if not _is_like(value, example[name]):
+            raise TypeError(f"`{name}` must be like {json.dumps(example[name])}. Received: {json.dumps(value)}")
     return Schema(**given | {name: tuple(value) for name, value in given.items() if isinstance(value, list)})
 
 
@@ -188,7 +191,7 @@ def _is_like(value: object, example: object) -> bool:
         right_length = len(value) == len(example) or isinstance(example[0], str)
         return right_length and all(_is_like(each, example[0]) for each in value)
     if isinstance(value, dict) and isinstance(example, dict):
-        return all(type(each) is int for each in value.values())
+        return set(value) <= set(example) and all(type(each) is int for each in value.values())
     return type(value) is type(example) or (type(value) is int and isinstance(example, float))  # True is no number
 
 

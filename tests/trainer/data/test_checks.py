@@ -92,6 +92,7 @@ def test_the_schema_of_a_run_is_fulfilled_by_its_data(sample: ImageDataset, tmp_
         '{"classes": "ab"}',
         '{"images": 5}',
         '{"shared": "a"}',
+        '{"images": {"dev": 5}}',
     ],
 )
 def test_a_file_that_is_no_schema_is_refused(content: str, sample: ImageDataset, tmp_path: Path) -> None:
@@ -107,3 +108,10 @@ def test_an_anomaly_stops_unless_it_is_allowed(sample: ImageDataset, capsys: pyt
         checks.inspect(broken)
     assert len(checks.inspect(broken, allow_anomalies=True).anomalies) == 6
     assert "Allowed: 0.png: broken" in capsys.readouterr().out
+
+
+def test_a_name_that_a_schema_does_not_have_is_named(sample: ImageDataset, tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    path.write_text('{"colour": null, "range": [0, 255]}')
+    with pytest.raises(DataError, match=r"with some of dtype, .*, shared \(Received: colour\)\.$"):
+        checks.schema_for(replace(sample, schema=path))
