@@ -119,10 +119,9 @@ def _classes(file: Path) -> tuple[str, ...]:
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and (width or height).isdecimal() and int(height) and int(width or height)):
+    if (match := re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text, re.ASCII)) is None:
         raise ImportedModelError(f"`--size` must be HEIGHTxWIDTH in pixels, such as 224x224. Received: {text}.")
-    return int(height), int(width or height)
+    return int(match[1]), int(match[2])
 
 
 def _folder(text: str | None) -> Path | None:

@@ -195,6 +195,8 @@ def test_an_untested_model_does_not_replace_a_served_one_unless_it_is_forced(
     ("options", "expected"),
     [
         (("--size", "0x5"), "must be HEIGHTxWIDTH"),
+        (("--size", "224x"), "must be HEIGHTxWIDTH in pixels, such as 224x224. Received: 224x."),
+        (("--size", "224"), "must be HEIGHTxWIDTH in pixels, such as 224x224. Received: 224."),
         (("--test", "held-out"), "`--test` must be folder:PATH. Received: held-out."),
         (("--force",), "go together"),
     ],
