@@ -39,7 +39,7 @@ def test_set(options: ImportOptions, shape: Shape) -> ImageDataset | None:
         for split in (found.splits["train"], found.splits["validation"], found.splits["test"])
     )
     if not len(test):
-        raise DataError(f"{options.test}: expected pictures that can be read; {listed(found.left_out)}.")
+        raise DataError(f"{options.test}: expected pictures that can be read. {' '.join(found.left_out[:1])}")
     found = replace(found, splits={"train": train, "validation": validation, "test": test})
     known = (options.name, found.source, options.classes)
     return ImageDataset(*known, train, validation, test, sha256=found.sha256, left_out=found.left_out)

@@ -14,7 +14,7 @@ def summary(imported: Imported) -> str:
     metrics = imported.card.metrics
     verdicts = table([["passed" if each.passed else "FAILED", each.name, each.sentence] for each in imported.checks])
     latency = metrics["latency_ms"] or metrics["litert_latency_ms"]
-    lines = ["", verdicts, "", f"One image takes {latency['single']:.3g} ms here."]
+    lines = ["", verdicts, "", f"One image takes {latency['single']:,.2f} ms here."]
     if imported.version is None:
         return "\n".join(lines)
     verdict, store, version = imported.verdict, imported.store, imported.version

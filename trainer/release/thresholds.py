@@ -95,8 +95,7 @@ def parse(options: list[str]) -> dict[str, float]:
         try:
             overrides[name] = int(text) if name == "infra_requests" else float(text)
         except ValueError:
-            raise ValueError(
-                f"`threshold` must be NAME=VALUE, such as accuracy_floor=0.8. Received: {option}."
-            ) from None
+            expected = "infra_requests=24, a whole number" if name == "infra_requests" else "accuracy_floor=0.8"
+            raise ValueError(f"`threshold` must be NAME=VALUE, such as {expected}. Received: {option}.") from None
     thresholds_for("", overrides)  # fails before hours of training, not after
     return overrides

@@ -27,7 +27,7 @@ def test_the_levels_leave_half_of_the_tenth_that_may_be_refused_in_vain() -> Non
         ("accuracy_floor=1", "`accuracy_floor` must be at least 0 and below 1. Received: 1.0."),
         ("recall_drop=nan", "`recall_drop` must be at least 0 and at most 1. Received: nan."),
         ("infra_requests=0", "`infra_requests` must be at least 1 and at most 10000. Received: 0."),
-        ("infra_requests=2.5", "Received: infra_requests=2.5."),
+        ("infra_requests=2.5", "such as infra_requests=24, a whole number. Received: infra_requests=2.5."),
     ],
 )
 def test_nonsense_is_refused_by_name(option: str, expected: str) -> None:
