@@ -1,9 +1,10 @@
 """A recipe adapted to the size of a data set, as a pure function: the same command on the same data trains the same.
 
 The recipes were chosen on 48,000 training images. A set that gives at least 20 steps an epoch and 2,000 in all trains
-by the recipe as it is, but for class weights where its classes are unbalanced. A smaller one gets smaller batches, a
-rate that suits them, more epochs with patience, and mild augmentation; where no model is named, the residual network,
-because the dense layers of the paper's models learn little from few images.
+by the recipe as it is, but for class weights where its classes are unbalanced, and for ties of epochs, which their loss
+breaks where there are few validation images. A smaller one gets smaller batches, a rate that suits them, more epochs
+with patience, and mild augmentation; where no model is named, the residual network, because the dense layers of the
+paper's models learn little from few images.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a command checks before it trains: a user's own model, the data, and the served version.
 
-The first alone needs TensorFlow.
+Only a user's own model, and a data set that TFDS has to prepare, need TensorFlow.
 """
 
 from __future__ import annotations

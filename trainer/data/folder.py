@@ -2,7 +2,8 @@
 
 Splits that the folder does not have are cut from its training pictures, about a fifth of each class. Which split a
 picture goes to is decided by a hash of its class, its name and a seed, so that pictures that are added or removed move
-no other: a served version is not judged on pictures that it was trained on.
+no other: a served version is not judged on pictures that it was trained on. Only in a class so small that a split would
+get none is a picture moved, so that every split has one.
 """
 
 from __future__ import annotations
