@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow  # starts several servers or a browser
 
 LITE = {"RUNTIME": "litert"}  # which starts sooner
 # The time that requests under way are given is far longer than that in which the service must end without them.
-PATIENT = LITE | {"GRACEFUL_TIMEOUT": "300"}
-END = 60  # seconds in which a service without requests ends at the latest
+PATIENT = LITE | {"GRACEFUL_TIMEOUT": "3000"}
+END = 300  # seconds in which a service without requests ends at the latest
 
 Start = Callable[..., AbstractContextManager[Any]]
 
@@ -143,7 +143,8 @@ def test_a_worker_that_has_answered_its_share_of_requests_loses_none(models: Pat
                     statuses.append(reply.status)
                     closing = reply.headers["Connection"] == "close"
 
-    with start(models, **LITE, WORKERS="2", READY_TIMEOUT="60", GUNICORN_CMD_ARGS="--max-requests 100") as server:
+    settings = {"WORKERS": "2", "READY_TIMEOUT": "300", "DEADLINE_MS": "300000"}
+    with start(models, **LITE, **settings, GUNICORN_CMD_ARGS="--max-requests 100") as server:
         server.wait_until_ready()
         first = set(server.workers())
         answers: list[list[int]] = [[] for _ in range(8)]

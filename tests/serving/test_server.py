@@ -21,7 +21,7 @@ from PIL import Image
 
 import serving
 
-TIMEOUT = 60
+TIMEOUT = 300
 RAW = {"Content-Type": "application/octet-stream"}
 SAMPLES = sorted((Path(serving.__file__).parent / "samples").glob("*.png"))
 Expected = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -197,11 +197,12 @@ def test_what_is_no_request_is_answered_with_a_problem(server: Any, head: bytes,
 def test_each_request_of_a_busy_connection_has_a_deadline_of_its_own(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:
-    with start(models, RUNTIME="litert", DEADLINE_MS="2000") as server, requests.Session() as session:
+    with start(models, RUNTIME="litert", DEADLINE_MS="10000") as server, requests.Session() as session:
         server.wait_until_ready()
-        end = time.monotonic() + 3
+        end = time.monotonic() + 12
         while time.monotonic() < end:
             assert session.post(f"{server.url}/predict", data=bytes(784), headers=RAW, timeout=TIMEOUT).ok
+            time.sleep(0.1)
 
 
 def half_a_request(server: Any) -> socket.socket:
@@ -235,17 +236,17 @@ def test_a_client_that_drips_is_not_heard_for_ever(
                     break
             reply = b"".join(iter(lambda: client.recv(65536), b""))
         assert reply.startswith(b"HTTP/1.1 408 ")
-        assert b"The body must arrive in time" in reply
+        assert b"a part of its body in 1 s" in reply
         assert "Traceback" not in server.log.read_text()
 
 
 def test_the_time_that_a_client_takes_to_send_is_not_held_against_it(
     models: Path, start: Callable[..., AbstractContextManager[Any]]
 ) -> None:
-    with start(models, RUNTIME="litert", DEADLINE_MS="2000") as server:
+    with start(models, RUNTIME="litert", DEADLINE_MS="5000") as server:
         server.wait_until_ready()
         with half_a_request(server) as client:
-            time.sleep(2.5)
+            time.sleep(6)
             client.sendall(bytes(392))
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
 

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]  # starts several server
 
 Start = Callable[..., AbstractContextManager[Any]]
 LITE = {"RUNTIME": "litert"}
-TIMEOUT = 60
+TIMEOUT = 300
 
 
 def card_of(name: str, month: int = 1) -> ModelCard:
@@ -84,7 +84,7 @@ def test_a_swap_of_one_model_under_load_loses_nothing_and_leaves_the_other(
     root: Path, start: Start, weights: NDArray[np.float32], runtime: str
 ) -> None:
     tensor = {"name": "images", "shape": [1, 28, 28], "datatype": "UINT8", "data": [9] * 784}
-    with start(root, WORKERS="2", RUNTIME=runtime) as server:
+    with start(root, WORKERS="2", RUNTIME=runtime, DEADLINE_MS="300000") as server:
         wait(lambda: server.log.read_text().count(" is ready after") == 4, server)
         clients = {
             name: Clients(f"{server.url}/v2/models/{name}/infer", {"inputs": [tensor]})
