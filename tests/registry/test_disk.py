@@ -55,9 +55,9 @@ def assert_nothing_lies_about(store: ModelStore) -> None:
 
 
 def test_two_processes_that_push_at_once_lose_no_version(store: ModelStore) -> None:
-    with process(PUSHER, store.root, 50) as one, process(PUSHER, store.root, 50) as other:
+    with process(PUSHER, store.root, 20) as one, process(PUSHER, store.root, 20) as other:
         assert (one.wait(300), other.wait(300)) == (0, 0)
-    assert store.versions() == list(range(1, 101))
+    assert store.versions() == list(range(1, 41))
     assert_nothing_lies_about(store)
 
 
@@ -138,7 +138,7 @@ def test_readers_always_find_a_whole_version_while_others_pin_push_and_prune(
         ready(pins)
         ready(pushes)
         newest, reads, end = 1, 0, time.monotonic() + 3
-        while time.monotonic() < end or (newest == 1 and time.monotonic() < end + 60):
+        while time.monotonic() < end or (newest == 1 and time.monotonic() < end + 300):
             served = store.served()
             assert served is not None
             before, newest = newest, store.newest() or 0

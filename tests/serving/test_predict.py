@@ -29,7 +29,7 @@ from tests.serving.bridged import BridgeClient, bridged
 from tests.serving.conftest import make_card
 from tests.serving.photographs import photograph
 
-DEADLINE = 120.0
+DEADLINE = 300.0  # seconds
 IDX = SAMPLE / "t10k-images-idx3-ubyte.gz"
 SAMPLES = ROOT / "serving" / "samples"
 
@@ -165,7 +165,7 @@ def test_an_interrupted_run_continues_and_ends_as_an_unbroken_one(
     served: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
     images = tmp_path / "images.npy"
-    np.save(images, np.random.default_rng(2).integers(0, 256, (20_000, 28, 28), np.uint8))
+    np.save(images, np.random.default_rng(2).integers(0, 256, (50_000, 28, 28), np.uint8))
     run(served, images, "--out", tmp_path / "unbroken.csv")
     out = tmp_path / "out.csv"
     rows = tmp_path / ".out.csv.fashion_mnist-1.unfinished"
