@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # they import Keras, which `--advise` does without
 
 FITTED = 0.9  # a training accuracy from which on more training changes little
 MORE_PICTURES = "of pictures added to a folder without splits of its own, about a fifth become test images"
-ONE_CLASS = "Test images of at least two classes are needed: if all are of one, guessing gets all of them right."
+ONE_CLASS = "Test images of at least two classes are needed: with one class, always predicting it is 100 % correct."
 
 
 def adaptation(recipe: TrainConfig, config: TrainConfig, counts: Counts) -> str:
@@ -60,12 +60,12 @@ def _to_pass(counts: Counts, thresholds: Thresholds) -> str:
     best, floor = thresholds.share(counts.test, counts.test)
     if best.needed(floor) < 1:
         what = "" if best.is_plain else " as mean recall of the classes"
-        return f"To be clearly above {floor:.4f} on the test images, the gate needs {best.passing(floor)}{what}."
+        return f"To be significantly above {floor:.4f} on the test images, the gate needs {best.passing(floor)}{what}."
     if best.value == floor:
         return ONE_CLASS
     return (
-        f"Too few test images: with all {best.images:,} right, the gate could not tell that the model is above "
-        f"{floor:.4f}. At least {best.images_needed(floor):,} are needed; {MORE_PICTURES}."
+        f"Too few test images: even if all {best.images:,} were classified correctly, the gate could not tell that the "
+        f"model is above {floor:.4f}. At least {best.images_needed(floor):,} are needed; {MORE_PICTURES}."
     )
 
 

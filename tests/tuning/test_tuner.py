@@ -88,7 +88,7 @@ def test_an_interrupted_trial_goes_on_from_its_last_epoch(
     (record,) = work(search)
     assert record.history[:1] == begun
     assert len(record.history) == 3
-    assert "Going on after epoch 1" in capsys.readouterr().out
+    assert "Resuming after epoch 1" in capsys.readouterr().out
 
 
 def weights(directory: Path) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""How sure a measured share is: its interval, and what share or how many images would lie clearly above a floor."""
+"""How sure a measured share is: its interval, and what share, or how many images, a floor asks for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Share:
         return floor + Z * math.sqrt(floor * (1 - floor) / self.effective)
 
     def passing(self, floor: float) -> str:
-        """The least that would be clearly above the floor on as many images, where `needed` is below 1."""
+        """The least that would be significantly above the floor on as many images, where `needed` is below 1."""
         needed = self.needed(floor)
         if not self.is_plain:
             return f"more than {needed:.4f}"
@@ -50,7 +50,7 @@ class Share:
         return f"{right:,} of {self.images:,} images classified correctly ({low:.4f} to {high:.4f})"
 
     def images_needed(self, floor: float) -> int:
-        """On how many images of the same proportions this share, above the floor, would be clearly above it."""
+        """On how many images of the same proportions this share, above the floor, would be significantly above it."""
         effective = Z**2 * floor * (1 - floor) / (self.value - floor) ** 2
         return math.floor(effective * self.images / self.effective) + 1
 

@@ -80,7 +80,7 @@ def accuracy_floor(evaluation: Evaluation, thresholds: Thresholds) -> Check:
 
 
 def _to_pass(share: Share, floor: float) -> str:
-    """Whether there are too few images to tell, and what would have been clearly above the floor on as many."""
+    """Whether there are too few images to tell, and what would have been significantly above the floor on as many."""
     few = ": too few images to tell" if share.value > floor else ""
     enough = "on so few, even 100 % would not be" if share.needed(floor) >= 1 else f"{share.passing(floor)} would be"
     return f"{few}; {enough}"

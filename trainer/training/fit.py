@@ -70,7 +70,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     devices: Devices = ONE,
 ) -> TrainResult:
-    """Trains one model, going on from the run directory's newest checkpoint where it has one.
+    """Trains one model, resuming from the run directory's newest checkpoint where it has one.
 
     Writes `model.keras`, `history.csv` and, after each epoch, a checkpoint into the run directory.
 
@@ -103,7 +103,7 @@ def train(
                 "or begin a new run with --fresh."
             )
         progress.resume(model, saved)
-        print(f"Going on after epoch {saved.epochs} of {directory}", flush=True)
+        print(f"Resuming after epoch {saved.epochs} of {directory}", flush=True)
     start = time.perf_counter()
     try:
         if not progress.finished and progress.epochs < config.epochs:
