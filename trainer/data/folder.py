@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,19 +43,9 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int) -> Decoded:
     """
     folder = folder.resolve()  # so that another path to it gives the same copy
     found = scan(folder)
-    missed = left_out(folder, found)
-    of_folder = f"folder-{_hash(str(folder))}-"
-    of_state = f"{of_folder}{_hash([_stamps(found), missed])}-"
-    copy = data_dir / "decoded" / f"{of_state}{image_size}-{seed}"
-    if known := cache.read(copy):
-        return known
-    print(f"Decoding the pictures of {folder}; this happens once, until they change.", flush=True)
     parts = _parts(found, seed)
-    shape = _shape([path for pictures in parts.values() for path, _ in pictures], image_size)
-    about = {"source": f"pictures in {folder}", "classes": tuple(found["train"]), "left_out": missed}
-    result = cache.write(copy, about, _batches(parts, shape, missed))
-    _remove_others(copy, of_folder, of_state)
-    return result
+    key = f"{image_size}-{seed}"
+    return _decoded(folder, data_dir, "folder", key, found, parts, lambda: _shape(parts, image_size))
 
 
 def held_out(folder: Path, data_dir: Path, shape: Shape) -> Decoded:
@@ -78,12 +69,6 @@ def held_out(folder: Path, data_dir: Path, shape: Shape) -> Decoded:
     found = scan(folder)
     if len(found) > 1 and "test" not in found:
         raise DataError(f"{folder}: expected a folder called test beside {' and '.join(found)}; there is none.")
-    missed = left_out(folder, found)
-    of_folder = f"test-{_hash(str(folder))}-"
-    of_state = f"{of_folder}{_hash([_stamps(found), missed])}-"
-    copy = data_dir / "decoded" / f"{of_state}{'x'.join(map(str, shape))}"
-    if known := cache.read(copy):
-        return known
     parts: Parts = {"train": [], "validation": [], "test": []}
     for label, (name, paths) in enumerate(found["train"].items()):
         if "test" in found:
@@ -93,17 +78,38 @@ def held_out(folder: Path, data_dir: Path, shape: Shape) -> Decoded:
             of_class = {"test": cut["train"], "validation": cut["validation"]}
         for split, chosen in of_class.items():
             parts[split] += [(path, label) for path in chosen]
+    return _decoded(folder, data_dir, "test", "x".join(map(str, shape)), found, parts, lambda: shape)
+
+
+def _decoded(
+    folder: Path,
+    data_dir: Path,
+    kind: str,
+    key: str,
+    found: dict[str, Files],
+    parts: Parts,
+    measured: Callable[[], Shape],
+) -> Decoded:
+    """The pictures of a folder, from the copy of its present state, which is made where there is none.
+
+    Args:
+        kind: of copy; those of earlier states of the folder are removed.
+        key: what the copy depends on beside the folder's state.
+        measured: the shape that pictures are brought to; asked for where they are decoded.
+    """
+    missed = left_out(folder, found)
+    of_folder = f"{kind}-{_hash(str(folder))}-"
+    of_state = f"{of_folder}{_hash([_stamps(found), missed])}-"
+    copy = data_dir / "decoded" / f"{of_state}{key}"
+    if known := cache.read(copy):
+        return known
+    print(f"Decoding the pictures of {folder}; this happens once, until they change.", flush=True)
     about = {"source": f"pictures in {folder}", "classes": tuple(found["train"]), "left_out": missed}
-    result = cache.write(copy, about, _batches(parts, shape, missed))
-    _remove_others(copy, of_folder, of_state)
-    return result
-
-
-def _remove_others(copy: Path, of_folder: str, of_state: str) -> None:
-    """Remove the copies of earlier states of a folder."""
+    result = cache.write(copy, about, _batches(parts, measured(), missed))
     for other in copy.parent.glob(f"{of_folder}*"):
         if not other.name.startswith(of_state):
             shutil.rmtree(other, ignore_errors=True)
+    return result
 
 
 def _hash(value: object) -> str:
@@ -152,10 +158,10 @@ def _place(text: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _shape(paths: list[Path], image_size: int) -> Shape:
+def _shape(parts: Parts, image_size: int) -> Shape:
     """The images' shape, from the headers of the pictures that are not broken."""
     sizes, grey = set(), True
-    for path in paths:
+    for path in (path for pictures in parts.values() for path, _ in pictures):
         try:
             size, is_grey = header(path)
         except Exception:  # noqa: S112 - a broken header raises anything; `read` will name the file
