@@ -6,14 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from registry.store import FLATBUFFER
 from trainer.imported.flatbuffer import wrapped
 from trainer.imported.model import ImportedModel
-from trainer.release.export import try_flatbuffer
-from trainer.release.exported import INPUT, OUTPUT
+from trainer.release.export import try_flatbuffer, write_saved_model
+from trainer.release.exported import OUTPUT
 
 Graph = Callable[[Any], Any]
 
@@ -53,11 +52,4 @@ def _export_saved_model(model: ImportedModel, graph: Graph, directory: Path) -> 
         scores = tf.ensure_shape(scores, (None, source.units))
         return {OUTPUT: model.after(scores)}
 
-    archive = keras.export.ExportArchive()
-    archive.track(source.tracked)
-    spec = tf.TensorSpec((None, *model.shape), tf.float32, INPUT)
-    try:
-        archive.add_endpoint("serve", serve, input_signature=[spec])
-        archive.write_out(str(directory), verbose=False)
-    except tf.errors.OpError as error:  # TensorFlow's own kind, also for a full disk
-        raise OSError(f"The SavedModel could not be written to {directory}: {error.message}.") from error
+    write_saved_model(directory, source.tracked, serve, model.shape)

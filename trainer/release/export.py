@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -50,7 +52,10 @@ def export(model: keras.Model, directory: Path, temperature: float, tolerance: f
     Raises:
         OSError: the disk is full or may not be written.
     """
-    export_saved_model(fast_form(model), directory, temperature)
+    fast = fast_form(model)
+    export_saved_model(fast, directory, temperature)
+    if fast is model:  # the user's own
+        return try_flatbuffer(directory, directory, tolerance)
     with tempfile.TemporaryDirectory(prefix=".litert-", dir=directory.parent) as source:
         export_saved_model(model, Path(source), temperature)
         return try_flatbuffer(Path(source), directory, tolerance)
@@ -110,11 +115,26 @@ def export_saved_model(model: keras.Model, directory: Path, temperature: float =
     if keras.backend.backend() != "tensorflow":
         _export_elsewhere(model, directory, temperature)
         return
+    write_saved_model(directory, model, serving_model(model, temperature), model.input_shape[1:])
+
+
+def write_saved_model(
+    directory: Path, tracked: Any, serve: Callable[[tf.Tensor], dict[str, tf.Tensor]], shape: tuple[int, ...]
+) -> None:
+    """Writes a SavedModel into an existing directory.
+
+    Args:
+        tracked: what holds the variables of `serve`.
+        serve: from raw pixels, float32 (batch, *shape), to {"probabilities": float32 (batch, classes)}.
+
+    Raises:
+        OSError: the disk is full or may not be written.
+    """
     archive = keras.export.ExportArchive()
-    archive.track(model)
-    spec = keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name=INPUT)
+    archive.track(tracked)
+    spec = tf.TensorSpec((None, *shape), tf.float32, INPUT)
     try:
-        archive.add_endpoint("serve", serving_model(model, temperature), input_signature=[spec])
+        archive.add_endpoint("serve", serve, input_signature=[spec])
         archive.write_out(str(directory), verbose=False)
     except tf.errors.OpError as error:  # TensorFlow's own kind, also for a full disk
         raise OSError(f"The SavedModel could not be written to {directory}: {error.message}.") from error
