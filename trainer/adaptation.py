@@ -64,35 +64,29 @@ class Counts:
 def adapted(recipe: TrainConfig, counts: Counts, given: Mapping[str, Any]) -> TrainConfig:
     """The recipe for a set of so many images, with the settings that the user gave, which always win."""
 
-    def changed(config: TrainConfig, **settings: Any) -> TrainConfig:
-        return replace(config, **{name: given.get(name, value) for name, value in settings.items()})
-
+    settings = dict(given)
     images, small = sum(counts.train), is_small(recipe, counts)
-    config = changed(
-        recipe,
-        class_weights=recipe.class_weights or max(counts.train) > UNBALANCED * min(counts.train),
-        tie_by_loss=recipe.tie_by_loss or counts.validation < FEW_VALIDATION,
-    )
+    unbalanced = max(counts.train) > UNBALANCED * min(counts.train)
+    settings.setdefault("class_weights", recipe.class_weights or unbalanced)
+    settings.setdefault("tie_by_loss", recipe.tie_by_loss or counts.validation < FEW_VALIDATION)
     if small:
         batch = 2 ** max(0, (images // STEPS_AN_EPOCH).bit_length() - 1)
-        config = changed(config, batch_size=max(SMALLEST_BATCH, batch))
-        config = changed(config, learning_rate=_scaled(recipe, config.batch_size, given))
-        steps = math.ceil(images / config.batch_size)
-        config = changed(config, passes=max(recipe.passes, math.ceil(STEPS_AN_EPOCH / steps)))
+        batch = settings.setdefault("batch_size", max(SMALLEST_BATCH, batch))
+        settings.setdefault("learning_rate", _scaled(recipe, batch, given))
+        steps = math.ceil(images / batch)
+        settings.setdefault("passes", max(recipe.passes, math.ceil(STEPS_AN_EPOCH / steps)))
     # A large batch that the user gave to a large set changes nothing else.
-    epochs = math.ceil(STEPS / steps_an_epoch(config if small else recipe, images))
+    epochs = math.ceil(STEPS / steps_an_epoch(replace(recipe, **settings) if small else recipe, images))
     if epochs > recipe.epochs:
         if "epochs" not in given:  # who gives a number of epochs wants them all
-            config = changed(config, epochs=epochs, patience=max(recipe.patience, epochs // PATIENCE))
+            settings["epochs"] = epochs
+            settings.setdefault("patience", max(recipe.patience, epochs // PATIENCE))
         if any(getattr(recipe, name) for name in AUGMENTATIONS):  # else the recipe is meant to be plain
             shift = min(MOST_SHIFT, round(SHIFT * counts.side))
-            config = changed(
-                config,
-                shift=max(recipe.shift, shift),
-                rotate=max(recipe.rotate, ROTATE),
-                contrast=max(recipe.contrast, CONTRAST),
-            )
-    return replace(config, **given)
+            settings.setdefault("shift", max(recipe.shift, shift))
+            settings.setdefault("rotate", max(recipe.rotate, ROTATE))
+            settings.setdefault("contrast", max(recipe.contrast, CONTRAST))
+    return replace(recipe, **settings)
 
 
 def is_small(recipe: TrainConfig, counts: Counts) -> bool:
