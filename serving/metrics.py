@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from serving.settings import SettingsError
 
 PREFIX = "serving-metrics-"  # of a directory that is made here, because none was named
-BY_PROCESS = {"serving_model_version", "serving_model_load_seconds"}
+BY_PROCESS = {"serving_ready", "serving_model_version", "serving_model_load_seconds"}
 MAX_PENDING = 128  # calls
 _OWN = re.compile(r"worker-\d+\.(json|new)")
 
@@ -80,6 +80,7 @@ CLASSES = Counter("serving_predicted_classes", "Images by predicted class.", ("m
 CONFIDENCE = Histogram(
     "serving_confidence", "Highest probability of each image.", ("model",), buckets=_SHARES, registry=REGISTRY
 )
+READY = Gauge("serving_ready", "1 where the default model is loaded, else 0, by process.", registry=REGISTRY)
 VERSION = Gauge("serving_model_version", "Version that is served, by process.", ("model",), registry=REGISTRY)
 LOADING = Gauge(
     "serving_model_load_seconds", "Seconds that its loading took, by process.", ("model",), registry=REGISTRY
