@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from socket import socket
@@ -21,9 +22,10 @@ ACCEPT_AGAIN_SECONDS = 0.1  # until a worker without a free descriptor tries aga
 class DrainingServer(Server):
     """uvicorn's server for a bridge, which drains: it reports not ready before it stops accepting connections."""
 
-    def __init__(self, config: Config, bridge: Any) -> None:
+    def __init__(self, config: Config, bridge: Any, parent: int) -> None:
         super().__init__(config)
         self.bridge = bridge
+        self.parent = parent  # gunicorn's process
         self.sigterm_at: float | None = None
         self.listeners: list[socket] = []
         self.arriving: set[asyncio.Task[Any]] = set()
@@ -86,6 +88,8 @@ class DrainingServer(Server):
             self.should_exit = True
         if counter % 10 == 0:
             self.bridge.tick()
+            if os.getppid() != self.parent:  # it was killed, and a new service would find the port taken
+                self.handle_exit(signal.SIGTERM, None)
             for connection in [*self.server_state.connections]:
                 if waited >= settings.graceful_timeout:
                     connection.transport.abort()
@@ -142,6 +146,6 @@ class Worker(UvicornWorker):
             runner.run(self._serve_until_signal())
 
     async def _serve_until_signal(self) -> None:
-        server = DrainingServer(self.config, self.wsgi)
+        server = DrainingServer(self.config, self.wsgi, self.ppid)
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT, None)
         await server.serve(sockets=self.sockets)

@@ -129,3 +129,19 @@ def test_a_stdout_on_a_full_disk_is_no_reason_not_to_serve(models: Path, tmp_pat
         "warning: stdout: No space left on device. Serving fashion_mnist at http://127.0.0.1:"
     )
     assert "Traceback" not in log.read_text()
+
+
+def test_workers_end_when_gunicorn_is_killed_and_free_the_port(
+    models: Path, start: Callable[..., AbstractContextManager[Any]]
+) -> None:
+    with start(models, RUNTIME="litert") as server:
+        server.wait_until_ready()
+        server.process.kill()
+        server.process.wait(TIMEOUT)
+        end = time.monotonic() + TIMEOUT
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", server.port)) != 0:
+                    return
+            time.sleep(0.1)
+        raise AssertionError("a worker still listens")
