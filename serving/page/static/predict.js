@@ -20,7 +20,7 @@ export function describe(description) {
     asked++; // what the other model has still to answer is not shown
     last = undefined;
     complain("");
-    hideAnswer();
+    reveal(false);
   }
   model = description;
   if (first) drawing = new Drawing(model.card.input.shape, paperOf(model), classifyDrawing);
@@ -28,9 +28,10 @@ export function describe(description) {
   showSamples();
 }
 
-function hideAnswer() {
-  byId("empty").hidden = false;
-  byId("answer").hidden = true;
+// Show the answer, or that there is none. A screen reader reads both out, because they lie in a region that is always there.
+function reveal(answered) {
+  byId("empty").hidden = answered;
+  for (const id of ["verdict", "answer"]) byId(id).hidden = !answered;
 }
 
 export function listen() {
@@ -76,7 +77,7 @@ async function classifyFile(file, sample = "") {
   if (file.size > model.limits.max_body_bytes - 1024) {
     asked++; // a late reply to an earlier image is not shown
     complain(`${file.name} is too large: it has ${megabytes(file.size)}, and a request may have ${megabytes(model.limits.max_body_bytes)}.`);
-    hideAnswer();
+    reveal(false);
     return;
   }
   const form = new FormData();
@@ -104,7 +105,7 @@ async function ask(body, query, source, begin) {
   } catch (error) {
     if (number !== asked) return;
     complain(error.message);
-    hideAnswer(); // it was about another image
+    reveal(false); // it was about another image
   }
 }
 
@@ -116,8 +117,7 @@ function show(reply, query, source, milliseconds) {
   const [prediction] = reply.predictions;
   const pixels = Uint8Array.from(atob(prediction.pixels), (char) => char.charCodeAt(0));
   shown = { pixels, label: prediction.label };
-  byId("empty").hidden = true;
-  byId("answer").hidden = false;
+  reveal(true);
   byId("label").textContent = prediction.label;
   byId("words").textContent = confidence(prediction);
   warn(prediction);
