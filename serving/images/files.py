@@ -103,9 +103,10 @@ def _from_data_url(text: str, name: str) -> bytes:
 
 
 def from_base64(text: str, name: str) -> bytes:
-    """The bytes that base64 stands for; line breaks, as MIME puts them in, are skipped as TensorFlow Serving does."""
+    """The bytes that base64 stands for; line breaks and missing padding are allowed, as TensorFlow Serving does."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        data = "".join(text.split())
+        return base64.b64decode(data + "=" * (-len(data) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidImageError(f"`{name}` must hold base64. Received: {len(text)} characters that are not.") from None
 
