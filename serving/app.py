@@ -13,6 +13,7 @@ from werkzeug.routing import BaseConverter, MapAdapter
 
 from registry.errors import RegistryError
 from serving.api import description, native, open_inference, pages, tensorflow_serving
+from serving.api.replies import Reply
 from serving.errors import ServiceError, problem
 from serving.model.models import Models
 from serving.observe import exchange_of
@@ -45,6 +46,16 @@ class App(Flask):
     request_class = MemoryRequest
     session_interface = NoSessions()
 
+    def full_dispatch_request(self) -> Any:
+        """Call the view, and nothing before and after it, unless tracing has put something there."""
+        if self.before_request_funcs or self.after_request_funcs:
+            return super().full_dispatch_request()
+        try:
+            found = self.dispatch_request()
+        except Exception as error:
+            found = self.handle_user_exception(error)
+        return found if isinstance(found, Reply) else self.make_response(found)
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """No view is a coroutine."""
         return func
@@ -53,7 +64,7 @@ class App(Flask):
         """Match the path alone: no route depends on a host, and no URL is built from one."""
         if request is None:
             return None
-        return self.url_map.bind("localhost", path_info=request.path, default_method=request.method)
+        return MapAdapter(self.url_map, "localhost", "/", "", "http", request.path, request.method)
 
 
 class ModelName(BaseConverter):

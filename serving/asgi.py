@@ -74,6 +74,6 @@ def _follow(models: Models, settings: Settings) -> None:
         for each in others:
             if main.is_alive():
                 each.poll()
-        if default.ready and not settings.reload_seconds:
+        if not settings.reload_seconds and default.ready and all(each.served.ready for each in models.by_name.values()):
             return
-        main.join(settings.reload_seconds if default.ready else 1)
+        main.join((default.ready and settings.reload_seconds) or 1)

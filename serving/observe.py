@@ -40,8 +40,8 @@ class Exchange:
     Attributes:
         method, path: of the request.
         identity: what X-Request-ID says.
-        began: when its head had arrived.
-        received: when its body was whole.
+        began: when the application was asked, at the earliest when its head had arrived.
+        received: when its body had arrived whole; 0 until then.
         deadline: when it is too late to begin with it; the time that its client took to send it does not count.
         started: when it had a thread, or its turn in the event loop.
         rejected: why it was not served in time, None where it was.
@@ -85,7 +85,7 @@ class Exchange:
 
     def end(self, code: int, access_log: bool) -> None:
         """Count and, with ACCESS_LOG, log the reply."""
-        seconds, protocol = time.monotonic() - self.began, self.protocol
+        seconds, protocol = time.monotonic() - (self.received or self.began), self.protocol
         metrics.later(metrics.count_reply, protocol, code, self.model, self.version, seconds, self.rejected)
         if self.prediction:
             metrics.later(metrics.count_prediction, *self.prediction)

@@ -3,11 +3,11 @@
 import base64
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 
 from decoding.heads import format_of
 from serving.api import body
-from serving.api.replies import reply
+from serving.api.replies import Reply, reply
 from serving.errors import InvalidImageError, UnsupportedMediaTypeError
 from serving.images.files import Batch, from_files, from_json, from_raw
 from serving.images.photographs import Look
@@ -25,7 +25,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
     native = Blueprint("native", __name__)
 
     @native.post("/predict")
-    def predict() -> Response:
+    def predict() -> Reply:
         """Classify one image or many.
 
         The body is JSON (`images` or `image`: pixels, or an image file as a data URL), an image file (PNG, JPEG,

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import orjson
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 from numpy.typing import NDArray
 
 from registry.card import ModelCard
 from serving.api import body
+from serving.api.replies import Reply, reply
 from serving.api.tensors import as_bytes, classes_of, member, read_images
 from serving.errors import InvalidImageError
 from serving.images.json_body import parse
@@ -68,7 +69,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
 
     @routes.post("/models/<name>/infer")
     @routes.post("/models/<name>/versions/<version>/infer")
-    def infer(name: str, version: str | None = None) -> Response:
+    def infer(name: str, version: str | None = None) -> Reply:
         """One input of images, answered with their probabilities, or with their best classes."""
         inference = models.named(name, wait=True)
         predictor = inference.predictor_of(version, wait=True)
@@ -127,7 +128,7 @@ def _wanted_output(content: dict[str, Any], card: ModelCard) -> tuple[bool, int]
 
 def _reply(
     identity: str | None, predictor: Predictor, probabilities: NDArray[np.float32], binary: bool, count: int
-) -> Response:
+) -> Reply:
     card = predictor.card
     value = classes_of(probabilities, card.classes, count) if count else np.ascontiguousarray(probabilities)
     output: dict[str, Any] = {
@@ -141,12 +142,11 @@ def _reply(
     if not binary:
         # JSON data is flat, in row-major order, as the protocol's own examples are.
         output["data"] = [text for row in value for text in row] if isinstance(value, list) else value.ravel()
-        text = orjson.dumps(head | {"outputs": [output]}, option=orjson.OPT_SERIALIZE_NUMPY)
-        return Response(text, mimetype="application/json")
+        return reply(head | {"outputs": [output]})
     tensor = as_bytes(value)
     output["parameters"] = {"binary_data_size": len(tensor)}
     text = orjson.dumps(head | {"outputs": [output]})
-    return Response(text + tensor, mimetype="application/octet-stream", headers={HEADER: str(len(text))})
+    return Reply(text + tensor, "application/octet-stream", [(HEADER, str(len(text)))])
 
 
 def _metadata(predictor: Predictor, platform: str) -> dict[str, Any]:

@@ -8,11 +8,11 @@ import math
 from typing import Any
 
 import numpy as np
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 
 from registry.card import TensorSpec
 from serving.api import body
-from serving.api.replies import reply
+from serving.api.replies import Reply, reply
 from serving.errors import InvalidImageError
 from serving.images.files import from_base64, from_files
 from serving.images.json_body import parse, plain_pixels
@@ -31,7 +31,7 @@ def blueprint(models: Models, settings: Settings) -> Blueprint:
 
     @routes.post("/<model:name>:predict")
     @routes.post("/<model:name>/versions/<model:version>:predict")
-    def predict(name: str, version: str | None = None) -> Response:
+    def predict(name: str, version: str | None = None) -> Reply:
         """{"instances": [...]} is answered with {"predictions": [...]}, {"inputs": ...} with {"outputs": ...}."""
         inference = models.named(name, wait=True)
         predictor = inference.predictor_of(version, wait=True)

@@ -6,8 +6,11 @@ itself where that delays nobody, every other one by a bounded pool of threads.
 
 import asyncio
 import logging
+import math
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from http import HTTPStatus
 from time import monotonic
@@ -32,8 +35,9 @@ from serving.http.environ import Environ, wsgi_environ
 from serving.images.memory import COUNTED
 from serving.images.photographs import EXAMINED
 from serving.keys import Keys
-from serving.metrics import QUEUE, share
+from serving.metrics import QUEUE, READY, share
 from serving.model.models import Models
+from serving.model.served import QUICK_SECONDS, Served
 from serving.observe import ENVIRON_KEY, HEADERS, Exchange
 from serving.settings import Settings
 
@@ -43,8 +47,10 @@ Reply = tuple[int, dict[bytes, bytes], bytes]  # status, headers and body
 # Answered in the event loop, even while all threads are busy.
 PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 PAGE_THREADS = 2  # for pages, descriptions and metrics, which read files
-# A JSON image of 28 x 28 has 3 KiB. Larger bodies, and pictures that take long to decode, would delay the others.
+# What the event loop reads; larger bodies would delay the others. A JSON image of 28 x 28 has 3 KiB, a PNG of it less
+# than 1, and a picture of 30 KB may have so many chunks that they take 20 ms.
 LOOP_BYTES = 32 * 1024
+PICTURE_BYTES = 4 * 1024
 UNREDUCED = 2**16  # pixels of a side to which no JPEG file is reduced in decoding
 _HEADERS = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}
 
@@ -69,6 +75,7 @@ class Bridge:
         self._pool = ThreadPoolExecutor(settings.threads, "predict")
         self._pages = ThreadPoolExecutor(PAGE_THREADS, "page")
         self._admitted = 0  # predictions that have a thread, or wait for one
+        self._large = Counter[Served]()  # those of them by model that are too large for the event loop
         self._present = 0  # predictions whose body is whole
         self._bodies = Bodies(settings)
         self._sharing_error = ""
@@ -76,6 +83,7 @@ class Bridge:
     def tick(self) -> None:
         """Publish the metrics; called once a second."""
         QUEUE.set(max(0, self._admitted - 1))
+        READY.set(self.models.default.served.ready)
         if self.settings.metrics_directory:
             error = share(self.settings.metrics_directory)
             if error and error != self._sharing_error:
@@ -95,7 +103,9 @@ class Bridge:
                 if self._full and exchange.method == "POST":
                     raise overloaded()
                 await self._bodies.read(environ, receive)
-            exchange.received = exchange.started = monotonic()
+            exchange.started = monotonic()
+            # By the protocol, since the event loop may have come to this request only now.
+            exchange.received = scope.get("received", exchange.started)
             exchange.deadline = exchange.received + self.settings.deadline_ms / 1000
             # Asked once before the answer, so that no probe is told "ready" on a connection that ends.
             draining = self.models.draining
@@ -108,8 +118,7 @@ class Bridge:
         headers[b"x-request-id"] = exchange.identity.encode()
         if self._origins:
             headers |= cors.headers(self._origins, environ)
-        slow = status == HTTPStatus.REQUEST_TIMEOUT
-        abandoned = not exchange.received and (slow or not self._bodies.may_skip(environ))
+        abandoned = not exchange.received and not self._bodies.may_skip(environ)
         if abandoned or draining:
             headers[b"connection"] = b"close"
         await send({"type": "http.response.start", "status": status, "headers": [*headers.items()]})
@@ -140,20 +149,24 @@ class Bridge:
         if exchange.method != "POST":
             if self._origins and cors.is_preflight(environ):
                 return HTTPStatus.NO_CONTENT.value, {}, b""
-            if exchange.path in PROBES:
+            if exchange.path in PROBES or exchange.path.endswith("/ready"):
                 return self._call(environ)
             return await loop.run_in_executor(self._pages, copy_context().run, self._call, environ)
+        served = self.models.asked_by(exchange.path, environ["QUERY_STRING"])
+        small = _images(environ, exchange.path, served.image_bytes) * served.seconds < QUICK_SECONDS
         self._present += 1
         try:
-            if await self._may_run_here(environ, exchange.path):
+            if small and await self._delays_nobody(served):
                 return self._call(environ)
             if self._full:
                 raise overloaded()
             self._admitted += 1
+            self._large[served] += not small
             try:
                 return await loop.run_in_executor(self._pool, copy_context().run, self._call_in_time, environ)
             finally:
                 self._admitted -= 1
+                self._large[served] -= not small
         finally:
             self._present -= 1
 
@@ -161,15 +174,10 @@ class Bridge:
     def _full(self) -> bool:
         return self._admitted >= self.settings.threads + self.settings.max_queue
 
-    async def _may_run_here(self, environ: Environ, path: str) -> bool:
-        """Whether a prediction may run in the event loop: it is small, the model quick, and batches gain nothing."""
-        if int(environ.get("CONTENT_LENGTH", 0)) > LOOP_BYTES or not _is_quickly_read(environ, path):
-            return False
-        served = self.models.asked_by(path, environ["QUERY_STRING"])
-        if not served.quick:
-            return False
+    async def _delays_nobody(self, served: Served) -> bool:
+        """Whether a small prediction may run in the event loop: it need not wait there, and a batch gains nothing."""
         if not served.batches:
-            return True
+            return not self._large[served]
         await asyncio.sleep(0)  # others that have arrived by now are counted
         return self._present == 1
 
@@ -209,20 +217,22 @@ class Bridge:
         return status.value, _HEADERS | {name.lower().encode(): value.encode() for name, value in own.items()}, content
 
 
-def _is_quickly_read(environ: Environ, path: str) -> bool:
-    """Whether a small body surely holds few pixels, as numbers or in one picture file of few pixels."""
+def _images(environ: Environ, path: str, image_bytes: int) -> float:
+    """About how many images a body holds; infinite where it may take long to read."""
     kind = environ.get("CONTENT_TYPE", "")
-    if "HTTP_CONTENT_ENCODING" in environ:
-        return False
-    if path.startswith("/v2/") or (path == "/predict" and kind == "application/octet-stream"):
-        return True  # pixels
+    length = int(environ.get("CONTENT_LENGTH", 0))
+    if length > LOOP_BYTES or "HTTP_CONTENT_ENCODING" in environ:
+        return math.inf
+    if "HTTP_INFERENCE_HEADER_CONTENT_LENGTH" in environ or (path == "/predict" and kind == "application/octet-stream"):
+        return max(1.0, length / image_bytes)
     content: bytes = environ["wsgi.input"].getvalue()
-    if path.startswith("/v1/") or kind.startswith("application/json"):
+    if path.startswith(("/v1/", "/v2/")) or kind.startswith("application/json"):
         # Picture files in JSON are base64, called so or in a data URL, unless escapes hide that.
-        return not (b"\\" in content or b"b64" in content or b"data:" in content.lower())
-    if not kind.startswith("image/"):
-        return False
-    try:
-        return memory_of(head(content, UNREDUCED), UNREDUCED, EXAMINED) < COUNTED
-    except ImageFileError:
-        return False
+        if content.count(b'"') > 2 and (b"\\" in content or b"b64" in content or b"data:" in content.lower()):
+            return math.inf
+        return max(1, round(content.count(b",") / image_bytes))
+    if kind.startswith("image/") and length <= PICTURE_BYTES:
+        with suppress(ImageFileError):
+            if memory_of(head(content, UNREDUCED), UNREDUCED, EXAMINED) < COUNTED:
+                return 1
+    return math.inf

@@ -34,7 +34,7 @@ def wsgi_environ(scope: dict[str, Any]) -> Environ:
     }
     for raw_name, raw_value in scope["headers"]:
         if name := _variable(raw_name):
-            value = raw_value.decode("latin-1")
+            value = raw_value.decode("latin-1").strip(" \t")  # RFC 9110, section 5.5; the parser keeps what follows
             environ[name] = f"{environ[name]},{value}" if name in environ else value
     return environ
 

@@ -4,7 +4,7 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from registry.card import CardError
@@ -60,6 +60,7 @@ class Follower:
             state = "the served version stays" if self._served.ready else "not ready"
             logger.log(level, "%s: %s", state, trouble, exc_info=unforeseen)
         self._served.trouble = trouble
+        self._served.settle()
 
     def _poll(self) -> None:
         store = self._store = self._store or self._find()
@@ -72,7 +73,7 @@ class Follower:
             raise
         if wanted is None:
             raise NoModelError(f'no version of {store.name} in {store.root} any more: run "make train" again')
-        self._serve_first(store, [wanted, *(each for each in reversed(store.versions()) if each != wanted)])
+        self._serve_first(store, _from(store, wanted))
 
     def _serve_first(self, store: ModelStore, versions: Iterable[int]) -> None:
         """Serve the first of `versions` that can be."""
@@ -85,6 +86,7 @@ class Follower:
 
     def _try(self, store: ModelStore, version: int) -> bool:
         """Swap `version` in, or report why it cannot be served."""
+        self._served.begin()
         try:
             self._swap(store, version)
         except Exception as error:
@@ -122,3 +124,9 @@ class Follower:
         self._served.replace(predictor)
         runs = predictor.largest
         logger.info("%s version %s is ready after %.1f s, %d images a run", store.name, version, seconds, runs)
+
+
+def _from(store: ModelStore, wanted: int) -> Iterator[int]:
+    """The version to serve, and then the others, which are listed only if it cannot be served: the newest first."""
+    yield wanted
+    yield from (each for each in reversed(store.versions()) if each != wanted)

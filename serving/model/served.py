@@ -1,5 +1,6 @@
 """The model that is served: where it is on disk, and its loaded version."""
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from timeit import repeat, timeit
@@ -81,21 +82,30 @@ class Served:
 
     def __init__(self, predictor: Predictor | None = None) -> None:
         self._predictor = predictor
-        self._filled = threading.Event()
-        self.quick = False  # one image takes so little time that the event loop can wait for it
+        self._settled = threading.Event()  # cleared while a first version may be about to come
+        self.image_bytes, self.seconds = 1, math.inf  # of one image, and of a run with it
         # Version -> why it could not be served; replaced whole, never changed, so that readers need no lock.
         self.failures: dict[int, str] = {}
         self.trouble = ""  # why the registry cannot be followed now, if so
         if predictor is not None:
-            self._filled.set()
+            self._settled.set()
+
+    def begin(self) -> None:
+        """Let requests wait, if there is no version yet: one is being loaded."""
+        if self._predictor is None:
+            self._settled.clear()
+
+    def settle(self) -> None:
+        """Let no request wait any longer: where there is no version yet, the next attempt comes later."""
+        self._settled.set()
 
     def replace(self, predictor: Predictor) -> None:
         """Let `predictor` answer from the next request on."""
         image = np.full((1, *predictor.card.input.shape), 255, np.uint8)
-        self.quick = quickest(lambda: predictor.predict(image)) < QUICK_SECONDS
+        self.image_bytes, self.seconds = image.size, quickest(lambda: predictor.predict(image))
         self._predictor = predictor
         self.failures = {version: why for version, why in self.failures.items() if version != predictor.version}
-        self._filled.set()
+        self._settled.set()
 
     @property
     def ready(self) -> bool:
@@ -109,8 +119,7 @@ class Served:
     def predictor(self, timeout: float = 0) -> Predictor:
         """The predictor of the served version, waiting up to `timeout` seconds. Raises NotReadyError if none came."""
         if self._predictor is None:
-            # Where a version was refused, an older one may be loading.
-            self._filled.wait(0 if self.trouble else timeout)
+            self._settled.wait(timeout)
         if self._predictor is None:
             if self.failures or self.trouble:
                 raise NotReadyError("No version of the model can be served now; the log says why.")

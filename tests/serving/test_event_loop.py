@@ -135,6 +135,32 @@ def test_only_what_is_quickly_read_is_read_in_the_event_loop(
     assert (predictor.threads == [threading.get_ident()]) == here
 
 
+def test_a_body_of_many_images_is_not_computed_in_the_event_loop(card: Any) -> None:
+    predictor = TimedPredictor(card, seconds=0.0005)
+    bridge = worker(predictor)
+    for count in (1, 40):
+        asyncio.run(ask(bridge, "POST", "/predict", bytes(range(7)) * 112 * count, "application/octet-stream"))
+    assert [thread == threading.get_ident() for thread in predictor.threads] == [True, False]
+
+
+def test_a_small_request_does_not_wait_in_the_event_loop_for_a_large_one(card: Any) -> None:
+    predictor = TimedPredictor(card)
+    bridge = worker(predictor)
+
+    async def main() -> None:
+        predictor.gate.clear()
+        large = asyncio.create_task(ask(bridge, "POST", "/predict", png(1024), "image/png"))
+        while not predictor.threads:
+            await asyncio.sleep(0.001)
+        small = asyncio.create_task(ask(bridge, "POST", "/predict", BODY))
+        await asyncio.sleep(0.01)
+        assert (await ask(bridge, "GET", "/healthz"))[0] == 200
+        predictor.gate.set()
+        assert [(await each)[0] for each in (large, small)] == [200, 200]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("status", [503, 429])
 def test_a_request_beyond_the_queue_is_refused_with_the_chosen_status_and_may_come_again(
     card: Any, status: int

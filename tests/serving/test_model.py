@@ -80,6 +80,7 @@ def test_nobody_answers_before_the_first_predictor_is_there() -> None:
 def test_nobody_waits_for_a_model_while_the_registry_cannot_be_read() -> None:
     served = Served()
     served.trouble = "the directory is away"
+    served.settle()
     with pytest.raises(NotReadyError, match=r"^No version of the model can be served now; the log says why\.$"):
         served.predictor(timeout=threading.TIMEOUT_MAX)
 

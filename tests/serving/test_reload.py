@@ -1,5 +1,6 @@
 """The service follows the registry: what is swapped, what is refused, and what is left behind."""
 
+import threading
 import weakref
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,6 +11,7 @@ import pytest
 
 from registry.card import ModelCard
 from registry.store import ModelStore
+from serving.errors import NotReadyError
 from serving.metrics import REGISTRY
 from serving.model.follow import Follower
 from serving.model.served import ModelError, Served, find
@@ -290,3 +292,12 @@ def test_nothing_holds_the_old_version_when_it_is_replaced(
     push(store, card)
     follower.poll()
     assert old() is None
+
+
+def test_nobody_waits_for_a_model_whose_only_version_was_refused(
+    waiting: Follower, served: Served, loader: Loader
+) -> None:
+    loader.broken[1] = ModelError("it does not load")
+    waiting.poll()
+    with pytest.raises(NotReadyError, match="the log says why"):
+        served.predictor(timeout=threading.TIMEOUT_MAX)
