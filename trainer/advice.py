@@ -24,12 +24,10 @@ ONE_CLASS = "Test images of at least two classes are needed: with one class, alw
 
 def adaptation(recipe: TrainConfig, config: TrainConfig, counts: Counts) -> str:
     """What differs from the recipe because of the data set's size, a line a setting; empty if nothing does."""
-    rows = changes(recipe, config)
-    lines = [
-        f"Adapted to {counted(sum(counts.train), 'training image')} (options that you give are not changed):",
-        table(rows),
-    ]
-    return "\n  ".join("\n".join(lines).splitlines()) if rows else ""
+    if not (rows := changes(recipe, config)):
+        return ""
+    head = f"Adapted to {counted(sum(counts.train), 'training image')} (options that you give are not changed):"
+    return "\n  ".join([head, *table(rows).splitlines()])
 
 
 def before(dataset: ImageDataset, recipe: TrainConfig, configs: Sequence[TrainConfig], thresholds: Thresholds) -> str:
