@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -17,21 +21,30 @@ def import_tensorflow() -> None:
     """
     _check(os.environ.get("KERAS_BACKEND") or BACKENDS[0])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as notes:
         try:
-            importlib.import_module("tensorflow")
-            _check(importlib.import_module("keras").backend.backend())  # Keras's own file may name another
+            with stderr_to(notes):
+                importlib.import_module("tensorflow")
+                _check(importlib.import_module("keras").backend.backend())  # Keras's own file may name another
         except ModuleNotFoundError as error:
             raise ValueError(f"The package {error.name} is not installed here; `make install` does so.") from error
         except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
+            notes.seek(0)
+            os.write(2, notes.read())
             raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+
+
+@contextmanager
+def stderr_to(file: IO[bytes]) -> Iterator[None]:
+    """Within it, a file gets what is written to stderr, by C++ as well, which logs there."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _check(backend: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from registry.store import FLATBUFFER, SAVED_MODEL
+from trainer.backend import stderr_to
 from trainer.data.cache import parts
 
 INPUT = "images"
@@ -100,13 +100,5 @@ def loaded(version: Path) -> SavedModel | Flatbuffer:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Discards stderr: LiteRT logs its delegate there from C++, and has no option against it."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
+    with open(os.devnull, "wb") as nowhere, stderr_to(nowhere):
         yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
