@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from study.experiments import IN_ORDER
 from study.intervals import Runs
 from study.paper import PUBLISHED
-from study.results import Result
+from study.results import Result, by_epoch
 from trainer.evaluation.figures import BLUE, GREEN, STRENGTHS, VERMILION
 
 COLOURS = {"basic": BLUE, "deep": VERMILION, "residual": GREEN}
@@ -87,11 +87,12 @@ def _style(run: Result) -> tuple[str, str]:
 
 def _band(axes: Axes, runs: Sequence[Result], key: str, style: tuple[str, str], label: str) -> None:
     """Draws the mean over seeds, and a band from the lowest to the highest seed."""
-    values, (colour, line) = np.array([run.history[key] for run in runs]), style
+    values, (colour, line) = by_epoch(runs, key), style
     epochs = range(values.shape[1])
-    axes.plot(epochs, values.mean(axis=0), color=colour, linestyle=line, linewidth=1.8, label=label)
+    axes.plot(epochs, np.nanmean(values, axis=0), color=colour, linestyle=line, linewidth=1.8, label=label)
     if len(runs) > 1:
-        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
+        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def _save(figure: Figure, path: Path) -> None:

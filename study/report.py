@@ -114,6 +114,11 @@ def _circumstances(runs: Runs) -> list[str]:
     return [
         f"Machine: {facts['machine']}. Versions: {facts['versions']}. Trained at commit {facts['commit']}.",
         f"Runs, with seeds from 0 on: {seeds}.",
+        *(
+            f"{run.id}, seed {run.seed}, diverged: {run.diverged} Its best epoch before that is tested."
+            for run in every
+            if run.diverged
+        ),
     ]
 
 

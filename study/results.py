@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ class Result:
         robustness: accuracy by corruption and strength; empty where it was not measured.
         seconds: wall time of the training; None where it was interrupted and resumed.
         environment: machine, versions and commit of the training.
+        diverged: when and at which rate the loss became NaN or infinite, which ended the training; else None.
     """
 
     id: str
@@ -48,6 +51,7 @@ class Result:
     robustness: dict[str, dict[str, float]]
     seconds: float | None
     environment: dict[str, str]
+    diverged: str | None = None
 
     @cached_property
     def confusion(self) -> np.ndarray:
@@ -75,7 +79,13 @@ class Result:
         }
 
 
+def by_epoch(runs: Sequence[Result], metric: str) -> np.ndarray:
+    """float (runs, epochs): a metric of the history; NaN after the end of a run that diverged."""
+    return np.array(list(zip_longest(*(run.history[metric] for run in runs), fillvalue=np.nan)), float).T
+
+
 def save(folder: Path, result: Result, job: Job) -> None:
+    """Writes a finished run, and removes what it leaves while it is unfinished."""
     write_whole(folder / f"{job.name}.json", json.dumps(asdict(result)))
     remove_attempts(folder, job)
 

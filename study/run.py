@@ -63,6 +63,7 @@ def run(job: Job, study: Path) -> None:
         ),
         seconds=None if resumed else round(trained.seconds, 1),
         environment=environment(),
+        diverged=trained.diverged,
     )
     save(study / "runs", result, job)
     keras.backend.clear_session()

@@ -11,7 +11,7 @@ from study.claims import epochs_to, judge
 from study.experiments import ALL, IN_ORDER, PAIR, PAPER, SETS, SHIRT, SPECIALIST
 from study.intervals import Runs, accuracy, difference, paired
 from study.paper import EPOCHS_READ, PUBLISHED
-from study.results import Result
+from study.results import Result, by_epoch
 from trainer.release.significance import holm, mcnemar
 
 CLOSE = 0.02  # a validation accuracy this close to the one read off the paper's curve counts as equal
@@ -25,6 +25,7 @@ class Table:
 
 
 def accuracies(runs: Runs) -> Table:
+    """Published and measured test accuracy of each of the paper's experiments that was run."""
     rows = []
     for name in (each.id for each in PAPER if each.id in runs):
         published, found = PUBLISHED[name].test_accuracy, accuracy(runs[name])
@@ -79,11 +80,11 @@ def readings(runs: Runs) -> Table:
     rows = []
     for name in (each for each in PUBLISHED if each in runs and each + IN_ORDER in runs):
         shuffled, in_order = (
-            np.mean([run.history["val_accuracy"] for run in runs[each]], axis=0) for each in (name, name + IN_ORDER)
+            np.nanmean(by_epoch(runs[each], "val_accuracy"), axis=0) for each in (name, name + IN_ORDER)
         )
         for epoch in EPOCHS_READ:
             paper = PUBLISHED[name].validation.get(epoch)
-            if paper and epoch < len(shuffled):
+            if paper and epoch < min(len(shuffled), len(in_order)):
                 close = "yes" if abs(in_order[epoch] - paper) <= CLOSE else "no"
                 curves = (f"{curve[epoch]:.4f}" for curve in (shuffled, in_order))
                 rows.append([name, f"{epoch}", f"{paper:.3f}", *curves, close])
@@ -92,6 +93,7 @@ def readings(runs: Runs) -> Table:
 
 
 def claims(runs: Runs) -> Table:
+    """The verdict on each of the paper's claims, with its test and what was measured."""
     rows = [[each.statement, each.verdict, each.found, each.test] for each in judge(runs)]
     return Table("Each claim, and the test that decides it", ["claim", "verdict", "found", "test"], rows)
 

@@ -99,3 +99,20 @@ def test_what_was_not_run_is_left_out(tmp_path: Path, result: MakeResult) -> Non
 def test_markup_in_a_text_stays_text(tmp_path: Path, result: MakeResult) -> None:
     run = result("deep-sgd-0.1", environment={"machine": "<b>", "versions": "v", "commit": "c"})
     assert "&lt;b&gt;" in report.render("report.html.j2", report.sections({"deep-sgd-0.1": [run]}, tmp_path))
+
+
+def test_a_run_that_diverged_is_named_and_its_curves_end_where_it_did(tmp_path: Path, result: MakeResult) -> None:
+    reason = "The loss became NaN or infinite in epoch 3 of 25, at a learning rate of 0.5 (`--learning-rate` is 0.5)."
+    whole = [result("basic-sgd-0.5", seed, validation=[0.7] * 25, loss=[0.4] * 25) for seed in (0, 1)]
+    short = result("basic-sgd-0.5", 2, validation=(0.6, 0.8), loss=(0.6, 0.5), diverged=reason)
+    text = report.render("RESULTS.md.j2", report.sections({"basic-sgd-0.5": [*whole, short]}, tmp_path))
+    assert f"basic-sgd-0.5, seed 2, diverged: {reason}" in text
+    assert (tmp_path / "basic-sgd-0.5-loss.svg").exists()
+
+
+def test_a_curve_is_read_at_the_epochs_that_both_orders_reached(result: MakeResult) -> None:
+    names = ("basic-sgd-0.01", "basic-sgd-0.01-in-order")
+    runs = {name: [result(name, validation=[0.8] * 25)] for name in names}
+    assert [row[1] for row in tables.readings(runs).rows] == ["5", "10", "24"]
+    runs[names[1]] = [result(names[1], validation=[0.8] * 6)]
+    assert [row[1] for row in tables.readings(runs).rows] == ["5"]
