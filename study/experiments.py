@@ -27,7 +27,7 @@ class Experiment:
         prepare: name in `study.preparations` of what is done to the data before training.
         robust: whether the model is tested on corrupted images too.
         once: whether it is run with seed 0 only, however many seeds are asked for.
-        share: duration of an epoch, relative to one on Fashion-MNIST's training images.
+        relative_cost: duration of an epoch, relative to one on Fashion-MNIST's training images.
     """
 
     id: str
@@ -35,12 +35,12 @@ class Experiment:
     prepare: str = "nothing"
     robust: bool = False
     once: bool = False
-    share: float = 1.0
+    relative_cost: float = 1.0
 
     @property
     def cost(self) -> float:
         """Duration of a run, relative to others."""
-        return self.config.epochs * COST[self.config.model] * self.share
+        return self.config.epochs * COST[self.config.model] * self.relative_cost
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ SPECIALIST = "shirt-specialist"
 # Outlook 1: how to tell a shirt from a T-shirt. Each experiment differs from basic-adam in one thing.
 SHIRT = [
     Experiment("shirt-details", _ADAM, "details", once=True),
-    Experiment("shirt-twice", _ADAM, "pair twice", once=True, share=1.2),
-    Experiment(SPECIALIST, _ADAM, "pair only", once=True, share=0.2),
+    Experiment("shirt-twice", _ADAM, "pair twice", once=True, relative_cost=1.2),
+    Experiment(SPECIALIST, _ADAM, "pair only", once=True, relative_cost=0.2),
 ]
 
 
@@ -139,7 +139,7 @@ _CONFIGS = {
     "residual": _by_recipe("residual", "residual", epochs=RESIDUAL_EPOCHS),
 }
 PHOTOGRAPHS = [
-    Experiment(f"photographs-{model}", config, "photographs", once=True, share=0.2)
+    Experiment(f"photographs-{model}", config, "photographs", once=True, relative_cost=0.2)
     for model, config in _CONFIGS.items()
 ]
 HARDER = [

@@ -65,7 +65,7 @@ def test_what_changes_a_run_changes_its_fingerprint() -> None:
         Job(plain, 1),
     ]
     assert len({job.fingerprint for job in [Job(plain, 0), *others]}) == 5
-    assert Job(replace(plain, share=0.5), 0).fingerprint == Job(plain, 0).fingerprint
+    assert Job(replace(plain, relative_cost=0.5), 0).fingerprint == Job(plain, 0).fingerprint
 
 
 def test_an_unknown_experiment_is_rejected_with_a_list_of_the_known_ones() -> None:
