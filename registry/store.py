@@ -41,6 +41,7 @@ class ModelStore:
 
     @property
     def directory(self) -> Path:
+        """Where the versions are; it need not exist yet."""
         return self.root / self.name
 
     def path(self, version: int) -> Path:
@@ -60,6 +61,7 @@ class ModelStore:
         return sorted(int(name) for name in self._entries() if _VERSION.fullmatch(name))
 
     def newest(self) -> int | None:
+        """The greatest version number, None when there are no versions."""
         return max(self.versions(), default=None)
 
     def pinned(self) -> int | None:

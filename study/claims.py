@@ -129,9 +129,8 @@ def _shirt_is_worst(runs: Runs) -> Claim:
     classes = runs["basic-sgd-0.01"][0].classes
     shirt, other = (classes.index(name) for name in PAIR)
     lowest = (confusions.diagonal(axis1=1, axis2=2) / confusions.sum(axis=2)).argmin(axis=1)
-    mistaken = np.where(
-        np.arange(len(classes)) == shirt, 0, confusions[:, shirt]
-    )  # shirts by the class predicted instead
+    # Shirts by the class that is predicted instead.
+    mistaken = np.where(np.arange(len(classes)) == shirt, 0, confusions[:, shirt])
     confirmed = (lowest == shirt) & (mistaken.argmax(axis=1) == other)
     correct, mean = confusions[:, shirt, shirt].mean(), mistaken.mean(axis=0)
     return Claim(

@@ -1,4 +1,4 @@
-"""The whole study: trains the runs that are not finished yet, then reports on every finished one."""
+"""The study's pipeline: trains the runs that are not finished yet, then reports on every finished one."""
 
 from __future__ import annotations
 
