@@ -1,4 +1,4 @@
-"""keras-tuner's four algorithms, with a state that survives a kill at any moment.
+"""Four search algorithms, three of them keras-tuner's, with a state that survives a kill at any moment.
 
 Everything that depends on keras-tuner's insides (version 1.4.8) is in this file. Upstream writes several files in place
 and counts a trial whose end it has just saved as running; here one file holds everything and is replaced whole.
@@ -26,9 +26,9 @@ from tuning.space import Search, SearchError
 from tuning.trials import FAILED, SCORE, Record, history, is_losing
 
 # A trial whose worker died so often without finishing an epoch fails: it may be what kills them.
-DEATHS = 5
+MAX_WORKER_DEATHS = 5
 # A trial whose worker, on another machine, is silent for so long goes to the next worker. Longer than any epoch.
-SILENCE_S = 1800.0
+HEARTBEAT_TIMEOUT_S = 1800.0
 
 
 class SavedOracle(keras_tuner.Oracle):
@@ -46,11 +46,11 @@ class SavedOracle(keras_tuner.Oracle):
     closed = False
     ongoing_trials: dict[str, Trial]
 
-    def __init__(self, search: Search, path: Path, silence: float = math.inf, key: str = "", **options: Any) -> None:
+    def __init__(self, search: Search, path: Path, timeout: float = math.inf, key: str = "", **options: Any) -> None:
         """Continues the search from its state in the file `path`, if there is one.
 
         Args:
-            silence: seconds after which the trial of a worker that reports nothing is given to another.
+            timeout: seconds after which the trial of a worker that reports nothing is given to another.
             key: of the search, with the hash of its data.
 
         Raises:
@@ -66,12 +66,12 @@ class SavedOracle(keras_tuner.Oracle):
         )
         self.verbose = 0
         self.max_trials = search.limit
-        self._search, self._path, self._silence = search, path, silence
+        self._search, self._path, self._timeout = search, path, timeout
         self._suffix = f"-{key}" if key else ""
         self._exhausted = False  # a worker was told that there are no more trials
         self._times: dict[str, list[float]] = {}  # when a trial began and, in the end, when it ended
         self._deaths: Counter[str] = Counter()  # by trial, since its last epoch; by worker, before it asked for one
-        self._heard: dict[str, float] = defaultdict(time.monotonic)  # the last sign of life, by trial
+        self._last_heartbeat: dict[str, float] = defaultdict(time.monotonic)  # by trial
         try:
             if path.exists():
                 self.set_state(json.loads(path.read_text()))
@@ -123,7 +123,7 @@ class SavedOracle(keras_tuner.Oracle):
             self.tuner_ids.discard(tuner_id)
             return Trial(self.get_space(), "", TrialStatus.STOPPED if self.closed else TrialStatus.IDLE)
         self._deaths.pop(tuner_id, None)
-        self._take_from_the_silent(tuner_id)
+        self._reclaim_lost_trials(tuner_id)
         trial = super().create_trial(tuner_id)
         if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
             trial.status = TrialStatus.IDLE  # a worker that has one of the last trials may still be lost
@@ -131,7 +131,7 @@ class SavedOracle(keras_tuner.Oracle):
             self._exhausted = True
             self.save()
         if trial.status == TrialStatus.RUNNING:
-            self._heard[trial.trial_id] = time.monotonic()
+            self._last_heartbeat[trial.trial_id] = time.monotonic()
             self._times[trial.trial_id] = [time.time()]
             trial.metrics = type(trial.metrics)()  # the worker reports earlier epochs again
             trial = copy.copy(trial)
@@ -150,7 +150,7 @@ class SavedOracle(keras_tuner.Oracle):
         if trial.status == TrialStatus.INVALID:
             return trial
         trial = super().update_trial(trial.trial_id, metrics, step)
-        self._heard[trial.trial_id] = time.monotonic()
+        self._last_heartbeat[trial.trial_id] = time.monotonic()
         self._deaths.pop(trial.trial_id, None)
         if self.closed or self._is_losing(trial, step + 1):
             trial = copy.copy(trial)
@@ -176,11 +176,11 @@ class SavedOracle(keras_tuner.Oracle):
         key = trial.trial_id if trial else tuner_id
         self._deaths[key] += 1
         if trial is None:
-            return self._deaths[key] < DEATHS
+            return self._deaths[key] < MAX_WORKER_DEATHS
         self._retry_queue.append(key)
-        if self._deaths[key] == DEATHS:
+        if self._deaths[key] == MAX_WORKER_DEATHS:
             failed = copy.copy(trial)
-            failed.status, failed.message = FAILED, f"its worker died {DEATHS} times: {reason}"
+            failed.status, failed.message = FAILED, f"its worker died {MAX_WORKER_DEATHS} times: {reason}"
             self.end_trial(failed)
         return True
 
@@ -190,9 +190,9 @@ class SavedOracle(keras_tuner.Oracle):
         self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]
         self.ongoing_trials = {}
 
-    def _take_from_the_silent(self, tuner_id: str) -> None:
-        limit = time.monotonic() - self._silence
-        lost = [worker for worker, trial in self.ongoing_trials.items() if self._heard[trial.trial_id] < limit]
+    def _reclaim_lost_trials(self, tuner_id: str) -> None:
+        limit = time.monotonic() - self._timeout
+        lost = [worker for worker, trial in self.ongoing_trials.items() if self._last_heartbeat[trial.trial_id] < limit]
         if lost and tuner_id not in self.ongoing_trials and not self._retry_queue:
             self._retry_queue.append(self.ongoing_trials.pop(lost[0]).trial_id)
             self.tuner_ids.discard(lost[0])

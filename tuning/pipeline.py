@@ -1,4 +1,4 @@
-"""The whole way of a search: load its state, search, retrain the finalists, judge, push, report."""
+"""The search pipeline: load its state, search, retrain the finalists, judge, push, report."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from trainer.report import REFUSAL, refusal, summary
 from trainer.training.checkpoint import claimed
 from tuning import finalists, report, tuner, workers
 from tuning.options import SearchOptions
-from tuning.oracles import ORACLES, SILENCE_S, SavedOracle
+from tuning.oracles import HEARTBEAT_TIMEOUT_S, ORACLES, SavedOracle
 from tuning.progress import Progress
 from tuning.space import Search, SearchError
 
 IDENTITY = "search.json"  # what a search that goes on must have in common with its beginning
 STATE = "oracle.json"
 # How long the chief waits for workers of other machines to hear that the search is over.
-FAREWELL_S = 60.0
+SHUTDOWN_GRACE_S = 60.0
 
 
 def work(search: Search, options: SearchOptions, dataset: ImageDataset) -> None:
@@ -65,15 +65,15 @@ def run(search: Search, options: SearchOptions, dataset: ImageDataset, *, alone:
         if not free:
             raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
         _check_settings(search, options, dataset)
-        silence, key = float("inf") if alone else SILENCE_S, search.key(dataset.sha256)
-        oracle = ORACLES[search.algorithm](search, directory / STATE, silence, key)
+        timeout, key = float("inf") if alone else HEARTBEAT_TIMEOUT_S, search.key(dataset.sha256)
+        oracle = ORACLES[search.algorithm](search, directory / STATE, timeout, key)
         kept = finalists.kept(directory)
         if kept and oracle.complete and _is_answered(search, options, oracle, kept):
             print(f"The search is finished: {directory / report.PAGE}. More --trials continue it; --fresh starts over.")
             if not alone:
                 tuner.start_chief(search, oracle, directory)
                 oracle.closed = True
-                time.sleep(FAREWELL_S)  # to tell the workers that come by the same command
+                time.sleep(SHUTDOWN_GRACE_S)  # to tell the workers that come by the same command
             return 0 if kept["version"] else fail(REFUSAL, REFUSED)
         try:
             if not (alone and oracle.complete):
@@ -182,7 +182,7 @@ def _lead(oracle: SavedOracle, goes_on: Callable[[], bool]) -> None:
     while goes_on() and not oracle.complete:
         time.sleep(workers.POLL_S)
     oracle.closed = True
-    until = time.monotonic() + FAREWELL_S
+    until = time.monotonic() + SHUTDOWN_GRACE_S
     while oracle.tuner_ids - {tuner.CHIEF} and time.monotonic() < until:
         time.sleep(workers.POLL_S)
 

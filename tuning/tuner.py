@@ -34,7 +34,7 @@ from tuning.trials import SCORE
 # A trial leaves some tens of megabytes behind; to start over takes about as long as an epoch.
 TRIALS_PER_PROCESS = 8
 WAIT_S = 1.0  # between two questions of a worker for which there is no trial yet
-PATIENCE_S = 600  # a chief that does not answer for so long does not come back
+CHIEF_TIMEOUT_S = 600  # a chief that does not answer for so long does not come back
 CHIEF = "chief"
 ANOTHER = (
     "The chief's search is another one now, or has other options or other data than this worker. Start this worker "
@@ -173,21 +173,21 @@ def start_chief(search: Search, oracle: SavedOracle, directory: Path) -> None:
 
 
 def work(
-    search: Search, dataset: ImageDataset, directory: Path, logs: Path | None = None, patience: float = PATIENCE_S
+    search: Search, dataset: ImageDataset, directory: Path, logs: Path | None = None, timeout: float = CHIEF_TIMEOUT_S
 ) -> None:
     """Works until the chief has no more trials.
 
     Args:
         directory: where trials keep their checkpoints, under `trials`.
         logs: where to write what TensorBoard's HParams page shows; None: nowhere.
-        patience: seconds to wait for an answer of the chief.
+        timeout: seconds to wait for an answer of the chief.
 
     Raises:
         SearchError: the chief cannot be reached.
     """
     if search.base.deterministic:
         tf.config.experimental.enable_op_determinism()
-    limit_waiting(patience)
+    limit_waiting(timeout)
     oracle = keras_tuner.Oracle(keras_tuner.Objective(SCORE, "max"))  # the chief has the one that proposes
     try:
         TrainerTuner(search, oracle, directory, logs, search.key(dataset.sha256)).search(dataset)
@@ -196,5 +196,5 @@ def work(
         if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             raise SearchError(f"The chief at {where} failed: {error.details()}.") from error
         raise SearchError(
-            f"Expected a chief at {where} (KERASTUNER_ORACLE_IP and ..._PORT); none answered within {patience} s."
+            f"Expected a chief at {where} (KERASTUNER_ORACLE_IP and ..._PORT); none answered within {timeout} s."
         ) from error

@@ -10,7 +10,7 @@ from keras_tuner.engine.trial import Trial
 from tests.tuning.disk import full_at
 from trainer.config import TrainConfig
 from trainer.recipes import RECIPES
-from tuning.oracles import DEATHS, ORACLES, SavedOracle
+from tuning.oracles import MAX_WORKER_DEATHS, ORACLES, SavedOracle
 from tuning.space import Search, SearchError
 from tuning.trials import SCORE
 
@@ -47,8 +47,8 @@ def found(oracle: SavedOracle) -> list[tuple[object, ...]]:
     return [(each.number, each.values, each.history, each.score, each.stopped) for each in oracle.finished]
 
 
-def build_oracle(search: Search, path: Path, silence: float = float("inf")) -> SavedOracle:
-    return ORACLES[search.algorithm](search, path, silence)
+def build_oracle(search: Search, path: Path, timeout: float = float("inf")) -> SavedOracle:
+    return ORACLES[search.algorithm](search, path, timeout)
 
 
 @pytest.mark.parametrize(
@@ -187,16 +187,16 @@ def test_failed_trials_do_not_stop_the_search(tmp_path: Path) -> None:
 def test_a_trial_that_kills_its_worker_again_and_again_fails(tmp_path: Path) -> None:
     search = search_by("random")
     oracle = build_oracle(search, tmp_path / "oracle.json")
-    for _ in range(DEATHS):
+    for _ in range(MAX_WORKER_DEATHS):
         assert oracle.create_trial("tuner0").trial_id == "00"
         assert oracle.worker_died("tuner0", "signal 9")
     assert oracle.create_trial("tuner0").trial_id == "01"
-    assert oracle.finished[0].message == f"its worker died {DEATHS} times: signal 9"
+    assert oracle.finished[0].message == f"its worker died {MAX_WORKER_DEATHS} times: signal 9"
 
 
 def test_deaths_between_epochs_do_not_add_up(tmp_path: Path) -> None:
     oracle = build_oracle(search_by("random"), tmp_path / "oracle.json")
-    for epoch in range(2 * DEATHS):
+    for epoch in range(2 * MAX_WORKER_DEATHS):
         trial = oracle.create_trial("tuner0")
         oracle.update_trial(trial.trial_id, {SCORE: 0.5}, epoch)
         oracle.worker_died("tuner0", "signal 9")
@@ -205,12 +205,13 @@ def test_deaths_between_epochs_do_not_add_up(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_before_it_asks_for_a_trial_is_given_up(tmp_path: Path) -> None:
     oracle = build_oracle(search_by("random"), tmp_path / "oracle.json")
-    assert [oracle.worker_died("tuner0", "signal 9") for _ in range(DEATHS)] == [True] * (DEATHS - 1) + [False]
+    goes_on = [oracle.worker_died("tuner0", "signal 9") for _ in range(MAX_WORKER_DEATHS)]
+    assert goes_on == [True] * (MAX_WORKER_DEATHS - 1) + [False]
 
 
 def test_the_trial_of_a_silent_worker_goes_to_another_and_its_late_report_is_ignored(tmp_path: Path) -> None:
     search = search_by("random", trials=1)
-    oracle = build_oracle(search, tmp_path / "oracle.json", silence=0)
+    oracle = build_oracle(search, tmp_path / "oracle.json", timeout=0)
     lost = copy.copy(oracle.create_trial("tuner0"))  # over the network, workers have copies
     assert step(oracle, search, "tuner1").trial_id == lost.trial_id
     lost.status = "FAILED"

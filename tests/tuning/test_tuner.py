@@ -125,7 +125,7 @@ def test_a_worker_without_a_chief_ends_with_what_it_looked_for(
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "9")  # the discard port: nothing answers
     with pytest.raises(SearchError, match=r"Expected a chief at 127\.0\.0\.1:9"):
-        tuner.work(Search(BASE), sample, tmp_path, patience=0.2)
+        tuner.work(Search(BASE), sample, tmp_path, timeout=0.2)
 
 
 def test_logs_for_tensorboard_are_written_on_request(work: Work, tmp_path: Path) -> None:

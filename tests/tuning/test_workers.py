@@ -10,7 +10,7 @@ import pytest
 
 from trainer.recipes import RECIPES
 from tuning import workers
-from tuning.oracles import DEATHS, Random
+from tuning.oracles import MAX_WORKER_DEATHS, Random
 from tuning.space import Search, SearchError
 
 pytestmark = pytest.mark.tensorflow
@@ -36,7 +36,7 @@ def test_a_worker_that_never_comes_up_ends_the_search_with_its_reason(
 ) -> None:
     with pytest.raises(SearchError, match="signal 9"):
         searching(tmp_path, "import os; os.kill(os.getpid(), 9)")
-    assert capsys.readouterr().out.count("tuner0 died (signal 9); another takes its place") == DEATHS - 1
+    assert capsys.readouterr().out.count("tuner0 died (signal 9); another takes its place") == MAX_WORKER_DEATHS - 1
 
 
 def test_the_end_of_the_time_ends_the_workers(tmp_path: Path) -> None:
