@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from registry.names import normalized
+
 LISTED = 10  # names that a message spells out
 # One in this many images of a class goes to the validation split, and one to the test split, where a set has none.
 ONE_IN = 5
@@ -28,6 +30,23 @@ def listed(names: Sequence[str]) -> str:
     """The names for a message: the first of them, and how many more there are."""
     rest = len(names) - LISTED
     return ", ".join([*names[:LISTED], *([f"{rest:,} more"] if rest > 0 else [])])
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The class names in a text file, one a line.
+
+    Raises:
+        DataError: it is not in UTF-8, or has a blank line before its last name.
+        OSError: it cannot be read.
+    """
+    try:
+        text = normalized(path.read_text("utf-8-sig"))  # Windows begins a text file with a byte order mark
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected class names in UTF-8, one a line ({error}).") from error
+    names = tuple(line.strip() for line in text.rstrip().splitlines())
+    if "" in names:
+        raise DataError(f"{path}: expected a class name in each line; line {names.index('') + 1} is blank.")
+    return names
 
 
 @dataclass(frozen=True)

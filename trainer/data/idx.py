@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import re
 import struct
-import unicodedata
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from string import ascii_lowercase, ascii_uppercase, digits
 
 import numpy as np
 
-from trainer.data.dataset import DataError, Decoded, Split, listed
+from trainer.data.dataset import DataError, Decoded, Split, class_names, listed
 
 Part = tuple[str, str]  # the split and the kind of values
 
@@ -147,16 +146,10 @@ def _classes(path: Path, prefix: str, count: int) -> tuple[str, ...]:
     if not path.is_file():
         known = EMNIST_CLASSES.get(prefix.removeprefix("emnist").strip("-_."), ())
         return known if prefix.startswith("emnist") and len(known) >= count else tuple(map(str, range(count)))
-    try:
-        text = path.read_text("utf-8-sig")  # Windows begins a text file with a byte order mark
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected class names in UTF-8 ({error}).") from error
-    names = [unicodedata.normalize("NFC", line.strip()) for line in text.rstrip().splitlines()]
-    if "" in names:
-        raise DataError(f"{path}: expected a class name in each line; line {names.index('') + 1} is blank.")
+    names = class_names(path)
     if len(names) < count:
         raise DataError(f"{path}: expected at least {count} class names, found {len(names)}.")
-    return tuple(names)
+    return names
 
 
 def _content(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.names import RULE, is_name, normalized
+from trainer.data.dataset import class_names
 from trainer.imported.preprocessing import RANGES
 from trainer.options import Parser, add_gate_options, forced
 from trainer.release.thresholds import parse
@@ -86,7 +87,8 @@ def import_options(arguments: argparse.Namespace) -> ImportOptions:
     """What is imported.
 
     Raises:
-        ValueError: a name, a size, a threshold or a combination of options that cannot be; class names that repeat.
+        ValueError: a name, a size, a threshold or a combination of options that cannot be; class names that are blank
+            or repeat.
         OSError: the file of class names cannot be read.
     """
     if not is_name(name := normalized(arguments.name)):
@@ -104,11 +106,7 @@ def import_options(arguments: argparse.Namespace) -> ImportOptions:
 
 
 def _classes(file: Path) -> tuple[str, ...]:
-    try:
-        text = normalized(file.read_text("utf-8-sig"))  # as names of folders are
-        names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    except UnicodeDecodeError as error:
-        raise ImportedModelError(f"{file} must be text in UTF-8, one class name a line ({error}).") from error
+    names = class_names(file)
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ImportedModelError(f"{file} must name each class once. Received twice: {', '.join(repeated):.200}.")
     if len(names) < 2:

@@ -218,6 +218,12 @@ def test_class_names_that_repeat(tmp_path: Path) -> None:
         import_options(parsed(["m.keras", "--classes", str(tmp_path / "classes.txt"), "--name", "pets"]))
 
 
+def test_a_blank_class_name(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("cat\n\ndog\n")
+    with pytest.raises(ValueError, match=r"expected a class name in each line; line 2 is blank"):
+        import_options(parsed(["m.keras", "--classes", str(tmp_path / "classes.txt"), "--name", "pets"]))
+
+
 def test_the_range_from_minus_one_to_one_is_no_option(classes: Path) -> None:
     given = ["m.keras", "--classes", str(classes), "--name", "flowers", "--range", "-1-1"]
     assert import_options(parsed(given)).range == "-1-1"
