@@ -15,7 +15,7 @@ from trainer.data.dataset import Split
 from trainer.imported.model import ImportedModel
 from trainer.imported.options import ImportedModelError
 from trainer.imported.preprocessing import OF_COLOUR, RANGES
-from trainer.release.significance import mcnemar
+from trainer.release.significance import mcnemar, won_and_lost
 
 LEVEL = 0.01  # significance at which another range counts as better
 # Between the logits of the best and the second class, in the median picture. A trained classifier has some 2 to 15 on
@@ -42,9 +42,8 @@ def check(model: ImportedModel, pictures: Split) -> str:
 def _by_labels(model: ImportedModel, right: dict[str, np.ndarray]) -> str:
     told = model.range
     best = max(right, key=lambda name: (right[name].mean(), name == told))
-    won, lost = int((right[told] & ~right[best]).sum()), int((right[best] & ~right[told]).sum())
     found = f"{right[told].sum()} of {len(right[told])} pictures are classified correctly with pixel values of {told}"
-    if best != told and mcnemar(won, lost) < LEVEL:
+    if best != told and mcnemar(*won_and_lost(right[told], right[best])) < LEVEL:
         raise _wrong(told, best, f"{found}, and {right[best].sum()} with {best}")
     return f"{found}, and no other range does significantly better."
 

@@ -17,7 +17,7 @@ from trainer.evaluation.calibration import chance_error
 from trainer.evaluation.intervals import Share
 from trainer.evaluation.metrics import Evaluation
 from trainer.evaluation.robustness import Robustness
-from trainer.release.significance import binomial_tail, bootstrap_interval, holm, mcnemar
+from trainer.release.significance import binomial_tail, bootstrap_interval, holm, mcnemar, won_and_lost
 from trainer.release.thresholds import Thresholds
 
 Classes = Sequence[str]
@@ -142,7 +142,7 @@ def same_kind(new: ModelCard, old: ModelCard) -> Check:
 
 def accuracy_kept(new: np.ndarray, old: np.ndarray, thresholds: Thresholds) -> Check:
     """Not significantly less accurate than the served version; `new` and `old` bool (n,), right on each image."""
-    won, lost = _won_and_lost(new, old)
+    won, lost = won_and_lost(new, old)
     p = mcnemar(won, lost, thresholds.accuracy_drop * len(new))
     difference, (low, high) = new.mean() - old.mean(), bootstrap_interval(new.astype(float) - old)
     passed = p >= thresholds.accuracy_level
@@ -167,7 +167,7 @@ def recall_kept(
     """
     p_values, changes = [], []
     for label in range(len(classes)):
-        won, lost = _won_and_lost(new[labels == label], old[labels == label])
+        won, lost = won_and_lost(new[labels == label], old[labels == label])
         images = int((labels == label).sum())
         p_values.append(mcnemar(won, lost, thresholds.recall_drop * images))
         changes.append((won - lost) / max(1, images))
@@ -202,11 +202,6 @@ def robustness_kept(new: Robustness, old: Robustness, thresholds: Thresholds) ->
 def _compared(difference: float) -> str:
     """As in `0.0200 lower than`."""
     return f"{abs(difference):.4f} {'higher' if difference > 0 else 'lower'} than" if difference else "the same as"
-
-
-def _won_and_lost(new: np.ndarray, old: np.ndarray) -> tuple[int, int]:
-    """How many images only the new, and only the old model classifies correctly."""
-    return int((new & ~old).sum()), int((old & ~new).sum())
 
 
 def _shortened(value: object) -> str:

@@ -15,6 +15,11 @@ def binomial_tail(successes: int, trials: int, share: float) -> float:
     return float(bdtr(successes, trials, share))
 
 
+def won_and_lost(new: np.ndarray, old: np.ndarray) -> tuple[int, int]:
+    """How many images only the new, and only the old model classifies correctly; both bool (n,)."""
+    return int((new & ~old).sum()), int((old & ~new).sum())
+
+
 def mcnemar(won: int, lost: int, margin: float = 0.0) -> float:
     """Exact one-sided McNemar test: the chance of `lost` or more losses among the images that two models differ on.
 
