@@ -1,5 +1,6 @@
-"""Plain text that the commands share: tables, counted nouns, trees as rows."""
+"""Plain text that the commands share: tables, counted nouns, trees as rows, errors as a line."""
 
+import textwrap
 from typing import Any
 
 
@@ -24,3 +25,9 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             leaves[prefix + key] = value
     return leaves
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in a line of at most 200 characters; its kind where it says nothing."""
+    reason = str(error).rpartition("Exception encountered: ")[2]  # Keras's own errors have the cause at their end
+    return textwrap.shorten(reason.strip().partition("\n")[0], 200, placeholder="...") or type(error).__name__

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from registry.text import first_line
 from trainer.backend import import_tensorflow
 from trainer.data import cache, idx
 from trainer.data.dataset import Batches, DataError, Decoded, cut
@@ -66,7 +67,7 @@ def builder_of(name: str, data_dir: Path) -> Any:
     try:
         ours, users = tfds.builder(name, data_dir=data_dir), tfds.builder(name)
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:  # of an unknown config or version
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise DataError(
             f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {name} ({reason})."
         ) from error

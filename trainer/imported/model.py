@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
+from registry.text import first_line
 from trainer.data.cache import parts
 from trainer.evaluation.calibration import softmax
 from trainer.imported.options import ImportedModelError, ImportOptions
 from trainer.imported.preprocessing import OF_COLOUR, RANGES, scaled
-from trainer.imported.source import Source, first_line
+from trainer.imported.source import Source
 
 LEAST = 1e-30  # smaller probabilities count as this in logarithms; float32 has none much smaller
 NOISE = 4  # images that tell logits from probabilities

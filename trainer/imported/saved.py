@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from registry.text import first_line
 from trainer.imported.options import ImportedModelError
-from trainer.imported.source import Source, first_line, only
+from trainer.imported.source import Source, only
 from trainer.release.exported import SIGNATURE
 
 

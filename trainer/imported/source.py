@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +87,3 @@ def only(tensors: Any, kind: str, path: Path) -> Any:
     if len(tensors) == 1:
         return tensors[0]
     raise ImportedModelError(f"{path} has {len(tensors)} {kind}s, and must have one: {HINTS[kind]}.")
-
-
-def first_line(error: Exception) -> str:
-    """What an error of a library says, in a line."""
-    reason = str(error).rpartition("Exception encountered: ")[2]  # Keras's own errors have the cause at their end
-    return textwrap.shorten(reason.strip().partition("\n")[0], 200, placeholder="...") or type(error).__name__

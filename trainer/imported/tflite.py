@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from registry.text import first_line
 from trainer.imported.options import ImportedModelError
 from trainer.imported.preprocessing import RANGES
-from trainer.imported.source import Source, first_line, only
+from trainer.imported.source import Source, only
 from trainer.release.exported import quiet
 
 CLOSE = 0.02  # share of its width that a quantized input's range may differ by and count as one of RANGES

@@ -17,6 +17,7 @@ from keras import layers
 
 from registry.disk import write_whole
 from registry.store import FLATBUFFER
+from registry.text import first_line
 from trainer.data.cache import images_at_once
 from trainer.models.cnns import fast_form
 from trainer.release.exported import INPUT, OUTPUT, SIGNATURE, Flatbuffer, SavedModel
@@ -66,7 +67,7 @@ def try_flatbuffer(source: Path, directory: Path, tolerance: float) -> dict[str,
     try:
         return {"difference": add_flatbuffer(source, directory, tolerance)}
     except Exception as error:  # the converter raises anything, and a trained model must not be lost for it
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         print(f"The model gets no LiteRT form, so RUNTIME=litert cannot serve it: {reason}", flush=True)
         return {"left_out": reason}
 

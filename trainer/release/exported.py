@@ -13,6 +13,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from registry.store import FLATBUFFER, SAVED_MODEL
+from registry.text import first_line
 from trainer.backend import stderr_to
 from trainer.data.cache import parts
 
@@ -48,8 +49,7 @@ class SavedModel(_Exported):
             self._loaded = tf.saved_model.load(str(directory))
             self._signature = self._loaded.signatures[SIGNATURE]
         except Exception as error:  # a damaged one raises anything from OSError to TensorFlow's own kinds
-            reason = str(error).strip().partition("\n")[0]
-            raise SavedModelError(f"{directory} does not load: {type(error).__name__}: {reason}") from error
+            raise SavedModelError(f"{directory} does not load: {type(error).__name__}: {first_line(error)}") from error
         if OUTPUT not in self._signature.structured_outputs:
             raise SavedModelError(f"{directory}: expected an output `{OUTPUT}` in its signature, found none.")
 
