@@ -147,7 +147,7 @@ class SavedOracle(keras_tuner.Oracle):
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
         """Notes an epoch's validation accuracy; the answer's status is STOPPED if the trial is clearly losing."""
         trial = self.get_trial(trial_id)
-        if trial.status == TrialStatus.INVALID:
+        if trial.status != TrialStatus.RUNNING:  # of another search, or another worker got it meanwhile and ended it
             return trial
         trial = super().update_trial(trial.trial_id, metrics, step)
         self._last_heartbeat[trial.trial_id] = time.monotonic()

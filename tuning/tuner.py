@@ -136,7 +136,7 @@ class _Reporter(keras.callbacks.Callback):
         answer = self._oracle.update_trial(self._trial.trial_id, {SCORE: accuracy}, step=epoch)
         if answer.status == TrialStatus.INVALID:
             raise SearchError(ANOTHER)
-        self.done = answer.status == TrialStatus.STOPPED or epoch + 1 >= self._epochs
+        self.done = answer.status != TrialStatus.RUNNING or epoch + 1 >= self._epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if all(map(math.isfinite, (logs or {}).values())):

@@ -299,3 +299,13 @@ def test_a_report_on_a_trial_of_another_search_is_refused_and_changes_nothing(tm
     own.status = "COMPLETED"
     oracle.end_trial(own)
     assert [each.history for each in oracle.finished] == [[0.5]]
+
+
+def test_late_epochs_of_a_lost_trial_do_not_change_what_another_worker_found(tmp_path: Path) -> None:
+    search = search_by("random", trials=1)
+    oracle = build_oracle(search, tmp_path / "oracle.json", timeout=0)
+    lost = oracle.create_trial("tuner0")
+    step(oracle, search, "tuner1")
+    before = found(oracle)
+    assert oracle.update_trial(lost.trial_id, {SCORE: 0.123}, 0).status == "COMPLETED"
+    assert found(oracle) == before
