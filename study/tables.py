@@ -12,7 +12,7 @@ from study.experiments import ALL, IN_ORDER, PAIR, PAPER, SETS, SHIRT, SPECIALIS
 from study.intervals import Runs, accuracy, difference, paired
 from study.paper import EPOCHS_READ, PUBLISHED
 from study.results import Result, by_epoch
-from trainer.release.significance import holm, mcnemar
+from trainer.release.significance import holm, mcnemar, won_and_lost
 
 CLOSE = 0.02  # a validation accuracy this close to the one read off the paper's curve counts as equal
 
@@ -153,8 +153,7 @@ def _used(name: str, after: Result, before: Result) -> Result:
 def _won_and_lost(after: Result, before: Result) -> tuple[int, int]:
     """How many of the pair's images only the first, and only the second model classifies correctly."""
     of_pair = np.isin(after.labels, [after.classes.index(each) for each in PAIR])
-    won, lost = after.correct & ~before.correct & of_pair, before.correct & ~after.correct & of_pair
-    return int(won.sum()), int(lost.sum())
+    return won_and_lost(after.correct[of_pair], before.correct[of_pair])
 
 
 def _pair_counts(run: Result) -> list[str]:
