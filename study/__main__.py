@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    only = [name for name in given.only.replace(",", " ").split() if name]
+    only = given.only.replace(",", " ").split()
     folder = Path(given.artifacts) / "study"
     if given.write_results and not (ROOT / ".git").exists():
         return fail(f"`--write-results` needs a git checkout, whose study/RESULTS.md it writes. Received: {ROOT}.", 2)
