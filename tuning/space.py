@@ -154,16 +154,13 @@ class Search:
 
     def described(self, values: Mapping[str, Any]) -> str:
         """The settings that are searched, as in `deep adamw 0.00562`."""
-        config, first = self.config(values, 0), ("model", "optimizer", "learning_rate")
-        shown = {
-            name: f"{value:g}" if isinstance(value := getattr(config, name), float) else value for name in self.free
-        }
-        return " ".join(
-            [
-                *(f"{shown[name]}" for name in first if name in shown),
-                *(f"{name}={value}" for name, value in shown.items() if name not in first),
-            ]
-        )
+        config, parts = self.config(values, 0), []
+        first = [name for name in ("model", "optimizer", "learning_rate") if name in self.free]
+        for name in dict.fromkeys([*first, *self.free]):
+            value = getattr(config, name)
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            parts.append(text if name in first else f"{name}={text}")
+        return " ".join(parts)
 
     def identity(self) -> dict[str, Any]:
         """What a search that goes on must have in common with its beginning; more trials may be asked for."""
