@@ -78,7 +78,8 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Artifacts of one finished training on the sample: one run, one pushed version."""
     folder = tmp_path_factory.mktemp("artifacts")
     config = TrainConfig(dataset=f"idx:{SAMPLE}", optimizer="adam", learning_rate=3e-3, batch_size=32, epochs=6)
-    train_and_push([config], folder)
+    # How well so few images calibrate is luck, which few of the tests are about.
+    train_and_push([config], folder, overrides={"calibration_error": 0.2})
     return folder
 
 
