@@ -42,13 +42,9 @@ def _run(given: argparse.Namespace) -> int:
     summary = ROOT / "study" / "RESULTS.md" if given.write_results else None
     try:
         from study.pipeline import study
-        from study.pool import RunError
     except ModuleNotFoundError as error:
         return fail(f"The package {error.name} is not installed here; `make install` does so.", 2)
-    try:
-        path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=summary)
-    except RunError as error:
-        return fail(str(error), 2)
+    path = study(ALL, folder, seeds=given.seeds, only=only, workers=given.workers, summary=summary)
     print(f"Report: {path}")
     return 0
 

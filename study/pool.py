@@ -23,7 +23,7 @@ from trainer.backend import import_tensorflow
 BAR = "{percentage:3.0f} %|{bar:30}| {elapsed} elapsed, {remaining} left"
 
 
-class RunError(RuntimeError):
+class RunError(ValueError):
     """A run failed, or its process died; finished runs are kept."""
 
 
