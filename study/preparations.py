@@ -14,10 +14,6 @@ from trainer.data.dataset import ImageDataset, Split
 from trainer.evaluation.robustness import corrupted
 
 
-def _nothing(dataset: ImageDataset) -> ImageDataset:
-    return dataset
-
-
 def _details(dataset: ImageDataset) -> ImageDataset:
     """A second channel with what blurring removes: collars, buttons and seams, which tell shirts from T-shirts."""
 
@@ -61,7 +57,7 @@ def _photographs(dataset: ImageDataset) -> ImageDataset:
 
 
 PREPARATIONS: dict[str, Callable[[ImageDataset], ImageDataset]] = {
-    "nothing": _nothing,
+    "nothing": lambda dataset: dataset,
     "details": _details,
     "pair twice": _pair_twice,
     "pair only": _pair_only,
