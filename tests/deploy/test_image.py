@@ -5,8 +5,10 @@ make image-test; IMAGE_BASE names another base that is here already.
 
 import http.client
 import os
+import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -30,17 +32,22 @@ TRAINING = ("keras_tuner", "matplotlib", "tensorflow_datasets", "trainer", "tuni
 
 @dataclass(frozen=True)
 class Image:
-    """A built image, with what it may weigh above its base in MB, and how soon a cold start must answer in seconds."""
+    """A built image, and its limits.
+
+    Attributes:
+        weight: MB above its base.
+        start: processor time until a cold start has answered, over what `import_seconds` says.
+    """
 
     tag: str
     weight: int
-    seconds: float
+    start: float
     absent: tuple[str, ...]
 
 
 TARGETS = {
-    "serve-lite": Image("localhost/cnn-model-service:serve-lite", 150, 2.0, (*TRAINING, "tensorflow", "keras")),
-    "serve": Image("localhost/cnn-model-service:serve", 1300, 10.0, TRAINING),
+    "serve-lite": Image("localhost/cnn-model-service:serve-lite", 150, 4.0, (*TRAINING, "tensorflow", "keras")),
+    "serve": Image("localhost/cnn-model-service:serve", 1300, 20.0, TRAINING),
 }
 
 
@@ -122,8 +129,23 @@ def test_it_weighs_no_more_than_it_may(image: Image, base: str, tmp_path: Path) 
 
 def test_it_answers_soon_after_a_cold_start(image: Image, container: tuple[Running, float]) -> None:
     print(f"\n{image.tag} answered {container[1]:.1f} s after its start")
-    # In processor time, which other work on the machine does not lengthen.
-    assert container[0].processor_seconds() <= image.seconds
+    used, imports = container[0].processor_seconds(), import_seconds(image.tag)
+    print(f"It used {used:.2f} s of processor time; importing a few packages takes {imports:.2f} s")
+    # Other work on the machine hardly lengthens processor time, and a slow processor lengthens both.
+    assert used <= image.start * imports
+
+
+def import_seconds(tag: str) -> float:
+    """Processor time in which the image's Python starts and imports three of its packages: the median of three runs."""
+    config, measured = inspect(tag), []
+    with mounted(tag) as root:
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            command = enter(root, config, ["python3", "-c", "import flask, numpy, PIL.Image"], {})
+            subprocess.run(command, timeout=TIMEOUT, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            measured.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return statistics.median(measured)
 
 
 def test_it_runs_as_nobody_in_particular_without_privileges(container: tuple[Running, float]) -> None:
