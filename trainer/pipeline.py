@@ -63,24 +63,12 @@ def run(
         RegistryError: it could not be published; the versions there before are untouched.
         ValueError: the device lacks a config's precision, or its model cannot be built for such images.
     """
-    dataset = prepared.dataset
-    for config in configs:  # before anything is trained
-        resolved(config.precision)
-        with alone():
-            build(config, dataset.shape, len(dataset.classes))
+    _check(configs, prepared.dataset)  # before anything is trained
     # Several processes start over: the others could not know how far an interrupted run had come.
     options = replace(options, fresh=options.fresh or devices.processes > 1)
-    runs: list[Run] = []
     # Every run is kept from other processes until the command ends, because it may still be pushed.
     with ExitStack() as held:
-        for config in configs:
-            directory = held.enter_context(directory_for(config, dataset.sha256, options))
-            try:
-                runs.append(train_and_evaluate(config, prepared, directory, options.tensorboard, devices))
-            except DivergedError as error:
-                if config == configs[-1] and not runs:
-                    raise
-                print(f"{config.model} is left out. {error}", flush=True)
+        runs = _trained(configs, prepared, options, devices, held)
         best = max(runs, key=lambda run: run.result.validation_accuracy)
         verdict, version = _judged_and_pushed(best, prepared, options.reason)
         # Until here, even after a full disk at the push, the same command resumes each of these runs.
@@ -89,6 +77,30 @@ def run(
     if version is None:
         raise RefusedError(runs, best, verdict)
     return runs, version, prepared.store
+
+
+def _check(configs: Sequence[TrainConfig], dataset: ImageDataset) -> None:
+    """Raises ValueError where the device lacks a config's precision, or its model cannot be built for such images."""
+    for config in configs:
+        resolved(config.precision)
+        with alone():
+            build(config, dataset.shape, len(dataset.classes))
+
+
+def _trained(
+    configs: Sequence[TrainConfig], prepared: Prepared, options: RunOptions, devices: Devices, held: ExitStack
+) -> list[Run]:
+    """The runs of all configs but those that diverged, their directories claimed until `held` is closed."""
+    runs: list[Run] = []
+    for config in configs:
+        directory = held.enter_context(directory_for(config, prepared.dataset.sha256, options))
+        try:
+            runs.append(train_and_evaluate(config, prepared, directory, options.tensorboard, devices))
+        except DivergedError as error:
+            if config == configs[-1] and not runs:
+                raise
+            print(f"{config.model} is left out. {error}", flush=True)
+    return runs
 
 
 def push_finished(

@@ -61,13 +61,7 @@ def load(
     kind, _, rest = dataset.partition(":")
     known, schema = "", None
     if kind == "idx" and rest:
-        if image_size:
-            raise DataError(
-                "`image_size` is for pictures and TensorFlow Datasets; images of IDX files keep their size."
-            )
-        found = idx.load(_path(rest))
-        if published := fashion_mnist.recognized(found):
-            found, known = published, fashion_mnist.NAME if published.classes == fashion_mnist.CLASSES else ""
+        found, known = _idx_files(_path(rest), image_size)
     elif kind == "folder" and rest:
         found = folder.load(_path(rest), data_dir, image_size, split_seed)
         schema = _path(rest) / "schema.json"
@@ -79,6 +73,16 @@ def load(
             f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {dataset}."
         )
     return replace(_dataset(model, found), schema=schema if schema and schema.is_file() else None, known=known)
+
+
+def _idx_files(folder: Path, image_size: int) -> tuple[Decoded, str]:
+    """The set in a folder of IDX files, and the name of the public set that it is; empty for another."""
+    if image_size:
+        raise DataError("`image_size` is for pictures and TensorFlow Datasets; images of IDX files keep their size.")
+    found = idx.load(folder)
+    published = fashion_mnist.recognized(found) or found
+    is_known = published is not found and published.classes == fashion_mnist.CLASSES
+    return published, fashion_mnist.NAME if is_known else ""
 
 
 def _path(text: str) -> Path:

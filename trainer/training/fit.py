@@ -81,42 +81,17 @@ def train(
         ValueError: a precision that the device lacks, batches that the devices cannot share, or a model that cannot be
             built for such images.
     """
-    if config.batch_size % devices.shares:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the {devices.shares} devices that share a batch. "
-            f"Received: {config.batch_size}."
-        )
-    if devices.shares > 1 and (len(dataset.train) < config.batch_size or len(dataset.validation) < devices.shares):
-        raise ValueError(
-            f"{devices.shares} devices need at least {config.batch_size} training images, which is `batch_size`, and "
-            f"{devices.shares} validation images. Received: {len(dataset.train)} and {len(dataset.validation)}."
-        )
+    _check_shares(config, dataset, devices)
     keras.utils.set_random_seed(config.seed)
     train_batches = batches.TrainingBatches(dataset.train, config, devices)
     with placed(devices):
         model = compiled(config, dataset, train_batches.steps, devices)
     progress = Progress(config, dataset.sha256, directory / "checkpoint", devices.is_leader)
-    if saved := checkpoint.newest(directory / "checkpoint"):
-        if saved.data != dataset.sha256:
-            raise CheckpointError(
-                f"{directory}: its checkpoint was trained on other data than there is now. Remove that directory, "
-                "or begin a new run with --fresh."
-            )
-        progress.resume(model, saved)
-        print(f"Resuming after epoch {saved.epochs} of {directory}", flush=True)
+    _resume(model, progress, dataset, directory)
     start = time.perf_counter()
     try:
         if not progress.finished and progress.epochs < config.epochs:
-            model.fit(
-                train_batches.dataset,
-                validation_data=batches.evaluation_batches(dataset.validation, devices),
-                initial_epoch=progress.epochs,
-                epochs=config.epochs,
-                shuffle=False,  # the pipeline shuffles
-                class_weight=_class_weights(dataset) if config.class_weights else None,
-                callbacks=[train_batches, keras.callbacks.TerminateOnNaN(), progress, *callbacks],
-                verbose=1 if sys.stdout.isatty() else 2,
-            )
+            _fit(model, config, dataset, train_batches, progress, callbacks, devices)
     except KeyboardInterrupt:
         with alone():
             raise InterruptedTraining(_keep(config, dataset, progress, directory)) from None
@@ -128,6 +103,54 @@ def train(
     with alone():
         kept = _save(config, dataset, progress, directory) if devices.is_leader else model
     return TrainResult(kept, progress.history, progress.best_epoch, seconds, progress.diverged)
+
+
+def _check_shares(config: TrainConfig, dataset: ImageDataset, devices: Devices) -> None:
+    """Raises ValueError for batches that the devices cannot share, or too few images for that."""
+    if config.batch_size % devices.shares:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {devices.shares} devices that share a batch. "
+            f"Received: {config.batch_size}."
+        )
+    if devices.shares > 1 and (len(dataset.train) < config.batch_size or len(dataset.validation) < devices.shares):
+        raise ValueError(
+            f"{devices.shares} devices need at least {config.batch_size} training images, which is `batch_size`, and "
+            f"{devices.shares} validation images. Received: {len(dataset.train)} and {len(dataset.validation)}."
+        )
+
+
+def _resume(model: keras.Model, progress: Progress, dataset: ImageDataset, directory: Path) -> None:
+    """Puts a run back to its newest checkpoint, if it has one."""
+    if (saved := checkpoint.newest(directory / "checkpoint")) is None:
+        return
+    if saved.data != dataset.sha256:
+        raise CheckpointError(
+            f"{directory}: its checkpoint was trained on other data than there is now. Remove that directory, "
+            "or begin a new run with --fresh."
+        )
+    progress.resume(model, saved)
+    print(f"Resuming after epoch {saved.epochs} of {directory}", flush=True)
+
+
+def _fit(
+    model: keras.Model,
+    config: TrainConfig,
+    dataset: ImageDataset,
+    train_batches: batches.TrainingBatches,
+    progress: Progress,
+    callbacks: Sequence[keras.callbacks.Callback],
+    devices: Devices,
+) -> None:
+    model.fit(
+        train_batches.dataset,
+        validation_data=batches.evaluation_batches(dataset.validation, devices),
+        initial_epoch=progress.epochs,
+        epochs=config.epochs,
+        shuffle=False,  # the pipeline shuffles
+        class_weight=_class_weights(dataset) if config.class_weights else None,
+        callbacks=[train_batches, keras.callbacks.TerminateOnNaN(), progress, *callbacks],
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
 
 
 def compiled(config: TrainConfig, dataset: ImageDataset, steps_per_epoch: int, devices: Devices = ONE) -> keras.Model:
