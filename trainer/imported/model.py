@@ -64,6 +64,9 @@ class ImportedModel:
         model = cls(source, shape, chosen, options.bgr)
         return replace(model, output=_output(model, options.output))
 
+    def __str__(self) -> str:
+        return f"a {self.source.format} model of {' x '.join(map(str, self.shape))} that gives {self.output}"
+
     @property
     def reverses(self) -> bool:
         """Whether red and blue change places."""
@@ -105,18 +108,18 @@ class ImportedModel:
 
 
 def _check_classes(source: Source, classes: tuple[str, ...]) -> None:
-    wanted = 2 if source.units == 1 else source.units
-    if len(classes) != wanted:
+    expected = 2 if source.units == 1 else source.units
+    if len(classes) != expected:
         scores = "one score, that of the second class" if source.units == 1 else f"{source.units} scores"
-        what = "name the missing ones" if len(classes) < wanted else "remove the surplus names"
+        what = "name the missing ones" if len(classes) < expected else "remove the surplus names"
         raise ImportedModelError(
-            f"The model gives {scores}, so --classes must name {wanted} classes, in the order of its outputs. "
+            f"The model gives {scores}, so --classes must name {expected} classes, in the order of its outputs. "
             f"Received: {len(classes)} ({classes[0]} ... {classes[-1]}); {what}."
         )
 
 
-def _output(model: ImportedModel, told: str | None) -> str:
-    """What the source gives: told, or found out on images of noise."""
+def _output(model: ImportedModel, stated: str | None) -> str:
+    """What the source gives: as the options state it, or found out on images of noise."""
     try:
         scores = model.scores(np.random.default_rng(0).integers(0, 256, (NOISE, *model.shape), np.uint8))
     except Exception as error:  # each framework has errors of its own
@@ -125,16 +128,16 @@ def _output(model: ImportedModel, told: str | None) -> str:
         raise ImportedModelError(f"The model must give finite numbers. Received: {scores.ravel()[:5].tolist()}.")
     within = bool((scores >= -SUM).all() and (scores <= 1 + SUM).all())
     sums = model.source.units == 1 or np.allclose(scores.sum(axis=1), 1, atol=SUM)
-    if told == "probabilities" and not (within and sums):
+    if stated == "probabilities" and not (within and sums):
         raise ImportedModelError("The model gives no probabilities that sum to 1: pass --output logits.")
-    if told is None and within and model.source.units == 1:
+    if stated is None and within and model.source.units == 1:
         raise ImportedModelError(
             "The model gives one score between 0 and 1, which may be a probability or a logit: pass --output "
             "probabilities if it ends in a sigmoid, else --output logits."
         )
-    if told is None and within and not sums:
+    if stated is None and within and not sums:
         raise ImportedModelError(
             "The model's scores lie between 0 and 1 and do not sum to 1. If they are one sigmoid a class, several "
             "classes may hold at once, which cannot be served; if they are logits, pass --output logits."
         )
-    return told or ("probabilities" if within else "logits")
+    return stated or ("probabilities" if within else "logits")

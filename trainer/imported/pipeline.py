@@ -83,8 +83,7 @@ def run(options: ImportOptions) -> Imported:
     store.served()  # so that a broken pin is reported before the tests
     thresholds = thresholds_for("", options.overrides)
     model = ImportedModel.of(read(options), options)
-    size = " x ".join(map(str, model.shape))
-    print(f"{options.path} is a {model.source.format} model of {size} that gives {model.output}.", flush=True)
+    print(f"{options.path} is {model}.", flush=True)
     tested = test_set(options, model.shape)
     chosen = samples(options, tested, model.shape)
     checked = _check_range(model, chosen, options)
@@ -102,15 +101,15 @@ def run(options: ImportOptions) -> Imported:
         card = card_of(model, options, tested, metrics)
         live = _asked(model, card, images, exported, thresholds)
         card = replace(card, metrics=metrics | {"live_server": live.sentence})
-        verdict, made = _judged(card, live, test, store, thresholds)
+        verdict, found = _judged(card, live, test, store, thresholds)
         if verdict and not verdict.accepted and options.reason:
             verdict = replace(verdict, forced=options.reason, forced_by=user())
-        if not all(check.passed for check in made) and not options.reason:
-            return Imported(card, made, verdict, store, None)
+        if not all(check.passed for check in found) and not options.reason:
+            return Imported(card, found, verdict, store, None)
         if test:
             write_json(run / "evaluation.json", card.metrics)
             examples.draw(test.pictures.test, test.evaluation.predicted, test.evaluation.confusion, run)
-        return Imported(card, made, verdict, store, push(run, card, verdict, store))
+        return Imported(card, found, verdict, store, push(run, card, verdict, store))
 
 
 def _check_range(model: ImportedModel, pictures: Split | None, options: ImportOptions) -> str:
@@ -168,14 +167,14 @@ def _judged(
     served = store.served()
     if served is None and live.passed:
         return None, (live,)
-    made: tuple[Check, ...] = (live,)
+    found: tuple[Check, ...] = (live,)
     if served is not None:
         sentence = (
             f"Version {served} of {store.name} is served, and without pictures the new one cannot be compared with "
             "it: give --test folder:PATH."
         )
-        made = (*_same_kind(card, store, served), Check("tested", False, None, None, sentence), live)
-    return Verdict(thresholds, made, served), made
+        found = (*_same_kind(card, store, served), Check("tested", False, None, None, sentence), live)
+    return Verdict(thresholds, found, served), found
 
 
 def _same_kind(card: ModelCard, store: ModelStore, served: int) -> tuple[Check, ...]:
