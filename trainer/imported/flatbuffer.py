@@ -30,16 +30,16 @@ def wrapped(path: Path, model: ImportedModel) -> bytes:
     """
     whole = flatbuffer_utils.read_model(str(path))
     interpreter = Interpreter(str(path))
-    (wanted,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (input_details,), (output_details,) = interpreter.get_input_details(), interpreter.get_output_details()
     batch = model.source.input[0]
     images = tf.TensorSpec((batch, *model.shape), tf.float32)
-    scores = tf.TensorSpec((batch, model.source.units), tf.as_dtype(given["dtype"]))
-    before = _converted(lambda values: quantized(model.before(values), wanted), images)
-    after = _converted(lambda values: model.after(real(values, given)), scores)
+    scores = tf.TensorSpec((batch, model.source.units), tf.as_dtype(output_details["dtype"]))
+    before = _converted(lambda values: quantized(model.before(values), input_details), images)
+    after = _converted(lambda values: model.after(real(values, output_details)), scores)
     graph = whole.subgraphs[0]
-    (taken,), (made,) = graph.inputs, graph.outputs
-    first, graph.inputs = _added(whole, before, {before.subgraphs[0].outputs[0]: taken})
-    last, graph.outputs = _added(whole, after, {after.subgraphs[0].inputs[0]: made})
+    (input_index,), (output_index,) = graph.inputs, graph.outputs
+    first, graph.inputs = _added(whole, before, {before.subgraphs[0].outputs[0]: input_index})
+    last, graph.outputs = _added(whole, after, {after.subgraphs[0].inputs[0]: output_index})
     graph.operators = [*first, *graph.operators, *last]
     names = ((INPUT, graph.inputs[0]), (OUTPUT, graph.outputs[0]))
     inputs, outputs = ([schema.TensorMapT(name, index)] for name, index in names)

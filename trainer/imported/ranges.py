@@ -1,4 +1,4 @@
-"""Whether the range of pixel values that was told is the model's own, by what the model says of pictures.
+"""Whether the range of pixel values that was stated is the model's own, by what the model says of pictures.
 
 On labelled pictures, another range must not classify significantly more of them correctly. Without labels, two mistakes
 are seen: values too small, where all pictures get nearly the same answer, and too large, where every answer is certain
@@ -40,30 +40,30 @@ def check(model: ImportedModel, pictures: Split) -> str:
 
 
 def _by_labels(model: ImportedModel, right: dict[str, np.ndarray]) -> str:
-    told = model.range
-    best = max(right, key=lambda name: (right[name].mean(), name == told))
-    found = f"{right[told].sum()} of {len(right[told])} pictures are classified correctly with pixel values of {told}"
-    if best != told and mcnemar(*won_and_lost(right[told], right[best])) < LEVEL:
-        raise _wrong(told, best, f"{found}, and {right[best].sum()} with {best}")
+    stated, count = model.range, len(right[model.range])
+    best = max(right, key=lambda name: (right[name].mean(), name == stated))
+    found = f"{right[stated].sum()} of {count} pictures are classified correctly with pixel values of {stated}"
+    if best != stated and mcnemar(*won_and_lost(right[stated], right[best])) < LEVEL:
+        raise _wrong(stated, best, f"{found}, and {right[best].sum()} with {best}")
     return f"{found}, and no other range does significantly better."
 
 
 def _by_certainty(model: ImportedModel, logits: dict[str, np.ndarray]) -> str:
-    told = model.range
+    stated = model.range
     margins = {name: float(np.median(np.diff(np.sort(each, axis=1)[:, -2:]))) for name, each in logits.items()}
     usual = [name for name, margin in margins.items() if USUAL <= margin <= CERTAIN]
-    if usual and not UNDECIDED <= margins[told] <= CERTAIN:
+    if usual and not UNDECIDED <= margins[stated] <= CERTAIN:
         best = max(usual, key=lambda name: margins[name])
-        how = "certain of every picture" if margins[told] > CERTAIN else "undecided about every picture"
-        raise _wrong(told, best, f"the model is {how} with pixel values of {told}, and not with {best}")
+        how = "certain of every picture" if margins[stated] > CERTAIN else "undecided about every picture"
+        raise _wrong(stated, best, f"the model is {how} with pixel values of {stated}, and not with {best}")
     return (
-        f"With pixel values of {told}, the best class's logit is {margins[told]:.2g} above the second in the median "
-        "picture. Without labels, that is all that tells whether the range is right."
+        f"With pixel values of {stated}, the best class's logit is {margins[stated]:.2g} above the second in the "
+        "median picture. Without labels, that is all that tells whether the range is right."
     )
 
 
-def _wrong(told: str, best: str, found: str) -> ImportedModelError:
+def _wrong(stated: str, best: str, found: str) -> ImportedModelError:
     return ImportedModelError(
-        f"--range {told} seems wrong: {found}. Import it with --range {best}, or, if you know better, with --force "
+        f"--range {stated} seems wrong: {found}. Import it with --range {best}, or, if you know better, with --force "
         "--reason TEXT."
     )

@@ -49,19 +49,19 @@ def read(options: ImportOptions) -> Source:
 
 def _check(source: Source, path: Path) -> None:
     """Raises ImportedModelError for a model that does not map images to class scores."""
-    taken, given = (
+    input_shape, output_shape = (
         "(" + ", ".join("any" if each is None else str(each) for each in shape) + ")"
         for shape in (source.input, source.output)
     )
     if len(source.input) != 3 and not (source.has_channels and {source.input[1], source.input[3]} & {*COLOURS}):
         raise ImportedModelError(
             f"{path} must take images of shape (batch, height, width, 1 or 3), with the channels before the height, or "
-            f"grey ones without channels. Received: {taken}. A classifier of other data cannot be served here."
+            f"grey ones without channels. Received: {input_shape}. A classifier of other data cannot be served here."
         )
     if len(source.output) != 2 or not source.output[1]:
         raise ImportedModelError(
-            f"{path} must give scores of shape (batch, classes). Received: {given}; detection and segmentation models "
-            "cannot be served here, and a feature extractor needs a classifier on top."
+            f"{path} must give scores of shape (batch, classes). Received: {output_shape}; detection and segmentation "
+            "models cannot be served here, and a feature extractor needs a classifier on top."
         )
     if (batch := source.input[0]) not in (None, 1):
         raise ImportedModelError(

@@ -29,7 +29,7 @@ def keras_model(path: Path) -> Source:
             "its own, import the directory that model.export(DIRECTORY) writes where it was made."
         ) from error
     inputs, outputs = (getattr(model, name, None) or [] for name in ("inputs", "outputs"))
-    given, wanted = only(outputs, "output", path), only(inputs, "input", path)
+    output_spec, input_spec = only(outputs, "output", path), only(inputs, "input", path)
 
     def graph(images: Any) -> Any:
         (scores,) = tf.nest.flatten(model(images, training=False))
@@ -37,9 +37,9 @@ def keras_model(path: Path) -> Source:
 
     return Source(
         "Keras",
-        tuple(wanted.shape),
-        tuple(given.shape),
-        wanted.dtype,
+        tuple(input_spec.shape),
+        tuple(output_spec.shape),
+        input_spec.dtype,
         lambda images: graph(tf.constant(images)).numpy(),
         model.count_params(),
         _scaling(model),
@@ -76,17 +76,19 @@ def saved_model(path: Path, signature: str | None) -> Source:
         )
     function = loaded.signatures[name]
     inputs, outputs = function.structured_input_signature[1], function.structured_outputs
-    given, wanted = only([*outputs.items()], "output", path), only([*inputs.items()], "input", path)
+    output_spec, input_spec = only([*outputs.items()], "output", path), only([*inputs.items()], "input", path)
 
     def graph(images: Any) -> Any:
-        return tf.cast(function(**{wanted[0]: images})[given[0]], tf.float32)
+        return tf.cast(function(**{input_spec[0]: images})[output_spec[0]], tf.float32)
 
-    taken, made = (tuple(spec.shape) if spec.shape.rank is not None else () for _, spec in (wanted, given))
+    input_shape, output_shape = (
+        tuple(spec.shape) if spec.shape.rank is not None else () for _, spec in (input_spec, output_spec)
+    )
     return Source(
         "SavedModel",
-        taken,
-        made,
-        wanted[1].dtype.name,
+        input_shape,
+        output_shape,
+        input_spec[1].dtype.name,
         lambda images: graph(tf.constant(images)).numpy(),
         sum(int(np.prod(each.shape)) for each in function.variables),
         None,

@@ -30,26 +30,26 @@ def read(path: Path) -> Source:
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ImportedModelError(f"{path} does not load in LiteRT: {first_line(error)}") from error
-    given = only(interpreter.get_output_details(), "output", path)
-    wanted = only(interpreter.get_input_details(), "input", path)
-    place = wanted["index"]
+    output_details = only(interpreter.get_output_details(), "output", path)
+    input_details = only(interpreter.get_input_details(), "input", path)
+    place = input_details["index"]
 
     def call(images: np.ndarray) -> np.ndarray:
         if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
             interpreter.resize_tensor_input(place, images.shape)
             interpreter.allocate_tensors()
-        interpreter.set_tensor(place, quantized(tf.constant(images), wanted).numpy())
+        interpreter.set_tensor(place, quantized(tf.constant(images), input_details).numpy())
         interpreter.invoke()
-        return real(tf.constant(interpreter.get_tensor(given["index"])), given).numpy()
+        return real(tf.constant(interpreter.get_tensor(output_details["index"])), output_details).numpy()
 
     return Source(
         "TFLite",
-        _shape(wanted),
-        _shape(given),
-        "float32" if is_quantized(wanted) else np.dtype(wanted["dtype"]).name,
+        _shape(input_details),
+        _shape(output_details),
+        "float32" if is_quantized(input_details) else np.dtype(input_details["dtype"]).name,
         call,
         0,
-        _range(wanted),
+        _range(input_details),
     )
 
 

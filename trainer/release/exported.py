@@ -79,8 +79,8 @@ class Flatbuffer(_Exported):
                 self._run = interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
             raise SavedModelError(f"The flatbuffer does not load: {error}") from error
-        (wanted,) = interpreter.get_input_details()
-        self._one = wanted["shape_signature"][0] == 1  # a TFLite file that was imported may take no more at once
+        (details,) = interpreter.get_input_details()
+        self._one = details["shape_signature"][0] == 1  # a TFLite file that was imported may take no more at once
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         batches = np.split(images, len(images)) if self._one else [images]

@@ -161,7 +161,7 @@ def server(models: Path, runtime: str = "tensorflow") -> Iterator[Server]:
             cwd=_ROOT,
             env=environment,
             stdin=subprocess.PIPE,  # the supervisor stops the server when this pipe closes
-            stdout=subprocess.PIPE,  # the supervisor tells the memory that was taken
+            stdout=subprocess.PIPE,  # the supervisor writes the memory that was used
             stderr=log,
             pass_fds=[handle],
             start_new_session=True,  # Ctrl-C goes to the trainer, which ends the server in order
@@ -170,8 +170,8 @@ def server(models: Path, runtime: str = "tensorflow") -> Iterator[Server]:
             listener.close()
             _wait_until_ready(url, process, log)
             yield (running := Server(url))
-            told, _ = process.communicate()
-            running.mib = int(told)
+            mib, _ = process.communicate()
+            running.mib = int(mib)
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[str]) -> None:
