@@ -47,6 +47,7 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
+    """Writes a value as JSON, whole or not at all."""
     write_whole(path, json.dumps(content, indent=2) + "\n")
 
 

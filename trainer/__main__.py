@@ -22,6 +22,7 @@ INTERRUPTION = "Interrupted. Nothing was pushed. Finished epochs are kept: run t
 
 
 def main() -> int:
+    """Runs the command that the arguments ask for; returns its exit code."""
     given = sys.argv[1:]
     if given[:1] == ["import"]:
         imported = import_options.parsed(given[1:])

@@ -47,7 +47,7 @@ def setting(default: Any, about: str, *, choices: tuple[str, ...] = (), **bounds
 
 
 def check(settings: DataclassInstance) -> None:
-    """Holds each field that is a `setting` against its range.
+    """Validates each field that is a `setting` by its choices and its range.
 
     Raises:
         ValueError: the first that is out of it; says what was expected and what came.

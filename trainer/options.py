@@ -23,8 +23,9 @@ INTERRUPTED = 130  # 128 + SIGINT, what shells report for Ctrl-C
 
 
 class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as those of the commands are."""
+
     def error(self, message: str) -> NoReturn:
-        """One line, as for every other mistake."""
         self.exit(2, f"error: {message} (--help lists the options)\n")
 
 
@@ -67,6 +68,7 @@ def training_parser() -> argparse.ArgumentParser:
 
 
 def push_parser() -> argparse.ArgumentParser:
+    """The options of `push RUN`."""
     options = Parser(
         prog="python -m trainer push",
         description="Judge a finished run against the version that is served now, and push it, without training again.",
@@ -89,6 +91,7 @@ def _add_push_options(add: Callable[..., Any]) -> None:
 
 
 def add_gate_options(add: Callable[..., Any]) -> None:
+    """Adds the options of every command that pushes: `add` is a parser's `add_argument`."""
     add(
         "--threshold",
         action="append",
@@ -198,6 +201,7 @@ def exit_code(command: Callable[[], int], interruption: str) -> int:
 
 
 def fail(message: str, code: int) -> int:
+    """Prints an error to stderr; returns the exit code."""
     with suppress(OSError):  # a full disk must not change the exit code
         print(f"error: {message}", file=sys.stderr, flush=True)
     return code

@@ -1,4 +1,4 @@
-"""The whole way: load the data, train, evaluate, choose, export, judge, push."""
+"""The training pipeline: train, evaluate, choose, export, judge, push."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from trainer.config import AUGMENTATIONS, TrainConfig
 
 
 def wanted(config: TrainConfig) -> bool:
+    """Whether the config asks for any augmentation."""
     return any(getattr(config, name) for name in AUGMENTATIONS)
 
 

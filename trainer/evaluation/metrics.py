@@ -78,12 +78,12 @@ class Evaluation:
 
 
 def evaluate(model: keras.Model, split: Split, classes: int, temperature: float = 1.0) -> Evaluation:
-    """Judges a model, from raw pixels to logits, on a split; `temperature` is that of `calibrated_temperature`."""
+    """Evaluates a model, from raw pixels to logits, on a split; `temperature` is that of `calibrated_temperature`."""
     return measure(predict_logits(model, split), split.labels, classes, temperature)
 
 
 def measure(logits: np.ndarray, labels: np.ndarray, classes: int, temperature: float = 1.0) -> Evaluation:
-    """Judges logits (n, classes) against the true labels int (n,)."""
+    """Evaluates logits (n, classes) against the true labels int (n,)."""
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
     correct = int(np.trace(confusion))

@@ -112,7 +112,7 @@ def corrupted(images: np.ndarray, name: str, strength: float, seed: int = 0) -> 
 
 
 def robustness(predict: Predict, split: Split, most: int = MOST) -> Robustness:
-    """Judges a model on every corruption of a split; the same images for each model that is asked.
+    """Evaluates a model on every corruption of a split; the same images for each model that is asked.
 
     Args:
         most: images judged, evenly over the split.

@@ -57,6 +57,7 @@ class ImportOptions:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The options of `import PATH`."""
     options = Parser(
         prog="python -m trainer import",
         description="Push an image classifier that another trainer made, so that the service serves it: a .keras file, "

@@ -1,4 +1,4 @@
-"""The whole way of an import: read, check, wrap, evaluate, judge, push."""
+"""The import pipeline: read, check, wrap, evaluate, judge, push."""
 
 from __future__ import annotations
 

@@ -28,6 +28,9 @@ def mcnemar(won: int, lost: int, margin: float = 0.0) -> float:
         lost: images that only the old model classifies correctly.
         margin: how many more losses than wins are still called equal; with 0, losses and wins are equally likely.
 
+    Returns:
+        The p-value, 0 to 1: a small one says that the new model is worse.
+
     Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or
     percentages", Psychometrika 12 (1947), 153-157; the exact form is the sign test of the disagreements.
     """
@@ -39,6 +42,9 @@ def mcnemar(won: int, lost: int, margin: float = 0.0) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values corrected so that the chance of any false alarm among them is at most the level they are held to.
+
+    Returns:
+        The corrected p-values, in the order of those given.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
     Statistics 6 (1979), 65-70.
