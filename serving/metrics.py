@@ -86,7 +86,7 @@ LOADING = Gauge(
     "serving_model_load_seconds", "Seconds that its loading took, by process.", ("model",), registry=REGISTRY
 )
 FAILURES = Counter("serving_model_load_failures", "Attempts to load a version that failed.", registry=REGISTRY)
-LOOK_FAILURES = Counter("serving_registry_look_failures", "Reads of the registry that failed.", registry=REGISTRY)
+READ_FAILURES = Counter("serving_registry_read_failures", "Reads of the registry that failed.", registry=REGISTRY)
 
 
 # One look-up instead of a lock, a tuple and a dictionary for each value.

@@ -55,7 +55,7 @@ class Follower:
         except Exception as error:
             trouble, unforeseen = f"{type(error).__name__}: {error}", error
         if trouble:
-            metrics.LOOK_FAILURES.inc()
+            metrics.READ_FAILURES.inc()
         if trouble and trouble != self._served.trouble:
             state = "the served version stays" if self._served.ready else "not ready"
             logger.log(level, "%s: %s", state, trouble, exc_info=unforeseen)

@@ -204,7 +204,7 @@ def test_a_version_refused_for_a_passing_reason_is_tried_again_ever_more_rarely(
 def test_a_broken_pin_leaves_the_served_version_and_is_said_once(
     follower: Follower, served: Served, store: ModelStore, card: ModelCard, caplog: pytest.LogCaptureFixture, pin: str
 ) -> None:
-    failures = metric("serving_registry_look_failures_total")
+    failures = metric("serving_registry_read_failures_total")
     push(store, card)
     (store.directory / "pinned").write_text(pin)
     for _ in range(2):
@@ -212,7 +212,7 @@ def test_a_broken_pin_leaves_the_served_version_and_is_said_once(
     assert served.predictor().version == 1
     assert "Pin" in served.trouble
     assert caplog.text.count("the served version stays: ") == 1
-    assert metric("serving_registry_look_failures_total") == failures + 2
+    assert metric("serving_registry_read_failures_total") == failures + 2
     store.unpin()
     follower.poll()
     assert (served.predictor().version, served.trouble) == (2, "")
