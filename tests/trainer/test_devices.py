@@ -63,9 +63,16 @@ def start() -> Iterator[Start]:
 
 
 def outcome(process: subprocess.Popen) -> dict:
-    out, errors = process.communicate(timeout=300)
+    out, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     return json.loads(out.splitlines()[-1])
+
+
+def assert_alike(one: dict, other: dict) -> None:
+    """Sums in another order may turn the prediction of an image or two, of 400."""
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-3)
+    np.testing.assert_allclose(one["accuracy"], other["accuracy"], rtol=0, atol=2.5 / 400)
 
 
 @pytest.mark.slow
@@ -73,8 +80,7 @@ def test_two_devices_of_a_host_learn_what_one_learns(start: Start, tmp_path: Pat
     one = outcome(start(tmp_path / "one", "tensorflow"))
     two = outcome(start(tmp_path / "two", "tensorflow", cpus=2))
     assert (one["count"], two["count"]) == (1, 2)
-    for name in ("loss", "val_loss", "accuracy"):
-        np.testing.assert_allclose(one[name], two[name], rtol=1e-3)
+    assert_alike(one, two)
 
 
 @pytest.mark.slow
@@ -92,7 +98,7 @@ def test_two_processes_learn_what_one_learns(start: Start, tmp_path: Path) -> No
     assert first["processes"] == 2
     for name in ("loss", "val_loss", "accuracy"):
         np.testing.assert_allclose(first[name], second[name], rtol=1e-6)
-        np.testing.assert_allclose(one[name], first[name], rtol=1e-3)
+    assert_alike(one, first)
     assert (tmp_path / "process0" / "model.keras").is_file()
     assert not list((tmp_path / "process1").iterdir())
 
@@ -108,7 +114,7 @@ def test_jax_pushes_a_saved_model_like_any_other(tmp_path: Path, sample: ImageDa
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     store = ModelStore(tmp_path / "models", "fashion_mnist_sample")
@@ -133,7 +139,7 @@ def test_a_backend_that_the_trainer_does_not_know_is_refused(backend: str, tmp_p
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=300,
     )
     assert done.returncode == 2
     assert done.stderr == f"error: `KERAS_BACKEND` must be tensorflow or jax. Received: {backend}.\n"
