@@ -26,6 +26,14 @@ def end(processes: dict[int, str]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that has ended is still in /proc until its parent, or process 1, looks at it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _running(session: str) -> dict[int, str]:
     found = {}
     for directory in Path("/proc").glob("[0-9]*"):

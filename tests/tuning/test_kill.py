@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, SAMPLE
+from tests.leftovers import runs
 from tests.tuning.test_main import EASY, rows, tune
 
 KILLS = int(os.environ.get("KILLS", "4"))  # the figure in docs/benchmarks.md is of KILLS=20
@@ -28,7 +30,7 @@ def searching(*options: str, artifacts: Path, **environment: str) -> Iterator[su
         yield process
     finally:
         process.kill()
-        process.wait(timeout=30)
+        process.wait(timeout=300)
 
 
 def begun_and_ended(artifacts: Path) -> tuple[list[str], list[str]]:
@@ -73,15 +75,15 @@ def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, t
                 kills += 1
                 if victim == search.pid:
                     orphans += busy
-                    search.wait(timeout=30)
+                    search.wait(timeout=300)
                 begun_now, ended_now = begun_and_ended(tmp_path)
                 assert (begun_now[: len(begun)], ended_now[: len(ended)]) == (begun, ended)
             if search.poll() == 0:
                 break  # all trials ended before all kills were made
-    limit = time.monotonic() + 60
-    while any(Path("/proc", str(pid)).exists() for pid in orphans) and time.monotonic() < limit:
+    limit = time.monotonic() + 300
+    while any(map(runs, orphans)) and time.monotonic() < limit:
         time.sleep(0.1)
-    assert not [pid for pid in orphans if Path("/proc", str(pid)).exists()], "a worker outlived its search"
+    assert not [*filter(runs, orphans)], "a worker outlived its search"
     done = tune(*EASY, *options, artifacts=tmp_path)
     assert done.returncode == 0, done.stderr
     _, ended = begun_and_ended(tmp_path)
@@ -96,7 +98,10 @@ def test_no_finished_trial_is_lost_or_repeated_over_random_kills(workers: int, t
 @pytest.mark.timeout(1800)
 def test_over_several_machines_a_worker_and_the_chief_may_die(tmp_path: Path) -> None:
     """Machines are played by processes that know of each other what the environment says."""
-    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": "28471"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
     options = ["--trials", "5"]
 
     def part(name: str) -> contextmanager:
@@ -115,8 +120,8 @@ def test_over_several_machines_a_worker_and_the_chief_may_die(tmp_path: Path) ->
         with part("tuner0") as second:
             until(2, chief)
             chief.kill()
-            chief.wait(timeout=120)
+            chief.wait(timeout=300)
             with part("chief") as resumed:
                 assert resumed.wait(timeout=600) == 0
-            assert second.wait(timeout=120) == 0
+            assert second.wait(timeout=300) == 0
     assert sorted(map(int, begun_and_ended(tmp_path)[1])) == list(range(5))
