@@ -33,7 +33,7 @@ from registry.disk import write_json
 from trainer.run import directory_for
 from trainer.training.fit import train
 
-config = TrainConfig(dataset=sys.argv[1], model="deep", epochs=8, batch_size=16, shift=1, deterministic=True)
+config = TrainConfig(dataset=sys.argv[1], model="deep", epochs=14, batch_size=16, shift=1, deterministic=True)
 tf.config.experimental.enable_op_determinism()
 dataset = load(config.dataset, Path("unused"))
 with directory_for(config, dataset.sha256, RunOptions(Path(sys.argv[2]))) as directory:
@@ -63,21 +63,21 @@ def kill_while_training(process: subprocess.Popen, epoch: int, delay: float) -> 
             break
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
 
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
     unbroken = start(tmp_path / "unbroken")
-    out, _ = unbroken.communicate(timeout=300)
+    out, _ = unbroken.communicate(timeout=900)
     assert unbroken.returncode == 0, out
     chance = random.Random(4)
     for epoch in (2, 5):
         kill_while_training(start(tmp_path / "broken"), epoch, chance.uniform(0, 0.3))
     last = start(tmp_path / "broken")
-    out, _ = last.communicate(timeout=300)
+    out, _ = last.communicate(timeout=900)
     assert last.returncode == 0, out
-    assert "Going on after epoch" in out
+    assert "Resuming after epoch" in out
     for ours, theirs in zip(weights(tmp_path / "unbroken"), weights(tmp_path / "broken"), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -157,7 +157,7 @@ def test_a_kill_in_the_middle_of_a_checkpoint_write_leaves_the_one_before(tmp_pa
         "c.write(Path(sys.argv[1]), c.Checkpoint({'loss': [0.0] * 2}, state, [], 'data'))\n"
     )
     folder = tmp_path / "checkpoint"
-    done = subprocess.run([sys.executable, "-c", script, str(folder)], cwd=ROOT, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], cwd=ROOT, timeout=300)
     assert done.returncode == -signal.SIGXFSZ
     assert (folder / ".epoch-00002.npz").stat().st_size == 160_000
     assert checkpoint.newest(folder).epochs == 1
