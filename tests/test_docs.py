@@ -1,7 +1,7 @@
 """README and docs/ hold what they promise.
 
-Every `sh` and `python` block of the tutorial, of operations and of the API is run, in order, on a model of their own;
-of the other pages, whose commands take minutes or a cluster, the options are parsed.
+Every `sh` block of docs/ and of README's "Call it" is run, and the API's `python` blocks; of the commands that take
+long or need a cluster, in `bash` blocks, the options are parsed.
 """
 
 import json
@@ -21,7 +21,9 @@ from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from registry import __main__ as registry
 from registry.models import models
@@ -153,6 +155,56 @@ def test_the_api_page_and_the_readme_show_requests_that_are_answered(reader: Rea
     assert 'Received: unknown."}' in said
     assert re.search(r"^\['0\.\d+:\d:", said, re.MULTILINE)
     reader.leave()
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_page_on_data_trains_on_pictures_of_ones_own(reader: Reader, tmp_path: Path) -> None:
+    shapes, rng = tmp_path / "shapes", np.random.default_rng(0)
+    for name in ("circle", "square"):
+        (shapes / name).mkdir(parents=True)
+        for number in range(60):
+            image = Image.fromarray(rng.integers(0, 60, (32, 32), np.uint8))
+            x, y = rng.integers(0, 12, 2).tolist()
+            outline = ImageDraw.Draw(image).ellipse if name == "circle" else ImageDraw.Draw(image).rectangle
+            outline((x, y, x + 18, y + 18), width=3, outline="white")
+            image.save(shapes / name / f"{number}.png")
+    (block,) = blocks(DOCS / "data.md")
+    said = reader.type(block.replace("folder:shapes", f"folder:{shapes}"))
+    assert "Would train" in said
+    assert "as version 1 of shapes" in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_page_on_importing_serves_a_model_of_another_trainer(reader: Reader, tmp_path: Path) -> None:
+    import keras  # slow to import
+
+    scores = keras.layers.Dense(2, "softmax")
+    model = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.GlobalAveragePooling2D(), scores])
+    scores.set_weights([np.array([[-40.0, 40.0]]), np.array([20.0, -20.0])])
+    model.save(tmp_path / "flowers.keras")
+    (tmp_path / "classes.txt").write_text("dark\nbright\n")
+    for name, levels in {"dark": (0, 80), "bright": (170, 250)}.items():
+        (tmp_path / "held-out" / name).mkdir(parents=True)
+        for number, level in enumerate(np.linspace(*levels, 60).astype(int).tolist()):
+            Image.new("L", (32, 32), level).save(tmp_path / "held-out" / name / f"{number}.png")
+    block, *_ = blocks(DOCS / "importing.md")
+    imported, served = block.splitlines()
+    for file in ("flowers.keras", "classes.txt", "held-out"):
+        imported = imported.replace(file, str(tmp_path / file))
+    assert "as version 1 of flowers" in reader.type(imported)
+    reader.type(served)
+    reader.leave()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_page_on_tuning_searches_and_pushes(reader: Reader) -> None:
+    (block,) = blocks(DOCS / "tuning.md")
+    assert "as version 1 of tuned" in reader.type(block)
+    assert (Path(reader.environment["ARTIFACTS"]) / "tuning").is_dir()
 
 
 def sources() -> str:
