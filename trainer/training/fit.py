@@ -78,8 +78,7 @@ def train(
         InterruptedTraining: Ctrl-C; what was learned so far is in the run directory.
         CheckpointError: the run directory holds the checkpoint of a training on other data or of another model.
         DivergedError: the loss became NaN or infinite in the first epoch.
-        ValueError: a precision that the device lacks, batches that the devices cannot share, or a model that cannot be
-            built for such images.
+        ValueError: the device lacks the precision, devices cannot share such batches, or no model takes such images.
     """
     _check_shares(config, dataset, devices)
     keras.utils.set_random_seed(config.seed)
