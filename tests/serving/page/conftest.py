@@ -13,6 +13,7 @@ from registry.store import ModelStore
 from tests.serving.conftest import Server, running
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+TIMEOUT = 180_000  # milliseconds
 # Headless as root in a container, and without asking anybody anything.
 FLAGS = [
     "--no-sandbox",
@@ -30,7 +31,7 @@ def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium; Debian has it as `apt-get install chromium`")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=TIMEOUT)
         yield browser
         browser.close()
 
@@ -50,6 +51,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     def open_page(url: str, width: int = 1120, **options: Any) -> Any:
         context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
+        context.set_default_timeout(TIMEOUT)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))

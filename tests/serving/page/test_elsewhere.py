@@ -108,6 +108,7 @@ def test_a_page_of_another_site_predicts_with_a_key_where_it_is_allowed(
         with start(artifacts / "models", RUNTIME="litert", API_KEYS=keys, CORS_ORIGINS=origins) as server:
             server.wait_until_ready()
             context = chromium.new_context()
+            context.set_default_timeout(1000 * TIMEOUT)
             page = context.new_page()
             page.goto(shop)
             good, wrong = (page.evaluate(ASK, [f"{server.url}/predict", key]) for key in ("key", "wrong"))
