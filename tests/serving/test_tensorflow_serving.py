@@ -66,10 +66,10 @@ def test_files_in_base64_stand_for_images(client: BridgeClient) -> None:
     assert best(rows) == [2]
 
 
-def test_base64_may_have_line_breaks(client: BridgeClient) -> None:
+def test_base64_may_have_line_breaks_and_lack_padding(client: BridgeClient) -> None:
     text = b64(np.full((28, 28), 2, np.uint8))["b64"]
     broken = " " + base64.encodebytes(base64.b64decode(text)).decode().rstrip("=\n").replace("\n", "\r\n")
-    assert broken.count("\n") > 1
+    assert "\n" in broken
     reply = client.post(f"{MODEL}:predict", json={"instances": [{"b64": broken}]})
     assert best(reply.json["predictions"]) == [2]
 
