@@ -37,7 +37,7 @@ from serving.images.photographs import EXAMINED
 from serving.keys import Keys
 from serving.metrics import QUEUE, READY, share
 from serving.model.models import Models
-from serving.model.served import QUICK_SECONDS, Served
+from serving.model.served import LONE_SECONDS, QUICK_SECONDS, Served
 from serving.observe import ENVIRON_KEY, HEADERS, Exchange
 from serving.settings import Settings
 
@@ -153,7 +153,8 @@ class Bridge:
                 return self._call(environ)
             return await loop.run_in_executor(self._pages, copy_context().run, self._call, environ)
         served = self.models.asked_by(exchange.path, environ["QUERY_STRING"])
-        small = _images(environ, exchange.path, served.image_bytes) * served.seconds < QUICK_SECONDS
+        seconds = served.seconds(_images(environ, exchange.path, served.image_bytes))
+        small = seconds < (LONE_SECONDS if served.batches else QUICK_SECONDS)
         self._present += 1
         try:
             if small and await self._delays_nobody(served):

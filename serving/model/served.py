@@ -35,8 +35,9 @@ class ModelError(RuntimeError):
 LONGEST_RUN = 0.02  # seconds
 CHEAP = 1.5
 REPEATS = 5  # of a measurement, of which the quickest counts, because another process may have slowed the others
-# Probes wait for what runs in the event loop, up to a few dozen requests.
+# Probes wait for what runs in the event loop: up to a few dozen requests that take so long, or one alone.
 QUICK_SECONDS = 0.002
+LONE_SECONDS = 0.01
 
 
 def quickest(run: Callable[[], object]) -> float:
@@ -83,7 +84,8 @@ class Served:
     def __init__(self, predictor: Predictor | None = None) -> None:
         self._predictor = predictor
         self._settled = threading.Event()  # cleared while a first version may be about to come
-        self.image_bytes, self.seconds = 1, math.inf  # of one image, and of a run with it
+        self.image_bytes = 1
+        self._seconds, self._seconds_per_image = math.inf, math.inf  # of one image alone, and in the largest run
         # Version -> why it could not be served; replaced whole, never changed, so that readers need no lock.
         self.failures: dict[int, str] = {}
         self.trouble = ""  # why the registry cannot be followed now, if so
@@ -102,10 +104,16 @@ class Served:
     def replace(self, predictor: Predictor) -> None:
         """Let `predictor` answer from the next request on."""
         image = np.full((1, *predictor.card.input.shape), 255, np.uint8)
-        self.image_bytes, self.seconds = image.size, quickest(lambda: predictor.predict(image))
+        images = image.repeat(predictor.largest, axis=0)
+        self.image_bytes, self._seconds = image.size, quickest(lambda: predictor.predict(image))
+        self._seconds_per_image = quickest(lambda: predictor.predict(images)) / len(images)
         self._predictor = predictor
         self.failures = {version: why for version, why in self.failures.items() if version != predictor.version}
         self._settled.set()
+
+    def seconds(self, images: float) -> float:
+        """About how long the predictor takes for so many images, infinite while there is none."""
+        return max(self._seconds, images * self._seconds_per_image)
 
     @property
     def ready(self) -> bool:

@@ -27,7 +27,7 @@ BODY = json.dumps({"image": np.arange(784).reshape(28, 28).clip(0, 255).tolist()
 
 @dataclass
 class TimedPredictor(FakePredictor):
-    """Takes `seconds` to answer, then waits for its gate; it notes the threads that called it."""
+    """Takes `seconds` for each image, then waits for its gate; it notes the threads that called it."""
 
     seconds: float = 0.0
     gate: threading.Event = field(default_factory=threading.Event)
@@ -36,7 +36,7 @@ class TimedPredictor(FakePredictor):
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.threads.append(threading.get_ident())
         if self.seconds:
-            time.sleep(self.seconds)
+            time.sleep(self.seconds * len(images))
         self.gate.wait(300)
         return super().predict(images)
 
@@ -135,8 +135,9 @@ def test_only_what_is_quickly_read_is_read_in_the_event_loop(
     assert (predictor.threads == [threading.get_ident()]) == here
 
 
-def test_a_body_of_many_images_is_not_computed_in_the_event_loop(card: Any) -> None:
-    predictor = TimedPredictor(card, seconds=0.0005)
+@pytest.mark.parametrize("batches", [False, True])
+def test_a_body_of_many_images_is_not_computed_in_the_event_loop(card: Any, batches: bool) -> None:
+    predictor = TimedPredictor(card, batches=batches, seconds=0.0005)
     bridge = worker(predictor)
     for count in (1, 40):
         asyncio.run(ask(bridge, "POST", "/predict", bytes(range(7)) * 112 * count, "application/octet-stream"))
