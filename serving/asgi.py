@@ -65,14 +65,15 @@ def _follow(models: Models, settings: Settings) -> None:
 
     follower = Follower(default, find, load)
     while main.is_alive():
-        follower.poll()
+        if settings.reload_seconds or not default.ready:
+            follower.poll()
         if default.ready:
             first_start.note_ready()
         elif not settings.wait_for_model and not first_start.was_ready():
             logger.error("cannot serve: %s", default.trouble or "; ".join(default.failures.values()))
             os._exit(WORKER_BOOT_ERROR)
         for each in others:
-            if main.is_alive():
+            if main.is_alive() and (settings.reload_seconds or not each.ready):
                 each.poll()
         if not settings.reload_seconds and default.ready and all(each.served.ready for each in models.by_name.values()):
             return

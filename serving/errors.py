@@ -44,6 +44,12 @@ class NotServedError(ServiceError):
     status = HTTPStatus.NOT_FOUND
 
 
+class SlowClientError(ServiceError):
+    """The client did not send the whole body in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
 class TooLargeError(ServiceError):
     """The request holds more bytes, images or pixels than the settings allow."""
 

@@ -59,7 +59,11 @@ REQUESTS = Counter(
     registry=REGISTRY,
 )
 LATENCY = Histogram(
-    "serving_request_seconds", "Seconds from arrival to reply.", ("protocol",), buckets=_TIMES, registry=REGISTRY
+    "serving_request_seconds",
+    "Seconds from the arrival of the whole request to the reply.",
+    ("protocol",),
+    buckets=_TIMES,
+    registry=REGISTRY,
 )
 PHASES = Histogram(
     "serving_phase_seconds",
@@ -112,7 +116,7 @@ def _count_pending() -> None:
 
 
 def count_reply(protocol: str, code: int, model: str, version: str, seconds: float, rejected: str | None) -> None:
-    """Count a reply and the seconds since its request arrived."""
+    """Count a reply and the seconds since the whole request had arrived."""
     _requests(protocol, code, model, version).inc()
     _latency(protocol).observe(seconds)
     if rejected:

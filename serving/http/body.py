@@ -1,4 +1,4 @@
-"""Request bodies: read in the event loop, within a limit of bytes, or left unread; the protocol limits the time."""
+"""Request bodies: read in the event loop, within limits of bytes and time, or left unread."""
 
 import asyncio
 import io
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from serving.errors import OverloadedError, TooLargeError
+from serving.errors import OverloadedError, SlowClientError, TooLargeError
 from serving.http.environ import Environ
 from serving.settings import Settings
 
@@ -17,7 +17,7 @@ LINGER_SECONDS = 2.0  # for a client to read its answer before the connection is
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection within its request, or sent it too slowly."""
+    """The client closed the connection within its request."""
 
 
 class Bodies:
@@ -25,27 +25,33 @@ class Bodies:
 
     def __init__(self, settings: Settings) -> None:
         self._limit = settings.max_body_bytes
+        self._seconds = settings.client_timeout
         self._most = f"{settings.max_body_bytes} bytes and {settings.max_images} images"
         self._reading = 0  # bytes
 
-    async def read(self, environ: Environ, receive: Receive) -> None:
-        """Put the whole body into `environ`, or raise the error that says why not."""
+    async def read(self, environ: Environ, receive: Receive, whole: bool) -> None:
+        """Put the body into `environ`, or raise the error that says why not; `whole` is one that has arrived."""
         chunks: list[bytes] = []
         size, more = 0, True
         try:
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGoneError
-                chunk, more = message["body"], message["more_body"]
-                chunks.append(chunk)
-                size += len(chunk)
-                self._reading += len(chunk)
-                if size > self._limit:
-                    raise self._too_large("more")
-                # A complete body takes no more memory, so slow clients must not cause its refusal.
-                if more and self._reading > READ_BUDGET * self._limit:
-                    raise overloaded()
+            async with asyncio.timeout(None if whole else self._seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGoneError
+                    chunk, more = message["body"], message["more_body"]
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    self._reading += len(chunk)
+                    if size > self._limit:
+                        raise self._too_large("more")
+                    # A complete body takes no more memory, so slow clients must not cause its refusal.
+                    if more and self._reading > READ_BUDGET * self._limit:
+                        raise overloaded()
+        except TimeoutError:
+            raise SlowClientError(
+                f"The body must arrive in time, within {self._seconds} s. Received: {size} bytes of it."
+            ) from None
         finally:
             self._reading -= size
         environ["wsgi.input"] = io.BytesIO(chunks[0] if len(chunks) == 1 else b"".join(chunks))

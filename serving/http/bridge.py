@@ -102,7 +102,7 @@ class Bridge:
                 self._bodies.check_length(environ)
                 if self._full and exchange.method == "POST":
                     raise overloaded()
-                await self._bodies.read(environ, receive)
+                await self._bodies.read(environ, receive, whole="received" in scope)
             exchange.started = monotonic()
             # By the protocol, since the event loop may have come to this request only now.
             exchange.received = scope.get("received", exchange.started)
@@ -118,7 +118,8 @@ class Bridge:
         headers[b"x-request-id"] = exchange.identity.encode()
         if self._origins:
             headers |= cors.headers(self._origins, environ)
-        abandoned = not exchange.received and not self._bodies.may_skip(environ)
+        slow = status == HTTPStatus.REQUEST_TIMEOUT
+        abandoned = not exchange.received and (slow or not self._bodies.may_skip(environ))
         if abandoned or draining:
             headers[b"connection"] = b"close"
         await send({"type": "http.response.start", "status": status, "headers": [*headers.items()]})
@@ -224,7 +225,8 @@ def _images(environ: Environ, path: str, image_bytes: int) -> float:
     length = int(environ.get("CONTENT_LENGTH", 0))
     if length > LOOP_BYTES or "HTTP_CONTENT_ENCODING" in environ:
         return math.inf
-    if "HTTP_INFERENCE_HEADER_CONTENT_LENGTH" in environ or (path == "/predict" and kind == "application/octet-stream"):
+    binary = path.startswith("/v2/") and "HTTP_INFERENCE_HEADER_CONTENT_LENGTH" in environ
+    if binary or (path == "/predict" and kind == "application/octet-stream"):
         return max(1.0, length / image_bytes)
     content: bytes = environ["wsgi.input"].getvalue()
     if path.startswith(("/v1/", "/v2/")) or kind.startswith("application/json"):

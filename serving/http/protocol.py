@@ -64,7 +64,6 @@ class Protocol(HttpToolsProtocol):
     Attributes:
         max_connections: how many a worker keeps open.
         head_began: when the head that is being read began, None between a whole head and the next.
-        body_began: when the last head was whole.
         extra_bytes: bytes of that head, or of chunk headers and trailers since the last bytes of a body.
         closing: whether the connection will be closed; what still arrives is ignored.
         refusal: the status and the reason to send when the requests before it are answered.
@@ -77,7 +76,6 @@ class Protocol(HttpToolsProtocol):
         self.flow = PipelineFlow(transport, self.pipeline)
         self.parser = Parser(self)
         self.head_began: float | None = time.monotonic()
-        self.body_began = 0.0
         self.extra_bytes = 0
         self.closing = False
         self.refusal: tuple[HTTPStatus, str] | None = None
@@ -121,7 +119,6 @@ class Protocol(HttpToolsProtocol):
             raise ValueError  # which ends the parser's work
         if not self.parser.should_upgrade():
             self.head_began, self.extra_bytes = None, 0
-            self.body_began = time.monotonic()
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -195,18 +192,15 @@ class Protocol(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def enforce(self, now: float, client_seconds: float) -> None:
-        """Close a connection whose head or body is overdue, or whose client reads nothing; called once a second."""
+        """Close a connection whose head is overdue, or whose client reads nothing; called once a second."""
         unsent = self.transport.get_write_buffer_size()
         if unsent != self.unsent:
             self.unsent, self.unsent_since = unsent, now
         elif unsent and now - self.unsent_since > client_seconds:
             self.transport.abort()  # close() would wait for the client
-        if self.closing:
+        if self.head_began is None or self.closing:
             return
-        if self.head_began is None:
-            if not self.silent and self.cycle.more_body and now - self.body_began > client_seconds:
-                self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"a part of its body in {client_seconds} s")
-        elif not self.silent:
+        if not self.silent:
             self.head_began = now  # while an answer is owed, nothing may be read
         elif now - self.head_began > HEAD_SECONDS:
             if self.extra_bytes:

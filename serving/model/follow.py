@@ -43,6 +43,11 @@ class Follower:
         self._store: ModelStore | None = None
         self._retries: dict[int, tuple[float, float]] = {}  # refused version -> last delay, and when to try again
 
+    @property
+    def ready(self) -> bool:
+        """Whether a version is served."""
+        return self._served.ready
+
     def poll(self) -> None:
         """Swap if another version is to be served. Whatever goes wrong is reported, and the next call tries again."""
         trouble, unforeseen, level = "", None, logging.ERROR

@@ -93,8 +93,8 @@ class Served:
             self._settled.set()
 
     def begin(self) -> None:
-        """Let requests wait, if there is no version yet: one is being loaded."""
-        if self._predictor is None:
+        """Let requests wait for a first version that is being loaded; those for a refused one do not wait again."""
+        if self._predictor is None and not self.failures:
             self._settled.clear()
 
     def settle(self) -> None:
@@ -105,8 +105,9 @@ class Served:
         """Let `predictor` answer from the next request on."""
         image = np.full((1, *predictor.card.input.shape), 255, np.uint8)
         images = image.repeat(predictor.largest, axis=0)
-        self.image_bytes, self._seconds = image.size, quickest(lambda: predictor.predict(image))
+        seconds = quickest(lambda: predictor.predict(image))
         self._seconds_per_image = quickest(lambda: predictor.predict(images)) / len(images)
+        self.image_bytes, self._seconds = image.size, seconds
         self._predictor = predictor
         self.failures = {version: why for version, why in self.failures.items() if version != predictor.version}
         self._settled.set()

@@ -52,10 +52,16 @@ def worker(predictor: TimedPredictor, settings: Settings = Settings()) -> Bridge
 
 
 async def ask(
-    bridge: Bridge, method: str, path: str, body: bytes = b"", kind: str = "application/json", coding: str = ""
+    bridge: Bridge,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    kind: str = "application/json",
+    coding: str = "",
+    more: tuple[tuple[bytes, bytes], ...] = (),
 ) -> tuple[int, dict[bytes, bytes]]:
     """The status and the headers of the reply to one request."""
-    headers = [(b"host", b"localhost"), (b"content-type", kind.encode())]
+    headers = [(b"host", b"localhost"), (b"content-type", kind.encode()), *more]
     if coding:
         headers.append((b"content-encoding", coding.encode()))
     if body:
@@ -142,6 +148,14 @@ def test_a_body_of_many_images_is_not_computed_in_the_event_loop(card: Any, batc
     for count in (1, 40):
         asyncio.run(ask(bridge, "POST", "/predict", bytes(range(7)) * 112 * count, "application/octet-stream"))
     assert [thread == threading.get_ident() for thread in predictor.threads] == [True, False]
+
+
+def test_a_header_of_another_protocol_brings_no_picture_into_the_event_loop(card: Any) -> None:
+    predictor = TimedPredictor(card)
+    bridge = worker(predictor)
+    header = ((b"inference-header-content-length", b"0"),)
+    assert asyncio.run(ask(bridge, "POST", "/predict", png(1024), "image/png", more=header))[0] == 200
+    assert threading.get_ident() not in predictor.threads
 
 
 def test_a_small_request_does_not_wait_in_the_event_loop_for_a_large_one(card: Any) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -54,9 +55,11 @@ class Loader:
     predictor: Any
     broken: dict[int, Exception] = field(default_factory=dict)
     loaded: list[int] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
 
     def __call__(self, path: Path, version: int) -> Any:
         self.loaded.append(version)
+        self.meanwhile()
         if version in self.broken:
             raise self.broken[version]
         return replace(self.predictor, version=version)
@@ -301,3 +304,19 @@ def test_nobody_waits_for_a_model_whose_only_version_was_refused(
     waiting.poll()
     with pytest.raises(NotReadyError, match="the log says why"):
         served.predictor(timeout=threading.TIMEOUT_MAX)
+
+
+def test_nobody_waits_while_a_refused_version_is_tried_again(
+    waiting: Follower, served: Served, loader: Loader, clock: Clock
+) -> None:
+    loader.broken[1] = ModelError("it does not load")
+    waiting.poll()
+
+    def ask() -> None:
+        with pytest.raises(NotReadyError, match="the log says why"):
+            served.predictor(timeout=threading.TIMEOUT_MAX)
+
+    loader.meanwhile = ask
+    clock.now = 1000
+    waiting.poll()
+    assert loader.loaded == [1, 1]
