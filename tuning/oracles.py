@@ -10,6 +10,7 @@ import copy
 import itertools
 import json
 import math
+import secrets
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -35,7 +36,8 @@ class SavedOracle(keras_tuner.Oracle):
     """What all four algorithms have in common here.
 
     A trial belongs to a worker's id: a worker that reconnects under the same id gets its trial back. Workers know a
-    trial by an id that ends with the search's key, by which reports on trials of another search are recognised.
+    trial by an id that ends with the search's key and a random token, by which reports on trials of another search are
+    recognised, also of an earlier one with the same key.
 
     Attributes:
         failure: why the state could not be written; the search cannot go on.
@@ -67,7 +69,7 @@ class SavedOracle(keras_tuner.Oracle):
         self.verbose = 0
         self.max_trials = search.limit
         self._search, self._path, self._timeout = search, path, timeout
-        self._suffix = f"-{key}" if key else ""
+        self._key, self._token = key, secrets.token_hex(4)
         self._exhausted = False  # a worker was told that there are no more trials
         self._times: dict[str, list[float]] = {}  # when a trial began and, in the end, when it ended
         self._deaths: Counter[str] = Counter()  # by trial, since its last epoch; by worker, before it asked for one
@@ -79,6 +81,10 @@ class SavedOracle(keras_tuner.Oracle):
             raise SearchError(
                 f"{path}: expected the state of a search ({type(error).__name__}: {error}). --fresh starts over."
             ) from error
+
+    @property
+    def _suffix(self) -> str:
+        return f"-{self._key}.{self._token}" if self._key else ""
 
     @property
     def finished(self) -> list[Record]:
@@ -95,11 +101,12 @@ class SavedOracle(keras_tuner.Oracle):
     def get_state(self) -> dict[str, Any]:
         trials = [each.get_state() for each in self.trials.values()]
         own = {"trials": trials, "times": self._times, "exhausted": self._exhausted, "limit": self.max_trials}
-        return super().get_state() | own
+        return super().get_state() | own | {"token": self._token}
 
     def set_state(self, state: dict[str, Any]) -> None:
         self.trials = {each["trial_id"]: Trial.from_state(each) for each in state["trials"]}
         super().set_state(state)
+        self._token = state.get("token") or self._token  # the first states had none
         self._times = state["times"]
         self._exhausted = state["exhausted"] and state["limit"] == self.max_trials
         # keras-tuner saves an ended trial before it takes it from its worker.

@@ -51,7 +51,7 @@ class TrainerTuner(keras_tuner.Tuner):
         """Prepares a search of this `key` whose files are in `directory`; `logs` is for TensorBoard's HParams page."""
         super().__init__(oracle=oracle, directory=directory.parent, project_name=directory.name)
         self._settings, self._trials, self._logs, self._key = search, directory / "trials", logs, key
-        self._trained, self._idle = 0, False
+        self._trained, self._idle, self._token = 0, False, ""
 
     def save(self) -> None:
         """Saves nothing: the oracle has saved everything."""
@@ -71,7 +71,9 @@ class TrainerTuner(keras_tuner.Tuner):
 
     def on_trial_begin(self, trial: Trial) -> None:
         self._idle = False
-        if trial.trial_id.partition("-")[2] != self._key:
+        key, _, token = trial.trial_id.partition("-")[2].partition(".")
+        self._token = self._token or token  # the first trial's
+        if (key, token) != (self._key, self._token):
             raise SearchError(ANOTHER)
 
     def run_trial(self, trial: Trial, dataset: ImageDataset) -> None:

@@ -127,14 +127,14 @@ def test_a_trial_that_was_running_is_given_again_and_to_the_same_name(tmp_path: 
 
 def test_a_worker_may_end_its_trial_with_a_chief_that_restarted_meanwhile(tmp_path: Path) -> None:
     search, path = search_by("random"), tmp_path / "oracle.json"
-    trial = copy.copy(build_oracle(search, path).create_trial("tuner0"))
+    trial = copy.copy(ORACLES["random"](search, path, key="11111111").create_trial("tuner0"))
     for epoch in range(search.epochs):
-        oracle = build_oracle(search, path)
+        oracle = ORACLES["random"](search, path, key="11111111")
         oracle.update_trial(trial.trial_id, {SCORE: 0.1 * epoch}, epoch)
     trial.status = "COMPLETED"
     oracle.end_trial(trial)
     assert oracle.finished[0].history == pytest.approx([0.0, 0.1, 0.2, 0.3])
-    assert oracle.create_trial("tuner0").trial_id == "01"
+    assert oracle.create_trial("tuner0").trial_id.startswith("01-11111111.")
 
 
 def test_trials_of_workers_that_are_gone_go_to_others_first(tmp_path: Path) -> None:
@@ -285,9 +285,10 @@ def test_hyperband_carries_the_better_trials_on_from_where_they_were(tmp_path: P
         assert each.history[: len(past.history)] == past.history
 
 
-def test_a_report_on_a_trial_of_another_search_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["11111111", "22222222"])  # the second: as after --fresh
+def test_a_report_on_a_trial_of_another_search_is_refused_and_changes_nothing(key: str, tmp_path: Path) -> None:
     search = search_by("random")
-    stale = ORACLES["random"](search, tmp_path / "old.json", key="11111111").create_trial("tuner0")
+    stale = ORACLES["random"](search, tmp_path / "old.json", key=key).create_trial("tuner0")
     oracle = ORACLES["random"](search, tmp_path / "oracle.json", key="22222222")
     assert oracle.update_trial(stale.trial_id, {SCORE: 0.9}, 0).status == "INVALID"  # before there is such a trial
     own = oracle.create_trial("tuner1")

@@ -187,6 +187,11 @@ def chief_of(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     return start
 
 
+def fresh_oracle(search: Search, sample: ImageDataset, directory: Path) -> SavedOracle:
+    """That of the same command with --fresh."""
+    return ORACLES[search.algorithm](search, directory / "fresh.json", key=search.key(sample.sha256))
+
+
 def test_a_worker_with_other_options_than_its_chief_ends_before_it_trains(
     chief_of: Callable[..., SavedOracle], sample: ImageDataset, tmp_path: Path
 ) -> None:
@@ -201,19 +206,40 @@ def test_a_worker_whose_chief_began_another_search_meanwhile_ends_and_its_report
     chief_of: Callable[..., SavedOracle], sample: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = Search(BASE, fixed=("model", "optimizer"), trials=1, epochs=2)
-    oracle = chief_of(search, sample)
+    oracle, fresh = chief_of(search, sample), fresh_oracle(search, sample, tmp_path)
+    fresh.create_trial("tuner1")  # it has a trial of the same number
     create, begun = oracle.create_trial, []
 
     def another_begins(tuner_id: str) -> Trial:
         begun.append(create(tuner_id))
-        monkeypatch.setattr(oracle, "_suffix", "-11111111")  # as of a chief that began afresh
+        monkeypatch.setattr(oracle, "update_trial", fresh.update_trial)
         return begun[-1]
 
     monkeypatch.setattr(oracle, "create_trial", another_begins)
     with pytest.raises(SearchError, match="The chief's search is another one now"):
         tuner.work(search, sample, tmp_path)
     assert len(begun) == 1
-    assert not any(each.metrics.exists(SCORE) for each in oracle.trials.values())
+    for each in (*oracle.trials.values(), *fresh.trials.values()):
+        assert not each.metrics.exists(SCORE)
+
+
+def test_a_worker_whose_chief_began_another_search_between_two_trials_ends(
+    chief_of: Callable[..., SavedOracle], sample: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = Search(BASE, fixed=("model", "optimizer"), trials=2, epochs=1)
+    oracle, fresh = chief_of(search, sample), fresh_oracle(search, sample, tmp_path)
+    end = oracle.end_trial
+
+    def another_begins(trial: Trial) -> None:
+        end(trial)
+        for name in ("create_trial", "end_trial"):
+            monkeypatch.setattr(oracle, name, getattr(fresh, name))
+
+    monkeypatch.setattr(oracle, "end_trial", another_begins)
+    with pytest.raises(SearchError, match="The chief's search is another one now"):
+        tuner.work(search, sample, tmp_path)
+    assert len(oracle.finished) == 1
+    assert fresh.finished == []
 
 
 def test_an_error_of_the_chief_is_not_said_to_be_silence(
