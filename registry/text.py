@@ -1,6 +1,5 @@
 """Plain text that the commands share: tables, counted nouns, trees as rows, errors as a line."""
 
-import textwrap
 from typing import Any
 
 
@@ -30,4 +29,5 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in a line of at most 200 characters; its kind where it says nothing."""
     reason = str(error).rpartition("Exception encountered: ")[2]  # Keras's own errors have the cause at their end
-    return textwrap.shorten(reason.strip().partition("\n")[0], 200, placeholder="...") or type(error).__name__
+    line = " ".join(reason.strip().partition("\n")[0].split())
+    return (line if len(line) <= 200 else f"{line[:197]}...") or type(error).__name__
