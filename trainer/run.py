@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from registry.disk import hashes, write_json
+from registry.disk import hashes, write_json, write_whole
 from trainer.config import RunOptions, TrainConfig
 from trainer.data.checks import fulfilled_by
 from trainer.data.dataset import ImageDataset
@@ -44,7 +44,7 @@ def train_and_evaluate(
     print(f"\nTraining {config} (in {resolved(config.precision)})", flush=True)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    (directory / checkpoint.NAME).write_text(dataset.name, encoding="utf-8")
+    write_whole(directory / checkpoint.NAME, dataset.name)
     write_json(directory / "config.json", config.asdict())
     write_json(directory / "statistics.json", inspected.to_json())
     write_json(directory / "schema.json", asdict(fulfilled_by(dataset, inspected.statistics)))

@@ -137,9 +137,9 @@ def config_of(directory: Path) -> TrainConfig:
 
 
 def name_of(directory: Path) -> str | None:
-    """The name of the model that a run makes; None where there is no run, or one of an earlier version."""
+    """The name of the model that a run makes; None where the run names none, such as one of an earlier version."""
     try:
-        return (directory / NAME).read_text("utf-8")
+        return (directory / NAME).read_text("utf-8") or None
     except FileNotFoundError:
         return None
 
