@@ -38,7 +38,12 @@ def judge(runs: Runs) -> list[Claim]:
 
 
 def epochs_to(run: Result) -> int:
-    """Epochs until the validation accuracy first reaches TARGET; one more than were trained if it never does."""
+    """Epochs until the validation accuracy first reaches TARGET; one more than were trained if it never does.
+
+    A run that diverged counts as one that never does, of as many epochs as it was to be trained.
+    """
+    if run.diverged is not None:
+        return int(run.config["epochs"]) + 1
     values = run.history["val_accuracy"]
     return next((epoch for epoch, value in enumerate(values, 1) if value >= TARGET), len(values) + 1)
 
@@ -100,15 +105,18 @@ def _half_oscillates(runs: Runs) -> Claim:
 
 
 def _half_overfits(runs: Runs) -> Claim:
-    found, _ = _larger_at_half(runs, overfitting, ".3f")
-    rises = [overfitting(run) for run in runs["basic-sgd-0.5"]]
-    gaps = [run.history["accuracy"][-1] - run.history["val_accuracy"][-1] for run in runs["basic-sgd-0.5"]]
+    found, test = _larger_at_half(runs, overfitting, ".3f")
+    if not _diverged(runs):
+        rises = [overfitting(run) for run in runs["basic-sgd-0.5"]]
+        gaps = [run.history["accuracy"][-1] - run.history["val_accuracy"][-1] for run in runs["basic-sgd-0.5"]]
+        found += f"; at 0.5 training accuracy ends {np.mean(gaps):.3f} above validation"
+        test = min(rises) > RISE, max(rises) <= RISE
     return Claim(
         "A rate of 0.5 overfits.",
         f"Rise of the validation loss from its minimum to the last epoch; it holds if it is above {RISE} with every "
         "seed.",
-        f"{found}; at 0.5 training accuracy ends {np.mean(gaps):.3f} above validation",
-        _verdict([(min(rises) > RISE, max(rises) <= RISE)]),
+        found,
+        _verdict([test]),
     )
 
 
@@ -156,11 +164,22 @@ def _faster(runs: Runs, rivals: Sequence[tuple[str, str]]) -> tuple[str, list[Te
 
 
 def _larger_at_half(runs: Runs, measure: Callable[[Result], float], spec: str) -> tuple[str, Test]:
-    """The means of a measure at each rate as text, and whether it is larger at 0.5 with every seed, with none."""
+    """The means of a measure at each rate as text, and whether it is larger at 0.5 with every seed, with none.
+
+    A run that diverged has no such measure: where there is one, the text names its rate, and nothing is decided.
+    """
+    if diverged := _diverged(runs):
+        return f"runs that diverged: {diverged}", (False, False)
     found = {name: [measure(run) for run in runs[name]] for name in RATES}
     half, highest = found[RATES[0]], max(max(found[name]) for name in RATES[1:])
     text = "; ".join(f"{name} {np.mean(values):{spec}}" for name, values in found.items())
     return text, (min(half) > highest, max(half) <= highest)
+
+
+def _diverged(runs: Runs) -> str:
+    """The runs of RATES that diverged, counted by rate; empty where none did."""
+    counts = {name: sum(run.diverged is not None for run in runs[name]) for name in RATES}
+    return "; ".join(f"{name} {count} of {len(runs[name])}" for name, count in counts.items() if count)
 
 
 def _verdict(tests: Sequence[Test]) -> str:

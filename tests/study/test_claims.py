@@ -50,6 +50,19 @@ def test_a_better_deep_network_refutes_the_simpler_one(confirming: Runs, result:
     assert (found[SIMPLER], found[BEST]) == (FAILS, FAILS)
 
 
+@pytest.mark.parametrize("name", ["basic-sgd-0.5", "basic-sgd-0.1", "basic-sgd-0.01"])
+def test_a_rate_that_diverges_neither_converges_fast_nor_oscillates_nor_overfits(
+    name: str, confirming: Runs, result: MakeResult
+) -> None:
+    nan = float("nan")
+    short = {"validation": (0.5, 0.1), "loss": (0.9, nan), "diverged": "in epoch 2 at a learning rate of 0.1"}
+    runs = {**confirming, name: [*confirming[name][:2], result(name, 2, **short)]}
+    found = verdicts(runs)
+    assert (found[OSCILLATES], found[OVERFITS]) == (UNDECIDED, UNDECIDED)
+    assert f"{name} 1 of 3" in judge(runs)[OVERFITS].found
+    assert found[RATE] == (UNDECIDED if name == "basic-sgd-0.1" else HOLDS)
+
+
 def test_seeds_that_disagree_decide_nothing(confirming: Runs, result: MakeResult) -> None:
     curves = (FAST, SLOW, FAST)
     mixed = [result("basic-sgd-0.1", seed, validation=curve) for seed, curve in enumerate(curves)]
@@ -101,3 +114,5 @@ def test_claims_whose_experiments_were_not_run_are_left_out(result: MakeResult) 
 def test_a_target_that_is_never_reached_counts_one_epoch_more(result: MakeResult) -> None:
     assert epochs_to(result("basic-adam", validation=(0.1, 0.9))) == 2
     assert epochs_to(result("basic-adam", validation=(0.1, 0.2))) == 3
+    diverged = result("basic-adam", validation=(0.9, 0.1), diverged="in epoch 2")
+    assert epochs_to(diverged) == diverged.config["epochs"] + 1
