@@ -166,9 +166,15 @@ class SavedOracle(keras_tuner.Oracle):
 
     @synchronized
     def end_trial(self, trial: Trial) -> None:
+        """Notes a trial's end; one whose status is IDLE was refused by its worker, and goes to the next that asks."""
         known = self.get_trial(trial.trial_id)
         if self.closed or known.status == TrialStatus.INVALID or known.trial_id in self.end_order:
             return  # too late: another worker got the trial meanwhile, the time is up, or this is another search
+        if trial.status == TrialStatus.IDLE:
+            for worker in [name for name, each in self.ongoing_trials.items() if each.trial_id == known.trial_id]:
+                self._requeue(worker)
+            self.save()
+            return
         if known.trial_id in self._retry_queue:
             self._retry_queue.remove(known.trial_id)
         trial = copy.copy(trial)
@@ -201,8 +207,12 @@ class SavedOracle(keras_tuner.Oracle):
         limit = time.monotonic() - self._timeout
         lost = [worker for worker, trial in self.ongoing_trials.items() if self._last_heartbeat[trial.trial_id] < limit]
         if lost and tuner_id not in self.ongoing_trials and not self._retry_queue:
-            self._retry_queue.append(self.ongoing_trials.pop(lost[0]).trial_id)
-            self.tuner_ids.discard(lost[0])
+            self._requeue(lost[0])
+
+    def _requeue(self, worker: str) -> None:
+        """Takes a worker's trial from it, for the next that asks."""
+        self._retry_queue.append(self.ongoing_trials.pop(worker).trial_id)
+        self.tuner_ids.discard(worker)
 
     def _is_losing(self, trial: Trial, epochs: int) -> bool:
         if self._search.algorithm == "hyperband":

@@ -74,6 +74,8 @@ class TrainerTuner(keras_tuner.Tuner):
         key, _, token = trial.trial_id.partition("-")[2].partition(".")
         self._token = self._token or token  # the first trial's
         if (key, token) != (self._key, self._token):
+            trial.status = TrialStatus.IDLE
+            self.oracle.end_trial(trial)
             raise SearchError(ANOTHER)
 
     def run_trial(self, trial: Trial, dataset: ImageDataset) -> None:

@@ -219,6 +219,18 @@ def test_the_trial_of_a_silent_worker_goes_to_another_and_its_late_report_is_ign
     assert [each.status for each in oracle.finished] == ["COMPLETED"]
 
 
+def test_a_trial_that_its_worker_refuses_goes_to_the_next_one(tmp_path: Path) -> None:
+    search, path = search_by("random", trials=1), tmp_path / "oracle.json"
+    refused = copy.copy(build_oracle(search, path, timeout=1800).create_trial("tuner0"))
+    oracle = build_oracle(search, path, timeout=1800)
+    refused.status = "IDLE"
+    oracle.end_trial(refused)
+    assert oracle.finished == []
+    oracle = build_oracle(search, path, timeout=1800)
+    assert step(oracle, search, "tuner1").trial_id == refused.trial_id
+    assert [each.status for each in oracle.finished] == ["COMPLETED"]
+
+
 def test_workers_wait_while_others_train_the_last_trials(tmp_path: Path) -> None:
     search = search_by("random", trials=1)
     oracle = build_oracle(search, tmp_path / "oracle.json")

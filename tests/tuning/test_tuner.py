@@ -200,6 +200,7 @@ def test_a_worker_with_other_options_than_its_chief_ends_before_it_trains(
         tuner.work(Search(BASE), sample, tmp_path)
     assert not (tmp_path / "trials").exists()
     assert oracle.finished == []
+    assert oracle.create_trial("tuner1").trial_id.startswith("00-"), "the worker still holds its trial"
 
 
 def test_a_worker_whose_chief_began_another_search_meanwhile_ends_and_its_reports_are_ignored(
