@@ -21,9 +21,9 @@ from registry.names import normalized
 from trainer import advice
 from trainer.adaptation import Counts
 from trainer.backend import import_tensorflow
-from trainer.config import TrainConfig
+from trainer.config import PAPER_MODELS, SMALLEST_SIDE, TrainConfig
 from trainer.data.load import model_name
-from trainer.options import configs, exit_code, run_options
+from trainer.options import configs, exit_code, recipe_of, run_options
 from trainer.options import parser as training_parser
 from trainer.prepare import check_model, loaded, prepare
 from tuning.options import SearchOptions
@@ -75,14 +75,13 @@ def search_of(arguments: argparse.Namespace, counts: Counts | None = None) -> Se
     """
     if arguments.resume is not None:
         raise ValueError("`resume` is for a run of the trainer; to continue a search, run the same command again.")
-    searched = {name for space in SPACES.values() for name in space}
-    fixed = tuple(
-        field.name
-        for field in fields(TrainConfig)
-        if field.name in searched and getattr(arguments, field.name) is not None
-    )
     plain = argparse.Namespace(**{**vars(arguments), "epochs": None})
     recipe, base = (configs(plain, Path("runs"), each)[0] for each in (None, counts))
+    searched = {name for space in SPACES.values() for name in space}
+    given = {field.name for field in fields(TrainConfig) if getattr(arguments, field.name) is not None}
+    if counts and any(counts.side < SMALLEST_SIDE[name] for name in PAPER_MODELS):
+        given.add("model")  # the base's; another may not take such small images
+    fixed = tuple(field.name for field in fields(TrainConfig) if field.name in searched & given)
     # Trials have the same share of a full training whatever the size of the set.
     epochs = round(EPOCHS * base.epochs / recipe.epochs)
     final_patience = None
@@ -99,6 +98,13 @@ def search_of(arguments: argparse.Namespace, counts: Counts | None = None) -> Se
         seed=base.seed,
         final_patience=final_patience,
     )
+
+
+def adaptation(arguments: argparse.Namespace, counts: Counts) -> str:
+    """What the full trainings of this search have that their recipe has not, because of the data set's size."""
+    full = argparse.Namespace(**{**vars(arguments), "epochs": arguments.final_epochs})
+    config = configs(full, Path("runs"), counts)[0]
+    return advice.adaptation(recipe_of(config, full, Path("runs")), config, counts)
 
 
 def options_of(arguments: argparse.Namespace, search: Search) -> SearchOptions:
@@ -133,8 +139,8 @@ def _run(arguments: argparse.Namespace) -> int:
     # A worker's models are not pushed, so that nothing is checked of the version that is served.
     dataset = loaded(search.base, options.runs) if part == "worker" else prepare(search.base, options.runs).dataset
     counts = Counts.of(dataset)
-    recipe, search = search.base, search_of(arguments, counts)
-    if part != "worker" and (adapted := advice.adaptation(recipe, search.base, counts)):
+    search = search_of(arguments, counts)
+    if part != "worker" and (adapted := adaptation(arguments, counts)):
         print(adapted, flush=True)
     import_tensorflow()
     from tuning import pipeline

@@ -11,7 +11,7 @@ from trainer.adaptation import Counts
 from trainer.config import RunOptions, TrainConfig
 from trainer.data.dataset import DataError, ImageDataset
 from trainer.recipes import RECIPES
-from tuning.__main__ import options_of, parser, search_of
+from tuning.__main__ import adaptation, options_of, parser, search_of
 from tuning.options import SearchOptions
 from tuning.space import Search, SearchError
 from tuning.workers import SUPERVISED
@@ -90,3 +90,24 @@ def test_other_final_epochs_leave_the_patience_of_long_trials_and_the_search_as_
     assert after.config(values, 3) == before.config(values, 3)
     full = after.full_config(values, 3, seed=1)
     assert (full.epochs, full.patience) == (200, 0)
+
+
+def test_what_is_told_of_a_small_set_is_true_of_the_full_trainings() -> None:
+    small = Counts((13,) * 3, 9, (4,) * 3, 64)
+    told, longer = (adaptation(parser().parse_args(more), small) for more in ([], ["--final-epochs", "50"]))
+    for each in (told, longer):
+        assert f"instead of {RECIPES['residual'].learning_rate:g}" in each, "the rate of the residual network's recipe"
+    assert "--patience" in told
+    assert "--patience" not in longer
+    assert "--epochs" not in longer
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("images", [13, 4800])
+def test_images_too_small_for_other_models_are_searched_with_the_basic_one(images: int) -> None:
+    tiny = Counts((images,) * 3, 9, (4,) * 3, 7)
+    search = search_of(parser().parse_args(["--space", "full"]), tiny)
+    assert "model" not in search.free
+    values = {each.name: each.default for each in search.hyperparameters().space}
+    assert search.config(values, 0).model == "basic"
+    assert "model" in search_of(parser().parse_args([]), replace(tiny, side=8)).free
