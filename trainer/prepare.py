@@ -150,8 +150,9 @@ def _check_served(config: TrainConfig, dataset: ImageDataset, store: ModelStore,
                 + _OTHERWISE
             )
     seed = card.config.get("split_seed", config.split_seed)  # an imported model has none
-    both_folders = all(each.startswith("folder:") for each in (config.dataset, str(card.config.get("dataset"))))
-    if both_folders and seed != config.split_seed and dataset.sha256 != card.data["sha256"]:
+    of_folder = str(card.config.get("dataset")).startswith("folder:")
+    split_anew = dataset.test_by_seed and of_folder and seed != config.split_seed
+    if split_anew and dataset.sha256 != card.data["sha256"]:
         raise DataError(
             f"The model {store.name} is served (version {served}), and was trained with --split-seed {seed}: split by "
             f"--split-seed {config.split_seed}, test pictures may be among its training pictures, so that the two "

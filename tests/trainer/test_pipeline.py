@@ -408,3 +408,8 @@ def test_another_split_of_the_pictures_that_the_served_version_has_is_refused_be
     ):
         prepare(replace(config, split_seed=1), RunOptions(tmp_path))
     assert prepare(replace(config, split_seed=1), RunOptions(tmp_path, reason="a test")).store.served() == 1
+    (folder / "train").mkdir()
+    for name in ("cat", "dog"):
+        (folder / name).rename(folder / "train" / name)
+    shutil.copytree(folder / "train", folder / "test")  # which the seed does not change
+    assert prepare(replace(config, split_seed=1), RunOptions(tmp_path, allow_anomalies=True)).store.served() == 1

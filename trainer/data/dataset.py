@@ -73,12 +73,14 @@ class Decoded:
         classes: the class names; a label is an index into them.
         splits: `train`, `test` and, unless it is still to be cut from the training images, `validation`.
         left_out: a sentence for each file, or each kind of file, that could not be used.
+        test_by_seed: whether a seed decided which images test.
     """
 
     source: str
     classes: tuple[str, ...]
     splits: Mapping[str, Split]
     left_out: tuple[str, ...] = ()
+    test_by_seed: bool = False
 
     @cached_property
     def sha256(self) -> str:
@@ -108,6 +110,7 @@ class ImageDataset:
         left_out: a sentence for each file, or each kind of file, that could not be used.
         schema: a file with the folder's own schema, where there is one.
         known: the name of the public set that it is, such as `fashion_mnist`; empty for a user's own images.
+        test_by_seed: whether a seed decided which images test.
     """
 
     name: str
@@ -120,6 +123,7 @@ class ImageDataset:
     left_out: tuple[str, ...] = ()
     schema: Path | None = None
     known: str = ""
+    test_by_seed: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:

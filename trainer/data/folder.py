@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,8 @@ def load(folder: Path, data_dir: Path, image_size: int, seed: int) -> Decoded:
     found = scan(folder)
     parts = _parts(found, seed)
     key = f"{image_size}-{seed}"
-    return _decoded(folder, data_dir, "folder", key, found, parts, lambda: _shape(parts, image_size))
+    decoded = _decoded(folder, data_dir, "folder", key, found, parts, lambda: _shape(parts, image_size))
+    return replace(decoded, test_by_seed="test" not in found)
 
 
 def held_out(folder: Path, data_dir: Path, shape: Shape) -> Decoded:

@@ -117,6 +117,7 @@ def _dataset(name: str, found: Decoded) -> ImageDataset:
         test=test,
         sha256=sha256,
         left_out=found.left_out,
+        test_by_seed=found.test_by_seed,
     )
 
 
