@@ -211,6 +211,8 @@ def test_a_run_that_is_resumed_keeps_its_name_unless_another_is_given(tmp_path: 
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     resumed = ["--artifacts", str(tmp_path), "--resume", "mine"]
     assert run_options(parser().parse_args(resumed)).name is None
+    (tmp_path / "runs" / "mine" / checkpoint.NAME).touch()  # as a crash of an earlier version left it
+    assert run_options(parser().parse_args(resumed)).name is None
     (tmp_path / "runs" / "mine" / checkpoint.NAME).write_text("cats")
     assert run_options(parser().parse_args(resumed)).name == "cats"
     assert run_options(parser().parse_args([*resumed, "--name", "dogs"])).name == "dogs"
