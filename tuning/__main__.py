@@ -148,7 +148,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if part == "worker":
         pipeline.work(search, options, dataset)
         return 0
-    return pipeline.run(search, options, dataset, alone=part == "alone")
+    data = dataset.sha256
+    del dataset  # it is loaded again for the full trainings, and a search may take days
+    return pipeline.run(search, options, data, alone=part == "alone")
 
 
 def role() -> str:

@@ -39,17 +39,17 @@ def work(search: Search, options: SearchOptions, dataset: ImageDataset) -> None:
     """
     logs = options.directory / "tensorboard" if options.runs.tensorboard else None
     if os.environ.get(workers.SUPERVISED):  # on another machine there is no search.json, or one of an earlier search
-        _check_unchanged(dataset, options)
+        _check_unchanged(dataset.sha256, options)
     tuner.work(search, dataset, options.directory, logs)
 
 
-def run(search: Search, options: SearchOptions, dataset: ImageDataset, *, alone: bool) -> int:
+def run(search: Search, options: SearchOptions, data: str, *, alone: bool) -> int:
     """Searches, retrains, pushes and reports; what the same command did before is not done again.
 
     Args:
         search: what is searched.
         options: how.
-        dataset: on what, checked.
+        data: the SHA-256 of what it is searched on, which was checked.
         alone: with workers of its own; else as the chief of others.
 
     Returns:
@@ -64,8 +64,8 @@ def run(search: Search, options: SearchOptions, dataset: ImageDataset, *, alone:
     with claimed(directory) as free:
         if not free:
             raise SearchError(f"{directory}: another process searches there; --name NAME makes one beside it.")
-        _check_settings(search, options, dataset)
-        timeout, key = float("inf") if alone else HEARTBEAT_TIMEOUT_S, search.key(dataset.sha256)
+        _check_settings(search, options, data)
+        timeout, key = float("inf") if alone else HEARTBEAT_TIMEOUT_S, search.key(data)
         oracle = ORACLES[search.algorithm](search, directory / STATE, timeout, key)
         kept = finalists.kept(directory)
         if kept and oracle.complete and _is_answered(search, options, oracle, kept):
@@ -83,23 +83,23 @@ def run(search: Search, options: SearchOptions, dataset: ImageDataset, *, alone:
         return _retrain(search, options, oracle)
 
 
-def _check_unchanged(dataset: ImageDataset, options: SearchOptions) -> None:
+def _check_unchanged(data: str, options: SearchOptions) -> None:
     """Refuses to mix trials and finalists of different data."""
-    if json.loads((options.directory / IDENTITY).read_text())["data"] != dataset.sha256:
+    if json.loads((options.directory / IDENTITY).read_text())["data"] != data:
         raise SearchError(
             f"The data of the search in {options.directory} has changed since it began. --fresh starts over with the "
             "data as it is now, --name NAME makes a search beside it."
         )
 
 
-def _check_settings(search: Search, options: SearchOptions, dataset: ImageDataset) -> None:
+def _check_settings(search: Search, options: SearchOptions, data: str) -> None:
     """Makes sure that the directory holds this search or none yet.
 
     Raises:
         SearchError: there is another search; says what differs.
     """
     directory = options.directory
-    identity = json.loads(json.dumps(search.identity() | {"data": dataset.sha256, "state": STATE}))
+    identity = json.loads(json.dumps(search.identity() | {"data": data, "state": STATE}))
     path = directory / IDENTITY
     if not path.exists() and any(not each.name.startswith(".") for each in directory.iterdir()):
         raise SearchError(f"{directory} must be empty or hold a search. --name NAME makes one elsewhere.")
@@ -190,7 +190,7 @@ def _lead(oracle: SavedOracle, goes_on: Callable[[], bool]) -> None:
 def _retrain(search: Search, options: SearchOptions, oracle: SavedOracle) -> int:
     """Trains the finalists in full, and lets the best of them be judged. Returns the exit code."""
     prepared = prepare(search.base, options.runs)  # again, because the search may have taken days
-    _check_unchanged(prepared.dataset, options)
+    _check_unchanged(prepared.dataset.sha256, options)
     configs = finalists.finalists(search, oracle.finished, options.finalists, options.final_seeds)
     count = len(configs) // options.final_seeds
     best, seeds = "trial" if count == 1 else f"{count} trials", counted(options.final_seeds, "seed")
