@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -20,6 +20,8 @@ from trainer.models.cnns import MODELS, Shape, check_size
 
 # A last layer of this kind, or with this activation, makes probabilities.
 PROBABILITIES = ("softmax", "sigmoid")
+# The packages that Keras itself imports when it loads a model.
+KERAS = ("keras", "keras_hub", "keras_cv", "keras_nlp")
 
 
 def build(config: TrainConfig, shape: Shape, classes: int, fast: bool = False) -> keras.Model:
@@ -84,21 +86,35 @@ def _own(name: str, shape: Shape, classes: int) -> keras.Model:
         raise ValueError(f"{expected}. Received: output of shape {' and '.join(map(str, shapes))}.")
     if (last := _last(model)) in PROBABILITIES:
         raise ValueError(f"{expected}, without a {last} at its end. Received: a model that ends in {last}.")
-    if (backend := keras.backend.backend()) != "tensorflow" and (foreign := _not_keras_own(model)):
+    if (backend := keras.backend.backend()) != "tensorflow" and (
+        foreign := sorted({*_foreign(keras.saving.serialize_keras_object(model))})
+    ):
         raise ValueError(
-            f"{expected}, of Keras's own layers alone with KERAS_BACKEND={backend}, as another process exports it. "
-            f"Received: a model with {', '.join(foreign)}."
+            f"{expected}, of Keras's own layers and functions alone with KERAS_BACKEND={backend}, as another process "
+            f"exports it. Received: a model with {', '.join(foreign)}."
         )
     (scores,) = keras.tree.flatten(scores)
     return keras.Model(images, layers.Activation("linear", dtype="float32", name="logits")(scores), name="own")
 
 
-def _not_keras_own(model: keras.Model) -> list[str]:
-    """The kinds of a model's layers, and of itself, that a process without the user's module could not load."""
-    within = [name for each in model.layers if isinstance(each, keras.Model) for name in _not_keras_own(each)]
-    own = [each for each in (model, *model.layers) if type(each).__module__.partition(".")[0] != "keras"]
-    unsafe = [each for each in model.layers if isinstance(each, layers.Lambda)]
-    return sorted({*within, *(type(each).__name__ for each in (*own, *unsafe))})
+def _foreign(saved: Any) -> Iterator[str]:
+    """What a process without the user's module could not load of a serialized model, also of what its layers wrap.
+
+    These are classes of other packages, functions (Keras writes its own activations as plain names) and lambdas.
+    """
+    if isinstance(saved, dict):
+        kind, activation = saved.get("class_name"), saved.get("activation")
+        if kind == "function":
+            name = str(saved["config"])
+            if name.partition(">")[0] not in KERAS:  # those of KerasHub are called keras_hub>...
+                yield name
+        elif kind == "Lambda" or ("module" in saved and str(saved["module"]).partition(".")[0] not in KERAS):
+            yield str(kind)
+        if isinstance(activation, dict) and "class_name" not in activation:  # how Keras writes a lambda there
+            yield "a lambda"
+    values = saved.values() if isinstance(saved, dict) else saved if isinstance(saved, list | tuple) else ()
+    for each in values:
+        yield from _foreign(each)
 
 
 def _last(model: keras.Model) -> str:
