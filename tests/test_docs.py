@@ -171,7 +171,7 @@ def test_the_page_on_data_trains_on_pictures_of_ones_own(reader: Reader, tmp_pat
             outline((x, y, x + 18, y + 18), width=3, outline="white")
             image.save(shapes / name / f"{number}.png")
     (block,) = blocks(DOCS / "data.md")
-    said = reader.type(block.replace("folder:shapes", f"folder:{shapes}"))
+    said = reader.type(block.replace("folder:shapes", f"folder:{shapes} --threshold calibration_error=0.2"))
     assert "Would train" in said
     assert "as version 1 of shapes" in said
 
@@ -203,6 +203,7 @@ def test_the_page_on_importing_serves_a_model_of_another_trainer(reader: Reader,
 @pytest.mark.timeout(1800)
 def test_the_page_on_tuning_searches_and_pushes(reader: Reader) -> None:
     (block,) = blocks(DOCS / "tuning.md")
+    block = block.replace("--model-name tuned", "--model-name tuned --threshold calibration_error=0.2")
     assert "as version 1 of tuned" in reader.type(block)
     assert (Path(reader.environment["ARTIFACTS"]) / "tuning").is_dir()
 
