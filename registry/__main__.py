@@ -111,7 +111,10 @@ def run_on(store: ModelStore, options: argparse.Namespace) -> tuple[str, int]:
             return comparison(store, options.version, options.other), 0
         case "pin":
             store.pin(options.version)
-            return f"Version {options.version} of {store.name} is pinned and served from now on.", 0
+            return (
+                f"Version {options.version} of {store.name} is pinned; services change to it in seconds.",
+                0,
+            )
         case "unpin":
             store.unpin()
             return f"Nothing is pinned; the newest version of {store.name}, {store.newest()}, is served.", 0

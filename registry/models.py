@@ -10,6 +10,8 @@ from registry.errors import RegistryError, refusals
 from registry.names import is_name
 from registry.store import ModelStore
 
+MOST_SERVED = 4  # models of a root, unless the service's MAX_MODELS says otherwise
+
 
 def models(root: Path, damaged: bool = False) -> list[str]:
     """Names of the models under `root` that have a version, or with `damaged` what is left of one; sorted."""

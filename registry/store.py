@@ -233,7 +233,7 @@ class ModelStore:
 
     def _there_are(self) -> str:
         versions = self.versions()
-        return f"there are {', '.join(map(str, versions))}" if versions else "there are none yet"
+        return f"there is version {', '.join(map(str, versions))}" if versions else "there is none yet"
 
 
 def _holds_model(directory: Path) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from registry.models import MOST_SERVED
 from registry.names import normalized
 
 # Scheme, host and port, as a browser names the site of a page (RFC 6454, section 6.2).
@@ -61,7 +62,7 @@ class Settings:
     )
     # Each has its own copy of what its runtime needs in each worker.
     max_models: int = field(
-        default=4, metadata=_about("most models to serve; with more, the service does not start", 1, 64)
+        default=MOST_SERVED, metadata=_about("most models to serve; with more, the service does not start", 1, 64)
     )
     max_body_bytes: int = field(default=16 * 2**20, metadata=_about("largest request body", 1, 2**31 - 1))
     max_images: int = field(default=256, metadata=_about("most images in one request", 1, 65536))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.card import ModelCard
+from registry.models import MOST_SERVED, models
 from registry.store import ModelStore
 from registry.text import table
 from trainer import advice
@@ -55,7 +56,8 @@ def to_serve(store: ModelStore, version: int) -> str:
         return f"Version {served} is pinned, and is served until `.venv/bin/python -m registry unpin`."
     artifacts = store.root.parent
     where = f"ARTIFACTS={shlex.quote(str(artifacts))} " if artifacts != Path("artifacts") else ""
-    return f"Serve it:  {where}make serve"
+    others = len(models(store.root)) > MOST_SERVED  # with which the service does not start
+    return f"Serve it:  {where}{f'MODEL_NAME={store.name} ' if others else ''}make serve"
 
 
 def _lines(*lines: str) -> str:

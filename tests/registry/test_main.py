@@ -206,7 +206,10 @@ def test_options_may_stand_before_the_command(store: ModelStore, publish: Publis
 def test_pin_unpin_and_prune_do_what_they_say(store: ModelStore, publish: Publish, run: Run) -> None:
     for _ in range(3):
         publish()
-    assert run("pin", "1")[:2] == (0, "Version 1 of fashion_mnist is pinned and served from now on.\n")
+    assert run("pin", "1")[:2] == (
+        0,
+        "Version 1 of fashion_mnist is pinned; services change to it in seconds.\n",
+    )
     assert store.served() == 1
     assert run("prune", "--keep", "1")[:2] == (0, "Removed version 2 of fashion_mnist.\n")
     assert run("prune", "--keep", "1")[:2] == (0, "There was nothing to remove.\n")
@@ -226,7 +229,7 @@ def test_verify_exits_1_where_something_is_damaged(store: ModelStore, publish: P
     ("arguments", "sentence"),
     [
         (["show", "9"], "There is no version 9 of fashion_mnist"),
-        (["explain", "9"], "there are 1"),
+        (["explain", "9"], "there is version 1"),
         (["compare", "1", "9"], "There is no version 9"),
         (["pin", "one"], "invalid int value: 'one'"),
         (["prune"], "required: --keep"),
@@ -260,7 +263,11 @@ def test_of_several_models_a_command_is_about_the_one_pushed_last_unless_another
     publish(), publish()
     publish(ModelStore(store.root, "cifar10"), name="cifar10", created="2026-02-28T12:00:00+00:00")
     note = "note: this is about cifar10, pushed last; --name chooses fashion_mnist\n"
-    assert run("pin", "1") == (0, "Version 1 of cifar10 is pinned and served from now on.\n", note)
+    assert run("pin", "1") == (
+        0,
+        "Version 1 of cifar10 is pinned; services change to it in seconds.\n",
+        note,
+    )
     assert run("unpin")[0] == run("explain", "1")[0] == run("prune", "--keep", "5")[0] == 0
     assert run("show", "2")[0] == 2
     assert run("explain", "2", "--name", "fashion_mnist")[2] == ""

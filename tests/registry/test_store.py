@@ -132,11 +132,11 @@ def test_a_name_that_is_no_plain_directory_name_is_refused(tmp_path: Path, name:
 
 
 def test_an_unknown_version_names_those_there_are(store: ModelStore, publish: Publish) -> None:
-    with pytest.raises(RegistryError, match=r"no version 1 of fashion_mnist in .*: there are none yet"):
+    with pytest.raises(RegistryError, match=r"no version 1 of fashion_mnist in .*: there is none yet"):
         store.card(1)
     publish(), publish()
     for ask in (store.card, store.pin, store.verify):
-        with pytest.raises(RegistryError, match=r"no version 9 of fashion_mnist in .*: there are 1, 2"):
+        with pytest.raises(RegistryError, match=r"no version 9 of fashion_mnist in .*: there is version 1, 2"):
             ask(9)
 
 
@@ -173,7 +173,7 @@ def test_a_pin_that_holds_nonsense_is_an_error_and_can_be_taken_back(
 def test_a_pin_to_a_version_that_is_not_there_is_an_error(store: ModelStore, publish: Publish) -> None:
     publish()
     (store.directory / "pinned").write_text("5\n")
-    with pytest.raises(RegistryError, match="names version 5, which is not there: there are 1"):
+    with pytest.raises(RegistryError, match="names version 5, which is not there: there is version 1"):
         store.pinned()
     with pytest.raises(RegistryError):
         store.prune(1)

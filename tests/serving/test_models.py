@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,9 @@ def shoes() -> FakePredictor:
 
 
 @pytest.fixture
-def both(predictor: FakePredictor, shoes: FakePredictor) -> BridgeClient:
-    return client_of(two(predictor, shoes))
+def both(predictor: FakePredictor, shoes: FakePredictor, tmp_path: Path) -> BridgeClient:
+    settings = Settings(models=tmp_path)  # not the models that the user may have pushed
+    return client_of(two(predictor, shoes, settings), settings)
 
 
 def test_each_model_answers_by_its_name_on_every_protocol(both: BridgeClient, image: NDArray[Any]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from registry.card import ModelCard
+from registry.models import MOST_SERVED
 from registry.store import ModelStore
 from trainer.config import TrainConfig
 from trainer.data.dataset import ImageDataset
@@ -26,6 +27,9 @@ def test_a_push_beside_a_pinned_version_says_which_one_is_served(artifacts: Path
     shutil.copytree(artifacts / "models" / name, tmp_path / "models" / name)
     store = ModelStore(tmp_path / "models", name)
     assert to_serve(store, 1) == f"Serve it:  ARTIFACTS={tmp_path} make serve"
+    for number in range(MOST_SERVED):
+        shutil.copytree(store.path(1), tmp_path / "models" / f"other{number}" / "1")
+    assert to_serve(store, 1) == f"Serve it:  ARTIFACTS={tmp_path} MODEL_NAME={name} make serve"
     shutil.copytree(store.path(1), store.path(2))
     store.pin(1)
     assert to_serve(store, 2) == "Version 1 is pinned, and is served until `.venv/bin/python -m registry unpin`."

@@ -69,7 +69,8 @@ def builder_of(name: str, data_dir: Path) -> Any:
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:  # of an unknown config or version
         reason = first_line(error)
         raise DataError(
-            f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {name} ({reason})."
+            f"`dataset` must be a TFDS image classification set, folder:PATH or idx:PATH. Received: {name} "
+            + (f"(for the folder of this name: folder:{name})." if Path(name).is_dir() else f"({reason}).")
         ) from error
     return users if is_prepared(users) and not is_prepared(ours) else ours
 
